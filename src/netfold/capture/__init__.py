@@ -1,0 +1,18 @@
+"""Capture: turn a PyTorch model into a flat program of affine, piecewise-linear and other operations."""
+
+from netfold.capture.capture import Model, capture
+from netfold.capture.loading import Data, load_data, load_model
+from netfold.capture.program import Kind, Layer, Node, Program, Stage
+
+__all__ = [
+    "Data",
+    "Kind",
+    "Layer",
+    "Model",
+    "Node",
+    "Program",
+    "Stage",
+    "capture",
+    "load_data",
+    "load_model",
+]

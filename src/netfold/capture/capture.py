@@ -1,0 +1,146 @@
+"""`capture`: the one door from a user's model to a program, which is replayed before it is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export import ExportedProgram
+from torch.nn.parameter import is_lazy
+
+from netfold.capture.classify import Classifier
+from netfold.capture.export import export, first_line, functional
+from netfold.capture.graph import FREE_BATCH, GraphReader, only_input, refuse_bad
+from netfold.capture.program import Program
+from netfold.capture.replay import compare_with_model, prove
+from netfold.capture.untouched import silent
+from netfold.errors import CaptureError, InvalidInputError, NetfoldError
+
+Model = nn.Module | ExportedProgram | Program
+
+
+def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = None) -> Program:
+    """Turn a model into a flat program of affine, piecewise-linear and other operations.
+
+    The model is exported with ``torch.export`` as it stands: its mode, hooks, parameters, gradients, number
+    type, device and the random state are left alone. The program computes in float64 with the stored weights,
+    and is compared with the model on random points before it is returned. Hooks of the model are part of what
+    it computes, so they run.
+
+    Args:
+        model: a module in evaluation mode, an exported program with a free batch axis, or a program.
+        point: one input, without a batch axis; only its shape matters.
+        shape: the shape of one input, instead of ``point``.
+
+    Returns:
+        The program.
+
+    Raises:
+        CaptureError: the model cannot be followed, is in training mode, or does not replay.
+        InvalidInputError: the model rejects points of this shape, or holds weights that are not finite.
+
+    Example:
+        >>> import torch
+        >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+        >>> program = capture(net, shape=(2,))
+        >>> [(layer.name, layer.op, layer.units) for layer in program.layers]
+        [('1', 'relu', 3)]
+    """
+    if isinstance(model, Program):
+        return _same_shape(model, point, shape)
+    if not isinstance(model, nn.Module | ExportedProgram):
+        raise InvalidInputError(
+            "expected a torch.nn.Module, a torch.export.ExportedProgram or a netfold Program, got "
+            f"{type(model).__name__}"
+        )
+    if isinstance(model, ExportedProgram):
+        return _from_exported(model, point, shape)
+    model, wanted = _unwrapped(model), _shape(point, shape)
+    dtype, device = _home(model)
+    for name, parameter in model.named_parameters():
+        if is_lazy(parameter) or parameter.is_meta:
+            raise InvalidInputError(
+                f"{type(model).__name__}: '{name}' has no values yet; run the model once, or load its weights"
+            )
+        refuse_bad(type(model).__name__, name, parameter, infinite_too=True)
+    exported = export(model, wanted, dtype, device)
+    return _proved(exported, model, type(model).__name__, (3, *wanted), 3)
+
+
+def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] | None) -> Program:
+    name = "the exported program"
+    sizes = list(only_input(exported, name).meta["val"].shape)
+    fixed = 0 if isinstance(sizes[0], torch.SymInt) else int(sizes[0])
+    own = tuple(0 if isinstance(s, torch.SymInt) else int(s) for s in sizes[1:])
+    wanted = own if point is None and shape is None and 0 not in own else _shape(point, shape)
+    if len(own) != len(wanted) or any(o and o != w for o, w in zip(own, wanted, strict=True)):
+        raise InvalidInputError(f"{name} takes points of shape {own} (0: any size), got {wanted}")
+    count, together = (3, 3) if not fixed else (3, 1) if fixed == 1 else (2 * fixed, fixed)
+    try:
+        with silent():
+            return _proved(functional(exported), exported.module(), name, (count, *wanted), together)
+    except CaptureError as error:
+        if not fixed:
+            raise
+        raise CaptureError(
+            f"{name} is fixed to batches of {fixed} and cannot be freed of that: {error}; {FREE_BATCH}"
+        ) from error
+
+
+def _proved(exported: ExportedProgram, model: nn.Module, name: str, sizes: tuple[int, ...], together: int) -> Program:
+    """Read the operations in the model's own number type and compare them with it; then read in float64."""
+    entry = only_input(exported, name).meta["val"]
+    points = torch.randn(sizes, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points = points.to(entry.device)
+    try:
+        with silent(), torch.no_grad():
+            own = GraphReader(exported, name, points.to(entry.dtype)).read()
+            compare_with_model(own.batch[own.output], model, name, points.to(entry.dtype), together)
+            tape = GraphReader(exported, name, points, torch.float64).read()
+            parameters = sum(p.numel() for p in exported.parameters())
+            program = Classifier(tape, name).program(entry.dtype, parameters)
+            prove(program, points)
+    except NetfoldError:
+        raise
+    except Exception as error:
+        raise CaptureError(f"netfold cannot follow {name}: {first_line(error)}; please report this model") from error
+    return program
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The module itself, where it was compiled or spread over devices."""
+    if isinstance(model, torch.jit.ScriptModule):
+        raise CaptureError(
+            f"{type(model).__name__} is TorchScript, which torch.export does not follow; give the module it "
+            "was made from"
+        )
+    inner = getattr(model, "_orig_mod", model.module if isinstance(model, nn.DataParallel) else None)
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
+
+
+def _home(model: nn.Module) -> tuple[torch.dtype, torch.device]:
+    """The number type and the device of a model's parameters."""
+    tensors = [t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()]
+    if not tensors:
+        return torch.get_default_dtype(), torch.device("cpu")
+    return tensors[0].dtype, tensors[0].device
+
+
+def _shape(point: Any, shape: Sequence[int] | None) -> tuple[int, ...]:
+    if shape is None and point is None:
+        raise InvalidInputError("capture needs one input: a point without its batch axis, or shape=(...)")
+    wanted = tuple(int(s) for s in shape) if shape is not None else tuple(torch.as_tensor(point).shape)
+    if any(s < 1 for s in wanted):
+        raise InvalidInputError(f"the shape of a point must be positive, got {wanted}")
+    return wanted
+
+
+def _same_shape(program: Program, point: Any, shape: Sequence[int] | None) -> Program:
+    if point is None and shape is None:
+        return program
+    wanted = _shape(point, shape)
+    if wanted != program.input_shape:
+        raise InvalidInputError(f"{program.name} takes points of shape {program.input_shape}, got {wanted}")
+    return program

@@ -1,0 +1,184 @@
+"""From a tape to a program: what every operation is as a function of the point, and where its points lie."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from netfold.capture.activations import ELEMENTWISE, SELECTIONS, Elementwise, Rule
+from netfold.capture.affine import AFFINE
+from netfold.capture.graph import Tape
+from netfold.capture.operations import by_name, op_name
+from netfold.capture.program import Kind, Layer, Layout, Node, Program, Ref, flatten
+from netfold.errors import CaptureError
+
+
+class Classifier:
+    """Tells affine, piecewise-linear and other operations of a tape apart."""
+
+    def __init__(self, tape: Tape, name: str) -> None:
+        self.tape = tape
+        self.name = name
+        self.points = len(tape.batch[0])
+
+    def program(self, dtype: torch.dtype, parameters: int) -> Program:
+        """The program of a tape read in float64.
+
+        Raises:
+            CaptureError: points of a batch are not treated alone.
+        """
+        nodes, layers = [], []
+        for found in self.tape.nodes:
+            node, rule = self._classify(found)
+            nodes.append(node)
+            if node.kind is not Kind.AFFINE and self.tape.batch[node.index].is_floating_point():
+                shape = self._shape(node.index)
+                units = int(np.prod(shape, dtype=np.int64))
+                layers.append(Layer(_layer_name(node), op_name(node.schema), units, shape, rule, node))
+        if not self.tape.batch[self.tape.output].is_floating_point():
+            raise CaptureError(
+                f"the output of {self.name} is {self.tape.batch[self.tape.output].dtype}, not real numbers"
+            )
+        layouts = {i: self._layout(i) for i in _kept(nodes, layers, self.tape.output)}
+        return Program(
+            name=self.name,
+            nodes=tuple(nodes),
+            layers=_numbered(layers),
+            input_shape=tuple(self.tape.one[0].shape[1:]),
+            output_shape=self._shape(self.tape.output),
+            output=self.tape.output,
+            dtype=dtype,
+            device=self.tape.batch[0].device,
+            parameters=parameters,
+            layouts={i: layout for i, layout in layouts.items() if layout != Layout()},
+        )
+
+    def _classify(self, node: Node) -> tuple[Node, Rule | None]:
+        """The node with its kind, and its pieces if it is piecewise linear."""
+        if node.index not in self.tape.varying:
+            return node, None
+        op, named = op_name(node.schema), by_name(node.schema, node.args, node.kwargs)
+        dependent = [name for name, value in named.items() for _ in self._varying_in(value)]
+        try:
+            rule = self._rule(op, node, named, dependent)
+        except ValueError as error:
+            return replace(node, kind=Kind.OTHER, reason=str(error)), None
+        if rule is not None:
+            return replace(node, kind=Kind.PIECEWISE_LINEAR), rule
+        floating = self.tape.batch[node.index].is_floating_point() and not named.get("rounding_mode")
+        if not floating or op not in AFFINE:
+            return replace(node, kind=Kind.OTHER), None
+        if not AFFINE[op](dependent):
+            both = " and ".join(f"'{name}'" for name in dict.fromkeys(dependent))
+            return replace(node, kind=Kind.OTHER, reason=f"it is not affine where its {both} depend on the point"), None
+        return node, None
+
+    def _varying_in(self, tree: Any) -> list[Ref]:
+        leaves = pytree.tree_leaves(tree)
+        return [leaf for leaf in leaves if isinstance(leaf, Ref) and leaf.index in self.tape.varying]
+
+    def _rule(self, op: str, node: Node, named: dict[str, Any], dependent: list[str]) -> Rule | None:
+        """The pieces of a nonlinearity that netfold knows; ``None`` for any other operation.
+
+        Raises:
+            ValueError: the reason why its arguments make it something else.
+        """
+        if op not in ELEMENTWISE and op not in SELECTIONS:
+            return None
+        constants = {k: v for k, v in named.items() if k not in dependent}
+        shapes, out = [self._shape(i) for i in node.inputs], self._shape(node.index)
+        rule: Rule | None = None
+        if op in ELEMENTWISE and len(dependent) == 1 and "dim" not in constants:
+            if len(node.inputs) > 1:
+                raise ValueError("its limits depend on the size of the batch")
+            if shapes[0] != out:
+                raise ValueError(f"it broadcasts its input of shape {shapes[0]} to {out}")
+            rule = ELEMENTWISE[op](constants, shapes[0])
+        elif op in SELECTIONS:
+            if len(dependent) != len(node.inputs):
+                raise ValueError("both of its inputs are the same tensor")
+            rule = SELECTIONS[op](constants, shapes)
+        if rule is not None:
+            self._prove(rule, node)
+        return rule
+
+    def _prove(self, rule: Rule, node: Node) -> None:
+        """Compare a table with torch's own operation, at random pre-activations around its knots."""
+        count = max(3, 1000 // int(np.prod(self._shape(node.index), dtype=np.int64)))
+        knots = rule.knots if isinstance(rule, Elementwise) else np.zeros((1, 1))
+        reach = 3.0 * (1.0 + np.abs(knots).max(1))
+        rng = np.random.default_rng(0)
+        rows, values = [], {}
+        for i in node.inputs:
+            shape = self._shape(i)
+            spread = rng.standard_normal((count, int(np.prod(shape, dtype=np.int64)))) * reach
+            rows.append(torch.from_numpy(spread.reshape(-1, *shape)).to(self.tape.batch[0].device))
+            values[i] = self._layout(i).from_rows(rows[-1])
+        got = rule(flatten(rows))
+        wanted = flatten([self._layout(node.index).to_rows(node(values, count), count)])
+        if got.shape != wanted.shape or not np.allclose(got, wanted, rtol=1e-12, atol=1e-12):
+            raise ValueError("netfold's table of its pieces does not hold for the way it is used here")
+
+    def _shape(self, index: int) -> tuple[int, ...]:
+        """The shape of a value at one point."""
+        return tuple(self._layout(index).to_rows(self.tape.one[index], 1).shape[1:])
+
+    def _layout(self, index: int) -> Layout:
+        """Where the points of a batch lie in a value, from its shapes for several points and for one."""
+        batch, one = self.tape.batch[index], self.tape.one[index]
+        grown = [a for a, (b, o) in enumerate(zip(batch.shape, one.shape, strict=False)) if b != o]
+        sizes = [(batch.shape[a], one.shape[a]) for a in grown]
+        if batch.ndim != one.ndim or len(grown) != 1 or sizes[0][0] != self.points * sizes[0][1]:
+            raise CaptureError(
+                f"{self.name} mixes the points of a batch: {self._describe(index)} has shape "
+                f"{tuple(batch.shape)} for {self.points} points and {tuple(one.shape)} for one"
+            )
+        axis, entries = grown[0], sizes[0][1]
+        if entries == 1:
+            return Layout(axis)
+        candidates = [Layout(axis, entries, points_first) for points_first in (True, False)]
+        rows = [layout.to_rows(batch, self.points)[0] for layout in candidates]
+        alone = Layout(axis, entries).to_rows(one, 1)[0]
+        gaps = [float((row - alone).abs().nan_to_num().max()) for row in rows]
+        return candidates[int(gaps[1] < gaps[0])]
+
+    def _describe(self, index: int) -> str:
+        return next((n.describe() for n in self.tape.nodes if n.index == index), "the input")
+
+
+def _kept(nodes: list[Node], layers: list[Layer], output: int) -> set[int]:
+    """The values that programs hand out: what nonlinearities read and make, and what crosses one of them."""
+    kept = {0, output, *(i for layer in layers for i in (layer.node.index, *layer.node.inputs))}
+    ends = {layer.node.index for layer in layers}
+    made_in, stage = {0: 0}, 0
+    for node in nodes:
+        kept.update(i for i in node.inputs if made_in[i] < stage)
+        stage += node.index in ends
+        made_in[node.index] = stage
+    return kept
+
+
+def _layer_name(node: Node) -> str:
+    """A torch activation module gives its path; anything else the path of its caller and the operation."""
+    op = op_name(node.schema).removesuffix("_with_indices")
+    own = node.owner.startswith("torch.nn.modules.") and ".container" not in node.owner
+    if own and node.path:
+        return node.path
+    return f"{node.path}.{op}" if node.path else op
+
+
+def _numbered(layers: list[Layer]) -> tuple[Layer, ...]:
+    """Number the layers that share a name, in the order they are applied: ``act[1]``, ``act[2]``."""
+    total = Counter(layer.name for layer in layers)
+    seen: Counter[str] = Counter()
+    result = []
+    for layer in layers:
+        seen[layer.name] += 1
+        unique = layer.name if total[layer.name] == 1 else f"{layer.name}[{seen[layer.name]}]"
+        result.append(replace(layer, name=unique))
+    return tuple(result)

@@ -1,0 +1,137 @@
+"""Data from files, without ever opening a pickle."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from netfold.capture.files import Spec, existing, tensors
+from netfold.errors import CorruptFileError, InvalidInputError, NetfoldError, UntrustedFileError
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Inputs of a model, and their labels where there are any.
+
+    Attributes:
+        inputs: shape ``(N, *shape)``, float32 or float64, finite.
+        labels: shape ``(N,)``, integers; or ``None``.
+        source: the file they come from.
+    """
+
+    inputs: NDArray[np.float32] | NDArray[np.float64]
+    labels: NDArray[np.int64] | None
+    source: str
+
+    def __len__(self) -> int:
+        """How many inputs there are."""
+        return len(self.inputs)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return self.inputs.shape[1:]
+
+
+def load_data(spec: Spec) -> Data:
+    """Inputs, and labels if there are any, from a ``.npz``, ``.npy`` or ``.safetensors`` file.
+
+    Inputs are the array named ``x``, or the only one there is; labels are the array named ``y``. Integers
+    become float64 (no scaling), float16 becomes float32.
+
+    Args:
+        spec: the file.
+
+    Returns:
+        The inputs and labels.
+
+    Raises:
+        InvalidInputError: there is no such file, it is empty, or an array has a wrong shape or type, or a
+            row that is not finite.
+        UntrustedFileError: the file is a pickle or holds one.
+        CorruptFileError: the file is damaged.
+    """
+    path = existing(spec, "data")
+    readers = {".npz": _read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise InvalidInputError(f"{path}: data is a .npz, .npy or .safetensors file, not '{path.suffix}'")
+    return _data(path, reader(path))
+
+
+def _read_npz(path: Path) -> Mapping[str, Any]:
+    if not zipfile.is_zipfile(path):
+        raise CorruptFileError(f"{path} is not a .npz file, or is damaged: it is no zip archive")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, AttributeError) as error:
+        raise _numpy_error(path, error) from error
+
+
+def _read_npy(path: Path) -> Mapping[str, Any]:
+    try:
+        with path.open("rb") as file:
+            return {"x": np.lib.format.read_array(file, allow_pickle=False)}
+    except (ValueError, OSError, EOFError) as error:
+        raise _numpy_error(path, error) from error
+
+
+def _numpy_error(path: Path, error: Exception) -> NetfoldError:
+    if "allow_pickle" in str(error) or "Object arrays" in str(error):
+        return UntrustedFileError(
+            f"{path} holds pickled Python objects: opening them could run code, so netfold does not; save "
+            "plain arrays: numpy.savez('data.npz', x=x, y=y)"
+        )
+    return CorruptFileError(f"{path} is not a {path.suffix} file, or is damaged: {error}")
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Any]:
+    return {
+        name: tensor.float().numpy() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor.numpy()
+        for name, tensor in tensors(path).items()
+    }
+
+
+def _data(path: Path, arrays: Mapping[str, Any]) -> Data:
+    others = [name for name in arrays if name != "y"]
+    name = "x" if "x" in arrays else others[0] if len(others) == 1 else None
+    if name is None:
+        raise InvalidInputError(
+            f"{path}: name the inputs 'x' and the labels 'y'; it holds {', '.join(arrays) or 'no array'}"
+        )
+    inputs = _inputs(path, name, arrays[name])
+    return Data(inputs, _labels(path, arrays["y"], len(inputs)) if "y" in arrays else None, str(path))
+
+
+def _inputs(path: Path, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    if array.dtype.kind not in "fiub":
+        raise InvalidInputError(f"{path}: '{name}' must hold real numbers, got {array.dtype}")
+    if array.ndim < 2:
+        raise InvalidInputError(f"{path}: '{name}' must have one input a row, shape (N, ...), got shape {array.shape}")
+    if array.size == 0:
+        raise InvalidInputError(f"{path}: '{name}' is empty, its shape is {array.shape}; at least one row is needed")
+    inputs = array.astype(np.float32 if array.dtype in (np.float16, np.float32) else np.float64)
+    bad = np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(1))
+    if len(bad):
+        raise InvalidInputError(
+            f"{path}: {len(bad)} of {len(inputs)} rows of '{name}' hold NaN or infinite values, the first is "
+            f"row {bad[0]}"
+        )
+    return inputs
+
+
+def _labels(path: Path, array: NDArray[Any], rows: int) -> NDArray[np.int64]:
+    labels = array.reshape(len(array)) if array.ndim == 2 and array.shape[1] == 1 else array
+    if labels.shape != (rows,):
+        raise InvalidInputError(f"{path}: 'y' must have one label a row, shape ({rows},), got {array.shape}")
+    if labels.dtype.kind not in "iub" and not (labels.dtype.kind == "f" and (labels == np.round(labels)).all()):
+        raise InvalidInputError(f"{path}: 'y' must hold class numbers, got {labels.dtype}")
+    return labels.astype(np.int64)

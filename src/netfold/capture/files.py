@@ -1,0 +1,47 @@
+"""What reading models and reading data have in common."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from netfold.capture.archive import refuse_pickle
+from netfold.errors import CorruptFileError, InvalidInputError
+
+Spec = str | os.PathLike[str]
+
+
+def existing(spec: Spec, what: str) -> Path:
+    """The path of a file that exists, holds something and is no pickle.
+
+    Raises:
+        InvalidInputError: it does not exist or is empty.
+        UntrustedFileError: it is a pickle.
+    """
+    path = Path(spec)
+    if not path.is_file():
+        hint = "; a model is a .pt2 file or 'module:factory'" if what == "model" else ""
+        raise InvalidInputError(f"{path}: there is no such {what} file{hint}")
+    if path.stat().st_size == 0:
+        raise InvalidInputError(f"{path}: the {what} file is empty (0 bytes)")
+    refuse_pickle(path)
+    return path
+
+
+def tensors(path: Path) -> dict[str, Tensor]:
+    """All tensors of a ``.safetensors`` file.
+
+    Raises:
+        InvalidInputError: the file has another suffix.
+        CorruptFileError: it is damaged.
+    """
+    if path.suffix.lower() != ".safetensors":
+        raise InvalidInputError(f"{path}: weights are a .safetensors file, not '{path.suffix}'")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except (SafetensorError, ValueError) as error:
+        raise CorruptFileError(f"{path} is not a safetensors file, or is damaged: {error}") from error

@@ -1,0 +1,148 @@
+"""Models from files and from code, without ever opening a pickle."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from netfold.capture.archive import checked_pt2
+from netfold.capture.data import Data, load_data
+from netfold.capture.files import Spec, existing, tensors
+from netfold.capture.untouched import silent
+from netfold.errors import CorruptFileError, InvalidInputError
+
+__all__ = ["Data", "load_data", "load_model"]
+
+
+def load_model(spec: Spec, weights: Spec | None = None) -> nn.Module | ExportedProgram:
+    """A model from a file or from code, in evaluation mode.
+
+    Args:
+        spec: a ``.pt2`` file of ``torch.export.save``; or ``'module:factory'``, a name to import (also from
+            the current directory) that is a module, or a function or class that makes one without arguments.
+        weights: a ``.safetensors`` file of the factory's ``state_dict``; every name and shape must agree. The
+            model takes the file's number type where that is wider.
+
+    Returns:
+        A module in evaluation mode, or an exported program.
+
+    Raises:
+        InvalidInputError: the file or the name does not exist, or the weights do not fit the model.
+        UntrustedFileError: the file could run code when opened.
+        CorruptFileError: the file is damaged.
+
+    Example:
+        >>> load_model("torch.nn:ReLU")
+        ReLU()
+    """
+    text = os.fspath(spec)
+    if _names_code(text):
+        model = _from_code(text)
+        return model if weights is None else _with_weights(model, existing(weights, "weights"))
+    path = existing(text, "model")
+    if weights is not None:
+        raise InvalidInputError(f"{path}: only a 'module:factory' takes weights; a .pt2 file holds its own")
+    if path.suffix.lower() == ".pt2":
+        return _from_pt2(path)
+    if path.suffix.lower() == ".onnx":
+        raise InvalidInputError(f"{path}: netfold does not read ONNX; export the PyTorch model as a .pt2 file")
+    raise InvalidInputError(f"{path}: a model is a .pt2 file or 'module:factory', not a '{path.suffix}' file")
+
+
+def _names_code(text: str) -> bool:
+    module, colon, name = text.partition(":")
+    parts = [*module.split("."), *name.split(".")]
+    return bool(colon) and all(part.isidentifier() for part in parts) and not Path(text).exists()
+
+
+def _from_pt2(path: Path) -> ExportedProgram:
+    content = checked_pt2(path)
+    try:
+        with silent():
+            return torch.export.load(content)
+    except Exception as error:
+        raise CorruptFileError(
+            f"{path} could not be read by torch {torch.__version__}: {type(error).__name__}: {error}; "
+            "export the model again with this version"
+        ) from error
+
+
+def _from_code(spec: str) -> nn.Module:
+    module, _, name = spec.partition(":")
+    with _current_directory_first():
+        try:
+            found: Any = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise InvalidInputError(f"'{spec}': cannot import '{module}' ({error})") from error
+        for part in name.split("."):
+            if not hasattr(found, part):
+                raise InvalidInputError(f"'{spec}': '{found.__name__}' has no '{part}'")
+            found = getattr(found, part)
+        model = found if isinstance(found, nn.Module) else _called(found, spec)
+    return model.eval()
+
+
+def _called(factory: Any, spec: str) -> nn.Module:
+    if not callable(factory):
+        raise InvalidInputError(f"'{spec}' is a {type(factory).__name__}, not a module or a function that makes one")
+    try:
+        model = factory()
+    except Exception as error:
+        raise InvalidInputError(
+            f"'{spec}' could not be called without arguments: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise InvalidInputError(f"'{spec}' made a {type(model).__name__}, not a torch.nn.Module")
+    return model
+
+
+@contextmanager
+def _current_directory_first() -> Iterator[None]:
+    here = os.getcwd()
+    added = here not in sys.path
+    if added:
+        sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        if added and here in sys.path:
+            sys.path.remove(here)
+
+
+def _with_weights(model: nn.Module, path: Path) -> nn.Module:
+    stored = dict(tensors(path))
+    own = model.state_dict()
+    tied = {t.data_ptr() for name, t in own.items() if name in stored}
+    missing = [name for name, t in own.items() if name not in stored and t.data_ptr() not in tied]
+    unexpected = [name for name in stored if name not in own]
+    shapes = [
+        f"'{name}' is {tuple(t.shape)} in the file and {tuple(own[name].shape)} in the model"
+        for name, t in stored.items()
+        if name in own and t.shape != own[name].shape
+    ]
+    problems = [
+        *([f"missing in the file: {', '.join(missing)}"] if missing else []),
+        *([f"not in the model: {', '.join(unexpected)}"] if unexpected else []),
+        *shapes,
+    ]
+    if problems:
+        raise InvalidInputError(f"{path} does not fit {type(model).__name__}: {'; '.join(problems)}")
+    widest = _widest(stored)
+    if widest is not None and widest.itemsize > (_widest(own) or widest).itemsize:
+        model = model.to(widest)
+    model.load_state_dict(stored, strict=False)
+    return model
+
+
+def _widest(tensors: Mapping[str, Tensor]) -> torch.dtype | None:
+    found = [t.dtype for t in tensors.values() if t.is_floating_point()]
+    return max(found, key=lambda dtype: dtype.itemsize, default=None)

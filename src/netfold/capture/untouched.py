@@ -1,0 +1,88 @@
+"""Running a user's model without leaving a trace: no state, random number or message of it changes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import random
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Restore the model's attributes and all global random states afterwards; keep everything silent.
+
+    Parameters and buffers that are written in place are not restored.
+    """
+    restore = _snapshot(model)
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002 - the global state itself
+    default_dtype = torch.get_default_dtype()
+    devices = {t.device.index for t in model.parameters() if t.device.type == "cuda"}
+    try:
+        with (
+            silent(),
+            torch.random.fork_rng(devices=sorted(d for d in devices if d is not None)),
+            torch.no_grad(),
+        ):
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
+        torch.set_default_dtype(default_dtype)
+        restore()
+
+
+def outputs(model: nn.Module, points: Tensor) -> Any:
+    """What the model gives, on copies of its tensors and in another random state than it was exported in."""
+    with untouched(model):
+        random.seed(0)
+        np.random.seed(0)  # noqa: NPY002
+        own = {name: t.clone() for name, t in [*model.named_parameters(), *model.named_buffers()]}
+        return functional_call(model, own, (points.clone(),))
+
+
+def _snapshot(model: nn.Module) -> Any:
+    """A function that gives every module its attributes, hooks, parameters and buffers back."""
+    spaces: list[Any] = [vars(module) for module in model.modules()]
+    inner = [v for space in spaces for v in space.values() if isinstance(v, dict | list | set)]
+    saved = [(container, container.copy()) for container in [*spaces, *inner]]
+
+    def restore() -> None:
+        for container, before in saved:
+            if not _same(container, before):
+                container.clear()
+                container.extend(before) if isinstance(container, list) else container.update(before)
+
+    return restore
+
+
+def _same(container: Any, before: Any) -> bool:
+    """Whether a container still holds the very same objects (their values are not compared)."""
+    if isinstance(container, dict):
+        return list(container) == list(before) and _same(list(container.values()), list(before.values()))
+    if isinstance(container, set):
+        return container == before
+    return len(container) == len(before) and all(a is b for a, b in zip(container, before, strict=True))
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Drop warnings, log records and prints: on a failure ``torch.export`` prints whole graphs."""
+    disabled = logging.root.manager.disable
+    sink = io.StringIO()
+    with warnings.catch_warnings(), contextlib.redirect_stderr(sink), contextlib.redirect_stdout(sink):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)

@@ -1,0 +1,228 @@
+"""The command line: the same verbs as the library."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from netfold.errors import InvalidInputError, NetfoldError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from netfold.reporting.gather import ReportData
+
+# Commands import what they need when they run, so that --help does not wait for torch.
+
+app = App(
+    name="netfold",
+    version=lambda: version("netfold"),
+    help_format="plaintext",
+    help=(
+        "Measure how expressive a neural network is: how it folds its input space.\n\n"
+        "Start with `netfold report`: it trains a small network on real data and writes report.html about "
+        "it. `netfold COMMAND --help` explains a command and shows examples."
+    ),
+)
+
+Model = Annotated[
+    str | None,
+    Parameter(help="Model: a .pt2 file from torch.export.save, or module:factory, a function that makes the model."),
+]
+Weights = Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")]
+Data = Annotated[
+    Path | None,
+    Parameter(help="Inputs x, one a row, and labels y if there are any: .npz, .npy or .safetensors."),
+]
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")]
+
+
+@app.command
+def report(
+    model: Model = None,
+    /,
+    *,
+    weights: Weights = None,
+    data: Data = None,
+    initial: Annotated[
+        Path | None,
+        Parameter(help="The network before training, to set beside it: a .pt2 file, or weights for module:factory."),
+    ] = None,
+    output: Annotated[Path, Parameter(help="The page to write.")] = Path("report.html"),
+    pairs: Annotated[int, Parameter(help="Pairs of inputs to walk between.")] = 40,
+    seed: Annotated[int, Parameter(help="Seed of all random choices.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page about a network: how expressive it is, and which layers make it so.
+
+    Without a model it trains a small ReLU network on scikit-learn's digits first (seconds, nothing is
+    downloaded). The page is one file that needs no network; figures, numbers.json and measurements.nc go to a
+    folder beside it.
+
+    For example:
+
+      netfold report
+      netfold report model.pt2 --data inputs.npy
+      netfold report shop.nets:make --weights new.safetensors --data inputs.npz
+    """
+    from netfold.reporting.job import report_on_digits
+    from netfold.reporting.page import files_beside
+
+    if model is None:
+        _refuse_without_model(weights, data, initial)
+        found = report_on_digits(output, pairs=pairs, seed=seed, progress=True)
+    else:
+        found = _report_on(model, weights, data, initial, output, pairs, seed)
+    if as_json:
+        from netfold.reporting.numbers import numbers, to_json
+
+        print(to_json(numbers(found)), end="")
+    else:
+        from netfold.reporting.words import describe
+
+        print(describe(found).answer)
+        print(f"Wrote {output}, and figures and numbers to {files_beside(output)}.")
+
+
+@app.command
+def trace(
+    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    /,
+    *,
+    data: Annotated[Path, Parameter(help="Inputs x, one a row: .npz, .npy or .safetensors.")],
+    start: Annotated[int, Parameter(name="--from", help="Row of the input where the path starts, from 0.")],
+    end: Annotated[int, Parameter(name="--to", help="Row of the input where it ends.")],
+    weights: Weights = None,
+    path: Annotated[Literal["line"], Parameter(help="Shape of the path.")] = "line",
+    save: Annotated[Path | None, Parameter(help="Also save the trace, as netCDF.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Trace the path between two inputs: regions, transitions and lengths, layer by layer.
+
+    For example:
+
+      netfold trace model.pt2 --data inputs.npy --from 0 --to 7
+      netfold trace model.pt2 --data inputs.npy --from 0 --to 7 --save trace.nc
+    """
+    from netfold.capture.loading import load_data, load_model
+    from netfold.measures.tracing import trace_path
+    from netfold.paths import Line
+
+    points = load_data(data).inputs
+    ends = [_row(points, row, data) for row in (start, end)]
+    shapes = {"line": Line}
+    found = trace_path(load_model(model, weights), shapes[path](*ends))
+    if save is not None:
+        found.save(save)
+    if as_json:
+        from netfold.reporting.numbers import to_json, trace_numbers
+
+        print(to_json(trace_numbers(found)), end="")
+    else:
+        print(found)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: in place of those of the process.
+
+    Returns:
+        The exit code: 0; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
+    """
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    with _listening() as pressed:
+        try:
+            command, bound, *_ = app.parse_args(tokens, print_error=False, exit_on_error=False)
+            command(*bound.args, **bound.kwargs)
+        except (NetfoldError, CycloptsError, OSError) as error:
+            print(f"netfold: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
+        except (KeyboardInterrupt, Exception) as error:
+            if not (pressed or isinstance(error, KeyboardInterrupt)):
+                raise
+            print("netfold: interrupted, nothing half-written is left", file=sys.stderr)
+            return 130
+    return 0
+
+
+@contextmanager
+def _listening() -> Iterator[list[int]]:
+    """Remember whether Ctrl-C was pressed: inside a compiler callback it comes out as another error."""
+    pressed: list[int] = []
+
+    def remember(signal_number: int, frame: FrameType | None) -> None:
+        pressed.append(signal_number)
+        sys.unraisablehook = lambda _: None
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield pressed
+        return
+    before = signal.signal(signal.SIGINT, remember), sys.unraisablehook
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        sys.unraisablehook = before[1]
+
+
+def _refuse_without_model(weights: Path | None, data: Path | None, initial: Path | None) -> None:
+    given = [name for name, value in (("--weights", weights), ("--data", data), ("--initial", initial)) if value]
+    if given:
+        raise InvalidInputError(
+            f"{' and '.join(given)} given, but no model; name one first: netfold report MODEL --data FILE"
+        )
+
+
+def _report_on(
+    model: str,
+    weights: Path | None,
+    data: Path | None,
+    initial: Path | None,
+    output: Path,
+    pairs: int,
+    seed: int,
+) -> ReportData:
+    from netfold.capture.loading import load_data, load_model
+    from netfold.reporting.gather import Story
+    from netfold.reporting.page import report as write_report
+
+    if data is None:
+        raise InvalidInputError(f"a report on {model} needs inputs to walk between: netfold report {model} --data FILE")
+    before = None
+    if initial is not None:
+        whole = initial.suffix == ".pt2"
+        before = load_model(str(initial)) if whole else load_model(model, initial)
+    found = load_data(data)
+    return write_report(
+        load_model(model, weights),
+        found.inputs,
+        output,
+        initial=before,
+        labels=found.labels,
+        pairs=pairs,
+        seed=seed,
+        story=Story(network=model, data=data.name),
+        progress=True,
+    )
+
+
+def _row(points: NDArray[Any], row: int, file: Path) -> NDArray[Any]:
+    if not 0 <= row < len(points):
+        raise InvalidInputError(f"row {row} is not in {file}, which holds rows 0 to {len(points) - 1}")
+    return points[row]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,288 @@
+"""Theory on the command line: ``netfold bounds``, ``netfold theory`` and ``netfold diagnose``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from netfold.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from netfold.capture import Model
+    from netfold.theory import LengthGrowth, MeanField
+    from netfold.theory.bounds import Row
+    from netfold.theory.diagnosis import Diagnosis
+
+# Commands import what they need when they run, so that --help does not wait for torch.
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")]
+Weights = Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")]
+Shape = Annotated[
+    list[int] | None,
+    Parameter(help="Shape of one input, for module:factory: --shape 1 28 28.", consume_multiple=True, negative=""),
+]
+
+DIGITS = 4000
+"""Longer integers are left out of JSON; their log10 stays."""
+
+
+def bounds(
+    inputs: Annotated[int | None, Parameter(help="Dimension of the input.")] = None,
+    /,
+    *widths: Annotated[int, Parameter(help="Units of every hidden layer.")],
+    activation: Annotated[str, Parameter(help="Units: relu, leaky_relu, hardtanh, relu6, abs, ...")] = "relu",
+    rank: Annotated[int | None, Parameter(help="Maxout units instead, each the maximum of so many functions.")] = None,
+    model: Annotated[
+        str | None, Parameter(help="Read the architecture from a model: a .pt2 file, or module:factory.")
+    ] = None,
+    weights: Weights = None,
+    shape: Shape = None,
+    dimension: Annotated[
+        int | None, Parameter(help="With --model: count in so many dimensions of the input; 1 is a line.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bound the number of regions of an architecture, by every theorem that applies.
+
+    INPUTS is the dimension of the input, WIDTHS the units of the hidden layers. Upper bounds hold for all
+    weights, lower bounds say what some weights reach: a given network may have far fewer.
+
+    For example:
+
+      netfold bounds 2 10 10 10
+      netfold bounds 2 4 4 --activation hardtanh --json
+      netfold bounds 2 8 8 --rank 3
+      netfold bounds --model model.pt2 --dimension 1
+    """
+    from netfold.theory import bounds as theorems
+
+    if model is None:
+        if inputs is None or not widths:
+            raise InvalidInputError(
+                "give the inputs and the widths of the hidden layers, as in 'netfold bounds 2 10 10', or --model"
+            )
+        if dimension is not None:
+            raise InvalidInputError("--dimension goes with --model; otherwise give it as INPUTS")
+        found = theorems.table(inputs, widths, activation, rank)
+    else:
+        if inputs is not None:
+            raise InvalidInputError("give INPUTS and WIDTHS, or --model, not both")
+        found = theorems.of(_load(model, weights, shape), shape=shape, dimension=dimension)
+    if as_json:
+        _print_json({"inputs": found.inputs, "widths": found.widths, "bounds": [_bound(row) for row in found.rows]})
+    else:
+        print(found)
+
+
+def theory(
+    activation: Annotated[str, Parameter(help="relu, leaky_relu, hardtanh, tanh, erf, gelu, silu or linear.")],
+    /,
+    *,
+    sigma_w: Annotated[
+        float | None,
+        Parameter(help="Standard deviation of a weight times sqrt(fan-in). By default the critical one."),
+    ] = None,
+    sigma_b: Annotated[float, Parameter(help="Standard deviation of a bias.")] = 0.0,
+    depth: Annotated[int | None, Parameter(help="Also tabulate so many layers.")] = None,
+    width: Annotated[int | None, Parameter(help="Units of every layer in that table; infinite by default.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a random network does to signals: its phase, depth scales and growth.
+
+    Weights are N(0, sigma_w^2 / fan-in), biases N(0, sigma_b^2). Ordered networks make nearby inputs merge,
+    chaotic ones part them; between is the critical gain to initialise with.
+
+    For example:
+
+      netfold theory relu
+      netfold theory tanh --sigma-w 2.5 --sigma-b 0.3
+      netfold theory hardtanh --sigma-w 4 --depth 8 --width 100
+    """
+    from netfold.theory import as_activation, critical_sigma_w, mean_field
+
+    as_activation(activation)
+    gain, why = float("nan"), ""
+    try:
+        gain = critical_sigma_w(activation, sigma_b)
+    except InvalidInputError as error:
+        why = str(error)
+    if sigma_w is None and why:
+        raise InvalidInputError(f"{why}; give --sigma-w")
+    field = mean_field(activation, gain if sigma_w is None else sigma_w, sigma_b)
+    if width is not None and depth is None:
+        raise InvalidInputError("--width needs --depth: how many layers to tabulate")
+    if any(number is not None and number < 1 for number in (width, depth)):
+        raise InvalidInputError(f"--depth and --width must be at least 1, got {depth} and {width}")
+    layers = _layers(field, depth, width) if depth is not None else []
+    if as_json:
+        numbers = {**field.to_dict(), "growth": field.growth, "critical_sigma_w": gain, "why_no_gain": why}
+        _print_json({**numbers, "layers": layers})
+    else:
+        print(_field_table(field, gain, why))
+        if layers:
+            print(f"\n{_layer_table(layers, width)}")
+
+
+def diagnose(
+    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    /,
+    *,
+    weights: Weights = None,
+    shape: Shape = None,
+    data: Annotated[
+        Path | None, Parameter(help="Inputs, one a row: .npz, .npy or .safetensors. Their mean square is used.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether a network is ordered, critical or chaotic, from the scales of its weights.
+
+    Prints a verdict, the gains of every layer, the depth that signals survive, the gain that would make it
+    critical, and where mean-field theory does not hold.
+
+    For example:
+
+      netfold diagnose model.pt2
+      netfold diagnose model.pt2 --data inputs.npy --json
+      netfold diagnose shop.nets:make --shape 1 28 28
+    """
+    from netfold.theory.diagnosis import diagnose as examine
+
+    point = None if data is None else _typical(data)
+    taken = shape if point is None else list(point.shape)
+    found = examine(_load(model, weights, taken), point, shape=None if point is not None else shape)
+    if as_json:
+        _print_json(_diagnosis(found))
+    else:
+        print(found)
+
+
+def _load(model: str, weights: Path | None, shape: list[int] | None) -> Model:
+    from torch import nn
+
+    from netfold.capture.loading import load_model
+
+    found = load_model(model, weights)
+    if shape is None and isinstance(found, nn.Module):
+        raise InvalidInputError(
+            f"{model} does not say what inputs it takes: give the shape of one, as in --shape 1 28 28"
+        )
+    return found
+
+
+def _typical(data: Path) -> NDArray[np.float64]:
+    """A point as large as the data are on average."""
+    import numpy as np
+
+    from netfold.capture.loading import load_data
+
+    points = np.asarray(load_data(data).inputs, np.float64)
+    return np.full(points.shape[1:], np.sqrt(np.mean(points**2)))
+
+
+def _bound(row: Row) -> dict[str, Any]:
+    bound = row.bound
+    if bound is None:
+        return {"name": row.name, "none_because": row.note}
+    value: Any = int(bound) if isinstance(bound, int) and bound.log10 < DIGITS else None
+    return {
+        "name": row.name,
+        "value": float(bound) if isinstance(bound, float) else value,
+        "log10": bound.log10,
+        "kind": bound.kind.name.lower(),
+        "counts": bound.counts,
+        "source": bound.source,
+        "assumes": bound.assumes,
+    }
+
+
+def _field_table(field: MeanField, gain: float, why: str) -> str:
+    rows = [
+        ("q*", field.q, "variance of a pre-activation, deep in the network"),
+        ("chi_1", field.chi_1, "squared growth of a small displacement in one layer"),
+        ("growth", field.growth, "growth of a curve's length in one layer, sqrt(chi_1)"),
+        ("c*", field.c, "correlation that two different inputs end at"),
+        ("xi_q", field.xi_q, "layers in which the length settles by a factor e"),
+        ("xi_c", field.xi_c, "layers in which the correlation settles by a factor e"),
+        ("6 xi_c", 6 * field.xi_c, "about how many layers can be trained"),
+        ("critical", gain, "sigma_w that makes it critical at this sigma_b"),
+    ]
+    name = f"{field.activation.name}, sigma_w = {field.sigma_w:.6g}, sigma_b = {field.sigma_b:.6g}"
+    lines = [f"  {label:<9} {_number(value):>10}  {meaning}" for label, value, meaning in rows]
+    notes = [f"- {note}" for note in (field.status.advice, why) if note]
+    return "\n".join([f"{name}: {field.phase}", *lines, *notes])
+
+
+def _number(value: float) -> str:
+    return "-" if value != value else f"{value:.6g}"
+
+
+def _layers(field: MeanField, depth: int, width: int | None) -> list[dict[str, Any]]:
+    """Growth of a circle and of a line, and transitions on a quarter arc, layer by layer."""
+    from netfold.theory import crossing_rate
+
+    grown: dict[str, LengthGrowth] = {curve: _growth(field, depth, width, curve) for curve in ("circle", "line")}
+    rates = crossing_rate(field.activation, field.sigma_w, field.sigma_b, depth, curve="arc")
+    return [
+        {
+            "layer": i + 1,
+            "circle_growth": float(grown["circle"].growth[i]),
+            "circle_length": float(grown["circle"].lengths[i]),
+            "line_growth": float(grown["line"].growth[i]),
+            "arc_transitions": float(rates.transitions[i]),
+            "arc_sign_transitions": float(rates.sign_transitions[i]),
+            "growth_holds": str(grown["circle"].method),
+        }
+        for i in range(depth)
+    ]
+
+
+def _growth(field: MeanField, depth: int, width: int | None, curve: str) -> LengthGrowth:
+    from netfold.theory import length_growth
+
+    return length_growth(field.activation, field.sigma_w, field.sigma_b, width, depth, curve=curve)
+
+
+def _layer_table(layers: list[dict[str, Any]], width: int | None) -> str:
+    import pandas as pd
+
+    frame = pd.DataFrame(layers)
+    holds = frame.pop("growth_holds")[0]
+    frame.columns = ["layer", "growth, circle", "length, circle", "growth, line", "switches, arc", "sign changes, arc"]
+    growth = "infinite width" if width is None else f"{width} units a layer, {holds}"
+    note = (
+        f"- growth of a curve's length: {growth}; switches and sign changes of one unit along a quarter arc: "
+        "infinite width"
+    )
+    return "\n".join([frame.to_string(index=False, float_format=_number, na_rep="-"), note])  # type: ignore[arg-type]
+
+
+def _diagnosis(found: Diagnosis) -> dict[str, Any]:
+    return {
+        "model": found.name,
+        "phase": str(found.phase) if found.phase is not None else None,
+        "chi_1": found.chi_1,
+        "chi_1_error": found.chi_1_error,
+        "sigma_w": found.sigma_w.value,
+        "sigma_w_error": found.sigma_w.error,
+        "sigma_b": found.sigma_b.value,
+        "sigma_b_error": found.sigma_b.error,
+        "depth": found.depth,
+        "depth_range": found.depth_range,
+        "trainable_depth": found.trainable_depth,
+        "critical_sigma_w": found.critical_sigma_w,
+        "rescale": found.rescale,
+        "layers": found.to_dataframe().to_dict("records"),
+        "verdict": found.verdict,
+        "warnings": found.warnings,
+    }
+
+
+def _print_json(value: Any) -> None:
+    from netfold.reporting.numbers import to_json
+
+    print(to_json(value), end="")

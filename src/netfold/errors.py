@@ -1,0 +1,25 @@
+"""The errors netfold raises: one class, one reason, each also the builtin that a caller would catch."""
+
+
+class NetfoldError(Exception):
+    """Base of every error that netfold raises on purpose."""
+
+
+class InvalidInputError(NetfoldError, ValueError):
+    """A value handed to netfold is unusable: wrong shape, not finite, empty, out of range."""
+
+
+class CaptureError(NetfoldError, RuntimeError):
+    """A model could not be turned into a program, or its program does not reproduce it."""
+
+
+class NotPiecewiseLinearError(NetfoldError, TypeError):
+    """An exact method met an operation that is not piecewise linear."""
+
+
+class UntrustedFileError(NetfoldError, ValueError):
+    """A file could run code when opened (a pickle), so netfold does not open it."""
+
+
+class CorruptFileError(NetfoldError, OSError):
+    """A file is not what its name says, or is damaged."""

@@ -1,0 +1,1 @@
+"""Exact methods: domains carried through a program and split where units change state."""

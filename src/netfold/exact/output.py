@@ -1,0 +1,155 @@
+"""What paths do in the network's output: breakpoints, patterns, linear pieces, lengths, class changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.exact import readout, rows
+from netfold.exact.threads import over_rows
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+
+MERGE = 64 * np.finfo(np.float64).eps
+"""Two neighbouring pieces are one linear piece where the vertex between them is off their common chord by less than
+this, relative to the size of the output."""
+
+
+@dataclass(frozen=True)
+class PathOutput:
+    """What one path does in the output, read off after the last block.
+
+    Attributes:
+        breakpoints: parameters at which a unit changes its state, and ``layers`` the first layer that does.
+        patterns: distinct activation patterns met, and ``pieces`` linear pieces.
+        length: of the output's image; ``angle`` on the unit sphere; ``bend`` total turning.
+        class_changes: parameters at which the largest output changes, and ``classes`` those in between.
+        sign_changes: one entry an output.
+    """
+
+    breakpoints: Floats
+    layers: Ints
+    patterns: int
+    pieces: int
+    length: float
+    angle: float
+    bend: float
+    class_changes: Floats
+    classes: Ints
+    sign_changes: Ints
+
+
+@dataclass(frozen=True)
+class Vertices:
+    """Consecutive rows at the output; ``lead`` is 1 where row 0 was already counted with the block before."""
+
+    t: Floats
+    path: Ints
+    flips: Keys
+    first: Ints
+    y: Floats
+    lead: int
+
+
+class OutputTally:
+    """Collects the output's rows of all paths, block by block."""
+
+    def __init__(self, paths: int, size: int) -> None:
+        self.paths, self.size = paths, size
+        self.lengths, self.angles, self.bends = (np.zeros((paths, 3), np.int64) for _ in range(3))
+        self.sign_changes = np.zeros((paths, size), np.int64)
+        self.kinks = np.zeros(paths, np.int64)
+        self.start_class = np.zeros(paths, np.int64)
+        self.before: tuple[int, float, Floats] | None = None
+        self.found: list[tuple[Floats, Ints, Keys, Ints]] = []
+        self.changes: list[tuple[Floats, Ints, Ints]] = []
+
+    def add(self, t: Floats, path: Ints, flips: Keys, first: Ints, y: Floats) -> None:
+        """Add a block's rows; its last row comes again as the first of the next block unless its path ends there."""
+        block = self._with_vertex_before(t, path, flips, first, y)
+        self._collect_breakpoints(block)
+        self._measure(block)
+        readout.count_signs(block.path, block.y, block.lead, self.sign_changes)
+        self._collect_classes(block)
+        ends = len(path) > 1 and path[-2] == path[-1]
+        self.before = (int(path[-1]), float(t[-2]), y[-2]) if ends else None
+
+    def _with_vertex_before(self, t: Floats, path: Ints, flips: Keys, first: Ints, y: Floats) -> Vertices:
+        if self.before is None or self.before[0] != path[0]:
+            return Vertices(t, path, flips, first, y, 0)
+        _, earlier, value = self.before
+        return Vertices(
+            np.append(earlier, t),
+            np.append(path[0], path),
+            np.vstack([flips[:1], flips]),
+            np.append(rows.NO_LAYER, first),
+            np.vstack([value, y]),
+            1,
+        )
+
+    def _collect_breakpoints(self, b: Vertices) -> None:
+        joined = b.path[1:] == b.path[:-1]
+        keep = np.flatnonzero(joined[1:] & joined[:-1] & (b.first[1:-1] != rows.NO_LAYER)) + 1
+        self.found.append((b.t[keep], b.path[keep], b.flips[keep], b.first[keep]))
+
+    def _measure(self, b: Vertices) -> None:
+        n = len(b.t)
+        lengths, angles, bends = (np.empty(n) for _ in range(3))
+        kinks = np.empty(n, np.bool_)
+        over_rows(readout.measure, *b.y.shape, b.t, b.path, b.first, b.y, MERGE, lengths, angles, bends, kinks)
+        rows.sum_exactly(lengths[b.lead :], b.path[b.lead :], self.lengths)
+        rows.sum_exactly(angles[b.lead :], b.path[b.lead :], self.angles)
+        rows.sum_exactly(bends, b.path, self.bends)
+        rows.add_counts(kinks, b.path, self.kinks)
+
+    def _collect_classes(self, b: Vertices) -> None:
+        y = np.hstack([np.zeros_like(b.y), b.y]) if self.size == 1 else b.y
+        room = (len(y) + 1) * y.shape[1]
+        segment, at, target = np.empty(room, np.int64), np.empty(room), np.empty(room, np.int64)
+        entries = np.arange(y.shape[1])
+        n = readout.class_changes(b.path, y, b.lead, entries, segment, at, target, self.start_class)
+        segment = segment[:n]
+        moment = b.t[segment] + at[:n] * (b.t[segment + 1] - b.t[segment])
+        self.changes.append((moment, b.path[segment], target[:n].copy()))
+
+    def finish(self) -> list[PathOutput]:
+        """Join what the blocks gave: one result a path."""
+        t, path, flips, first = _merged(*(np.concatenate(parts) for parts in zip(*self.found, strict=True)))
+        patterns = rows.count_distinct(flips, path, self.paths)
+        moment, changed, target = (np.concatenate(parts) for parts in zip(*self.changes, strict=True))
+        cuts = np.searchsorted(path, np.arange(self.paths + 1))
+        turns = np.searchsorted(changed, np.arange(self.paths + 1))
+        lengths, angles, bends = (exact_totals(v) for v in (self.lengths, self.angles, self.bends))
+        return [
+            PathOutput(
+                breakpoints=t[cuts[p] : cuts[p + 1]],
+                layers=first[cuts[p] : cuts[p + 1]],
+                patterns=int(patterns[p]),
+                pieces=int(self.kinks[p]) + 1,
+                length=lengths[p],
+                angle=angles[p],
+                bend=bends[p],
+                class_changes=moment[turns[p] : turns[p + 1]],
+                classes=np.append(self.start_class[p], target[turns[p] : turns[p + 1]]),
+                sign_changes=self.sign_changes[p],
+            )
+            for p in range(self.paths)
+        ]
+
+
+def exact_totals(limbs: NDArray[np.int64]) -> list[float]:
+    """Totals of exact sums (`rows.sum_exactly`) as floats, correctly rounded."""
+    return [((int(a) << 124) + (int(b) << 62) + int(c)) / 2**124 for a, b, c in limbs]
+
+
+def _merged(t: Floats, path: Ints, flips: Keys, first: Ints) -> tuple[Floats, Ints, Keys, Ints]:
+    """Breakpoints at one parameter are one breakpoint."""
+    if len(t) < 2 or not ((t[1:] == t[:-1]) & (path[1:] == path[:-1])).any():
+        return t, path, flips, first
+    starts = np.flatnonzero(np.append(True, (t[1:] != t[:-1]) | (path[1:] != path[:-1])))
+    merged = np.bitwise_xor.reduceat(flips, starts, axis=0)
+    return t[starts], path[starts], merged, np.minimum.reduceat(first, starts)

@@ -1,0 +1,307 @@
+"""Rows of a straight path, compiled: refine them where units cross, and measure the image between them.
+
+These passes are the same for every kind of layer. A crossing is described by its segment, its position ``at`` in
+(0, 1), the unit, the pieces it leaves and enters, and the slopes of the image in that unit before and after. Passes
+that take ``begin`` and ``end`` work on these rows alone, so that threads can share them; every row is written by one
+of them, so results do not depend on their number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
+FAST = {**COMPILED, "fastmath": {"reassoc", "contract", "nsz"}}
+"""Sums over units may be reordered into vectors; the order is fixed when the code is compiled."""
+
+# what describes the image x + lam d at the start of a segment: |d|^2, x.d, |x|^2, the turn at its first vertex, and
+# the |d|^2 up to which rounding alone may move the image, so that it has no direction
+SPEED2, RADIAL, NORM2, TURN, FLAT2, SUMS = range(6)
+RESOLVED2 = 1e-26
+"""Share of the squared size of a row's values below which a squared difference is rounding."""
+
+# what is measured of a segment's image
+LENGTH, ANGLE, BEND, MEASURES = range(4)
+
+NO_LAYER = 32767
+"""Layer number of a row at which no unit changes its state."""
+
+
+@njit(**COMPILED)
+def order(values):
+    """Stable order of positions; insertion for the few of a usual segment."""
+    m = len(values)
+    if m > 24:
+        return np.argsort(values, kind="mergesort")
+    rank = np.empty(m, np.int64)
+    for i in range(m):
+        k = i
+        while k > 0 and values[rank[k - 1]] > values[i]:
+            rank[k] = rank[k - 1]
+            k -= 1
+        rank[k] = i
+    return rank
+
+
+@njit(**COMPILED)
+def angle_of_chord(gap2):
+    """Angle between two unit vectors from the squared distance between them; a series where it is small."""
+    if gap2 < 1e-3:
+        return np.sqrt(gap2) * (1.0 + gap2 * (1 / 24 + gap2 * (3 / 640 + gap2 * 5 / 7168)))
+    return 2.0 * np.arcsin(min(1.0, 0.5 * np.sqrt(gap2)))
+
+
+@njit(**COMPILED)
+def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, value, measures, weak):
+    """Length, angle and turning of every segment's image, following it from crossing to crossing.
+
+    ``weak`` marks segments in which the squared speed cancels so far that its sum no longer holds enough digits.
+    """
+    for s in range(begin, end):
+        if path[s] != path[s + 1]:
+            continue
+        speed2, radial, norm2 = sums[s, SPEED2], sums[s, RADIAL], sums[s, NORM2]
+        peak, here = speed2, 0.0
+        length, angle, bend = 0.0, 0.0, sums[s, TURN]
+        c, stop = start[s], start[s + 1]
+        while c < stop and at[c] == 0.0:
+            c += 1
+        while True:
+            there = at[c] if c < stop else 1.0
+            step = there - here
+            length += np.sqrt(max(speed2, 0.0)) * step
+            area2 = max(norm2 * speed2 - radial * radial, 0.0)
+            following2 = norm2 + step * (2.0 * radial + step * speed2)
+            if norm2 > sums[s, FLAT2] and following2 > sums[s, FLAT2]:
+                angle += np.arctan2(np.sqrt(area2) * step, norm2 + radial * step)
+            norm2 = following2
+            radial += speed2 * step
+            if c == stop:
+                break
+            old2, new2, both, gap2 = 0.0, 0.0, 0.0, 0.0
+            while c < stop and at[c] == there:
+                a, b = slope_from[c], slope_to[c]
+                old2 += a * a
+                new2 += b * b
+                both += a * b
+                gap2 += (a - b) * (a - b)
+                radial += value[c] * (b - a)
+                c += 1
+            kept = max(speed2 - old2, 0.0)
+            across = kept * gap2 + max(old2 * new2 - both * both, 0.0)
+            if kept + old2 > sums[s, FLAT2] and kept + new2 > sums[s, FLAT2]:
+                bend += np.arctan2(np.sqrt(across), kept + both)
+            speed2 = speed2 - old2 + new2
+            peak = max(peak, speed2)
+            if speed2 < 1e-7 * peak:
+                weak[s] = True
+            here = there
+        measures[s, LENGTH] = length
+        measures[s, ANGLE] = angle
+        measures[s, BEND] = bend
+
+
+@njit(**COMPILED)
+def _mix(x):
+    """A 64-bit mixing function (splitmix64)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@njit(**COMPILED)
+def key(layer, unit, piece, half):
+    """One half of the 128-bit key of a unit's state."""
+    x = _mix(np.uint64(layer) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(unit) + np.uint64(0x632BE59BD9B4E019))
+    x = _mix(x + np.uint64(piece) * np.uint64(0xD1B54A32D192ED03))
+    return _mix(x + np.uint64(half + 1) * np.uint64(0x8CB92BA72F3D8DD7))
+
+
+@njit(**COMPILED)
+def _switch(layer, unit, origin, target, flips):
+    """Switch a unit's key at a row."""
+    for half in range(2):
+        flips[half] ^= key(layer, unit, origin, half) ^ key(layer, unit, target, half)
+
+
+@njit(**COMPILED)
+def count_rows(start, at):
+    """How many refined rows there are: crossings at one position share a row."""
+    total = len(start)
+    for s in range(len(start) - 1):
+        for c in range(start[s], start[s + 1]):
+            total += at[c] > 0.0 and (c == start[s] or at[c] != at[c - 1])
+    return total
+
+
+@njit(**COMPILED)
+def refine_rows(
+    layer,
+    t,
+    path,
+    flips,
+    first,
+    start,
+    at,
+    unit,
+    origin,
+    target,
+    out_segment,
+    out_at,
+    out_t,
+    out_path,
+    out_flips,
+    out_first,
+    out_cross,
+):
+    """Insert a row at every crossing; ``flips`` are the keys switched at a row, ``first`` the layer that did it.
+
+    ``out_cross[i]`` to ``out_cross[i + 1]`` are the crossings at refined row ``i``.
+    """
+    i = 0
+    for s in range(len(start)):
+        out_segment[i], out_at[i], out_t[i], out_path[i] = s, 0.0, t[s], path[s]
+        out_flips[i] = flips[s]
+        out_first[i] = first[s]
+        end = start[s + 1] if s + 1 < len(start) else start[s]
+        out_cross[i] = start[s]
+        i += 1
+        c = start[s]
+        while c < end and at[c] == 0.0:
+            _switch(layer, unit[c], origin[c], target[c], out_flips[i - 1])
+            out_first[i - 1] = min(out_first[i - 1], layer)
+            c += 1
+        while c < end:
+            lam = at[c]
+            out_segment[i], out_at[i], out_path[i], out_first[i] = s, lam, path[s], layer
+            out_t[i] = t[s] + lam * (t[s + 1] - t[s])
+            out_cross[i] = c
+            out_flips[i, 0] = np.uint64(0)
+            out_flips[i, 1] = np.uint64(0)
+            while c < end and at[c] == lam:
+                _switch(layer, unit[c], origin[c], target[c], out_flips[i])
+                c += 1
+            i += 1
+    out_cross[i] = start[-1]
+
+
+@njit(**COMPILED)
+def count_passages(path, start, unit, origin, target, pieces, last, last_path, passages):
+    """Add passages from one end piece to the other; ``last`` holds each unit's last saturated piece."""
+    for s in range(len(start) - 1):
+        if path[s] != last_path[0]:
+            last_path[0] = path[s]
+            last[:] = -1
+        for c in range(start[s], start[s + 1]):
+            j = unit[c]
+            if origin[c] == 0 or origin[c] == pieces - 1:
+                last[j] = origin[c]
+            if target[c] == 0 or target[c] == pieces - 1:
+                passages[path[s]] += last[j] >= 0 and last[j] != target[c]
+                last[j] = target[c]
+
+
+@njit(**COMPILED)
+def anchors(start, at, crowded):
+    """Rows with a plain vertex after every ``crowded`` crossings of a segment: segments and positions."""
+    room = len(start) + len(at) // crowded
+    segment, position = np.empty(room, np.int64), np.zeros(room)
+    i = 0
+    for s in range(len(start)):
+        segment[i] = s
+        i += 1
+        if s + 1 == len(start) or start[s + 1] - start[s] <= crowded:
+            continue
+        for c in range(start[s] + crowded, start[s + 1], crowded):
+            middle = 0.5 * (at[c - 1] + at[c])
+            if at[c - 1] < middle < at[c]:
+                segment[i], position[i] = s, middle
+                i += 1
+    return segment[:i], position[:i]
+
+
+@njit(**COMPILED)
+def add_counts(counts, path, totals):
+    """Add counts to their paths' totals."""
+    for s in range(len(counts)):
+        totals[path[s]] += counts[s]
+
+
+@njit(**COMPILED)
+def keep_smallest(values, path, smallest):
+    """Keep each path's smallest value."""
+    for s in range(len(values)):
+        smallest[path[s]] = min(smallest[path[s]], values[s])
+
+
+@njit(**FAST)
+def interpolate(begin, end, values, segment, at, out):
+    """Values at refined rows of a quantity that is affine on every segment."""
+    for i in range(begin, end):
+        s, lam = segment[i], at[i]
+        here, ahead = values[s], values[s + 1] if lam > 0.0 else values[s]
+        for j in range(values.shape[1]):
+            out[i, j] = here[j] + lam * (ahead[j] - here[j])
+
+
+@njit(**COMPILED)
+def sum_exactly(values, path, totals):
+    """Add values to their paths' totals without rounding: three limbs of 2^0, 2^-62 and 2^-124.
+
+    The sum is the same in whatever order and grouping the values come.
+    """
+    limb = 4611686018427387904.0
+    for s in range(len(values)):
+        rest = values[s]
+        p = path[s]
+        high = np.int64(rest)
+        rest = (rest - high) * limb
+        middle = np.int64(rest)
+        low = np.int64((rest - middle) * limb)
+        low += totals[p, 2]
+        carry = low >> 62
+        totals[p, 2] = low - (carry << 62)
+        middle += totals[p, 1] + carry
+        carry = middle >> 62
+        totals[p, 1] = middle - (carry << 62)
+        totals[p, 0] += high + carry
+
+
+@njit(**COMPILED)
+def count_distinct(flips, path, paths):
+    """Distinct patterns a path, from the keys switched at its breakpoints in order."""
+    counts = np.ones(paths, np.int64)
+    i, n = 0, len(path)
+    while i < n:
+        p, j = path[i], i
+        while j < n and path[j] == p:
+            j += 1
+        seen = np.zeros((j - i + 1, 2), np.uint64)
+        for k in range(i, j):
+            seen[k - i + 1, 0] = seen[k - i, 0] ^ flips[k, 0]
+            seen[k - i + 1, 1] = seen[k - i, 1] ^ flips[k, 1]
+        counts[p] = _distinct(seen)
+        i = j
+    return counts
+
+
+@njit(**COMPILED)
+def _distinct(hashes):
+    """Distinct 128-bit hashes, by a table with open addressing."""
+    size = 16
+    while size < 2 * len(hashes):
+        size *= 2
+    table = np.full(size, -1, np.int64)
+    found = 0
+    for i in range(len(hashes)):
+        slot = np.int64(hashes[i, 0] & np.uint64(size - 1))
+        while table[slot] >= 0:
+            k = table[slot]
+            if hashes[k, 0] == hashes[i, 0] and hashes[k, 1] == hashes[i, 1]:
+                break
+            slot = (slot + 1) & (size - 1)
+        else:
+            table[slot] = i
+            found += 1
+    return found

@@ -1,0 +1,158 @@
+"""Maximum, minimum and max-pooling layers on straight paths, compiled.
+
+On a segment every entry is affine, so a unit follows the upper envelope of a few straight lines; its state is the
+entry that wins. Entries that stay equal over a whole piece leave the win to the first of them. ``candidates`` is
+``(units, entries)`` with -1 as padding; ``sign`` is -1 where the smallest entry wins. Arguments and results are
+those of `netfold.exact.elementwise`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from netfold.exact.rows import COMPILED, FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TURN, angle_of_chord, order
+
+
+@njit(**COMPILED)
+def _behind(s, path, before):
+    """Whether a row has a vertex before it on its path."""
+    return before.shape[0] > 0 if s == 0 else path[s - 1] == path[s]
+
+
+@njit(**COMPILED)
+def _leader(here, ahead, entries, sign):
+    """The entry that wins just after ``here`` on the way ``ahead``, and the gap to the next other value."""
+    best, top, rise, second = -1, -np.inf, -np.inf, -np.inf
+    for e in range(len(entries)):
+        if entries[e] < 0:
+            continue
+        a = sign * here[entries[e]]
+        d = sign * ahead[entries[e]] - a
+        if a > top or (a == top and d > rise):
+            if a > top:
+                second = top
+            best, top, rise = e, a, d
+        elif a < top and a > second:
+            second = a
+    return best, top - second
+
+
+@njit(**COMPILED)
+def _next(here, ahead, entries, sign, winner, position):
+    """The entry that overtakes the winner first after ``position``, and where; -1 if none does."""
+    w = entries[winner]
+    base, slope = sign * here[w], sign * (ahead[w] - here[w])
+    following, nearest, steepest = -1, 1.0, slope
+    for e in range(len(entries)):
+        if entries[e] < 0:
+            continue
+        a, d = sign * here[entries[e]], sign * (ahead[entries[e]] - here[entries[e]])
+        if d <= slope or sign * ahead[entries[e]] <= sign * ahead[w]:
+            continue
+        meet = max((base - a) / (d - slope), position)
+        if meet < nearest or (meet == nearest and following >= 0 and d > steepest):
+            following, nearest, steepest = e, meet, d
+    return following, nearest
+
+
+@njit(**COMPILED)
+def _last(here, ahead, entries, sign):
+    """The entry that wins at the end of a segment: the leader seen from its far end."""
+    return _leader(ahead, here, entries, sign)[0]
+
+
+@njit(**COMPILED)
+def scan(begin, end, h, path, before, candidates, sign, crossings, closest, sums):
+    """Count the changes of winner a segment and describe its image at its start."""
+    rows = h.shape[0]
+    for s in range(begin, end):
+        joined = s + 1 < rows and path[s] == path[s + 1]
+        ahead = h[s + 1] if joined else h[s]
+        behind = joined and _behind(s, path, before)
+        previous = (before[0] if s == 0 else h[s - 1]) if behind else h[s]
+        count, near, scale = 0, np.inf, 0.0
+        speed2, radial, norm2, into2 = 0.0, 0.0, 0.0, 0.0
+        for u in range(len(candidates)):
+            winner, gap = _leader(h[s], ahead, candidates[u], sign)
+            w = candidates[u, winner]
+            near = min(near, gap if gap > 0.0 else np.inf)
+            x, d = h[s, w], ahead[w] - h[s, w]
+            scale += abs(x)
+            speed2 += d * d
+            radial += x * d
+            norm2 += x * x
+            if behind:
+                was = _last(previous, h[s], candidates[u], sign)
+                v = candidates[u, was]
+                into2 += (h[s, v] - previous[v]) ** 2
+                count += was != winner
+            if joined:
+                following, position = _next(h[s], ahead, candidates[u], sign, winner, 0.0)
+                while following >= 0:
+                    count += 1
+                    following, position = _next(h[s], ahead, candidates[u], sign, following, position)
+        crossings[s] = count
+        closest[s] = near * len(candidates) / scale if scale > 0.0 else np.inf
+        turn, flat2 = 0.0, RESOLVED2 * scale * scale
+        if behind and into2 > flat2 and speed2 > flat2:
+            into, out, gap2 = 1.0 / np.sqrt(into2), 1.0 / np.sqrt(speed2), 0.0
+            for u in range(len(candidates)):
+                v = candidates[u, _last(previous, h[s], candidates[u], sign)]
+                w = candidates[u, _leader(h[s], ahead, candidates[u], sign)[0]]
+                gap2 += ((h[s, v] - previous[v]) * into - (ahead[w] - h[s, w]) * out) ** 2
+            turn = angle_of_chord(gap2)
+        sums[s, SPEED2], sums[s, RADIAL], sums[s, NORM2] = speed2, radial, norm2
+        sums[s, TURN], sums[s, FLAT2] = turn, flat2
+
+
+@njit(**COMPILED)
+def crossings(
+    begin, end, h, path, before, candidates, sign, start, at, unit, origin, target, slope_from, slope_to, value
+):
+    """List each segment's changes of winner from ``start[s]`` on, in order of their position ``at``."""
+    for s in range(begin, end):
+        size = start[s + 1] - start[s]
+        if size == 0:
+            continue
+        found, which = np.empty(size), np.empty(size, np.int64)
+        left, right = np.empty(size, np.int64), np.empty(size, np.int64)
+        m, c = 0, start[s]
+        for u in range(len(candidates)):
+            entries = candidates[u]
+            winner, _ = _leader(h[s], h[s + 1], entries, sign)
+            if _behind(s, path, before):
+                was = _last(before[0] if s == 0 else h[s - 1], h[s], entries, sign)
+                if was != winner:
+                    at[c], unit[c], origin[c], target[c] = 0.0, u, was, winner
+                    slope_from[c], slope_to[c], value[c] = 0.0, 0.0, h[s, entries[winner]]
+                    c += 1
+            following, position = _next(h[s], h[s + 1], entries, sign, winner, 0.0)
+            while following >= 0:
+                found[m], which[m], left[m], right[m] = position, u, winner, following
+                m += 1
+                winner = following
+                following, position = _next(h[s], h[s + 1], entries, sign, winner, position)
+        rank = order(found[:m])
+        for i in range(m):
+            p = rank[i]
+            v, w = candidates[which[p], left[p]], candidates[which[p], right[p]]
+            at[c], unit[c], origin[c], target[c] = found[p], which[p], left[p], right[p]
+            slope_from[c], slope_to[c] = h[s + 1, v] - h[s, v], h[s + 1, w] - h[s, w]
+            value[c] = h[s, w] + found[p] * slope_to[c]
+            c += 1
+
+
+@njit(**COMPILED)
+def image(begin, end, h, segment, at, candidates, sign, out):
+    """The image at refined rows: the winning entry of every unit."""
+    for i in range(begin, end):
+        s, lam = segment[i], at[i]
+        for u in range(len(candidates)):
+            best = -np.inf
+            for e in range(candidates.shape[1]):
+                k = candidates[u, e]
+                if k >= 0:
+                    z = h[s, k] + lam * (h[s + 1, k] - h[s, k]) if lam > 0.0 else h[s, k]
+                    best = max(best, sign * z)
+            out[i, u] = sign * best

@@ -1,0 +1,85 @@
+"""Files that are written whole or not at all, and read with suspicion."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
+
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+PICKLE_SIGNATURES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
+
+
+@contextmanager
+def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary file to write to; it takes the place of ``path`` only when the block ends well.
+
+    A reader sees the old file or the new one, never a part: the temporary file lies in the same folder, is
+    flushed to the disk and then renamed. After an error or Ctrl-C it is removed and ``path`` is as before.
+
+    Args:
+        path: the file to write. Its folder must exist.
+
+    Yields:
+        The temporary file's path. It exists and is empty.
+
+    Raises:
+        InvalidInputError: ``path`` is a folder, or its folder does not exist.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with write_atomically(Path(folder) / "numbers.txt") as temporary:
+        ...         _ = temporary.write_text("1 2 3")
+        ...     (Path(folder) / "numbers.txt").read_text()
+        '1 2 3'
+    """
+    target = Path(path).absolute()
+    if target.is_dir():
+        raise InvalidInputError(f"cannot write the file {path}: a folder has this name; choose another name")
+    if not target.parent.is_dir():
+        raise InvalidInputError(f"cannot write {path}: the folder {target.parent} does not exist; make it first")
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        temporary.chmod(target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask())
+        yield temporary
+        with temporary.open("rb+") as written:
+            os.fsync(written.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def require_hdf5(path: str | os.PathLike[str]) -> None:
+    """Refuse a file that is not HDF5 (which netCDF-4 files are) before anything tries to open it.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UntrustedFileError: the file is a pickle.
+        CorruptFileError: the file is empty or something else.
+    """
+    with open(path, "rb") as file:
+        head = file.read(len(HDF5_SIGNATURE))
+    if head == HDF5_SIGNATURE:
+        return
+    if head.startswith(PICKLE_SIGNATURES):
+        raise UntrustedFileError(
+            f"{path} is a Python pickle, which could run any code when opened; netfold only opens netCDF "
+            "files that its own save() wrote"
+        )
+    what = "is empty" if not head else "does not start as a netCDF-4 (HDF5) file does"
+    raise CorruptFileError(f"{path} {what}; expected a file that netfold's save() wrote")
+
+
+def _umask() -> int:
+    # The only way to read it is to set it.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

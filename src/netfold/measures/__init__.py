@@ -1,0 +1,1 @@
+"""Measures: results, and the functions that choose a method and make them."""

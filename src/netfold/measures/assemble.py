@@ -1,0 +1,83 @@
+"""From what an exact tracer added up to a `Trace`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from netfold.capture import Program
+from netfold.exact.line import LayerTally
+from netfold.exact.output import PathOutput, exact_totals
+from netfold.measures.trace import LayerRecord, OutputRecord, Trace
+
+COUNTING_RULE = (
+    "regions: activation regions crossed (maximal stretches of constant activation pattern); transitions: changes of "
+    "a unit's state (linear piece, or winning entry of a maximum), touching a knot without crossing it left out; "
+    "sign transitions: crossings of 0 by a pre-activation; patterns: distinct patterns of all units, by 128-bit hash; "
+    "lengths: Euclidean, after every nonlinearity; the network computes in float64 with its stored weights"
+)
+
+
+class Tracer(Protocol):
+    """What tracers of straight paths and of arcs have in common."""
+
+    tallies: list[LayerTally]
+    results: list[PathOutput]
+
+
+def assemble(program: Program, tracer: Tracer, i: int, length: float, provenance: dict[str, Any]) -> Trace:
+    """The trace of path ``i``, whose own length is ``length``."""
+    output = tracer.results[i]
+    layers = _layers(program, tracer, i, length)
+    lengths = np.array([length, *(layer.length for layer in layers), output.length])
+    return Trace(
+        regions=len(output.breakpoints) + 1,
+        patterns=output.patterns,
+        linear_pieces=output.pieces,
+        breakpoints=output.breakpoints,
+        breakpoint_layers=output.layers,
+        layers=layers,
+        output=_output(program, output),
+        input_length=length,
+        method="exact",
+        error=lengths * len(lengths) * np.finfo(np.float64).eps,
+        status="exact",
+        margin=float(min((tally.closest[i] for tally in tracer.tallies), default=np.inf)),
+        counting_rule=COUNTING_RULE,
+        provenance=provenance,
+    )
+
+
+def _layers(program: Program, tracer: Tracer, i: int, previous: float) -> tuple[LayerRecord, ...]:
+    records = []
+    for layer, tally in zip(program.layers, tracer.tallies, strict=True):
+        length, angle, bend = (exact_totals(s[i : i + 1])[0] for s in (tally.lengths, tally.angles, tally.bends))
+        records.append(
+            LayerRecord(
+                name=layer.name,
+                op=layer.op,
+                units=layer.units,
+                transitions=int(tally.transitions[i]),
+                sign_transitions=int(tally.signs[i]),
+                saturation_passages=int(tally.passages[i]),
+                length=length,
+                growth=length / previous if previous > 0 else float("nan"),
+                angular_length=angle,
+                turning=bend,
+            )
+        )
+        previous = length
+    return tuple(records)
+
+
+def _output(program: Program, found: PathOutput) -> OutputRecord:
+    return OutputRecord(
+        size=int(np.prod(program.output_shape, dtype=np.int64)),
+        length=found.length,
+        angular_length=found.angle,
+        turning=found.bend,
+        class_changes=found.class_changes,
+        classes=found.classes,
+        sign_changes=found.sign_changes,
+    )

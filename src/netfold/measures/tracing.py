@@ -1,0 +1,173 @@
+"""`trace_path` and `trace_paths`: choose a method for every path, run it, make the results."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Literal, get_args
+
+import numpy as np
+from tqdm import tqdm
+
+from netfold.capture import Model, Program, capture
+from netfold.errors import InvalidInputError
+from netfold.exact.arc import trace_ellipses
+from netfold.exact.line import LineTracer
+from netfold.measures.assemble import assemble
+from netfold.measures.provenance import provenance
+from netfold.measures.trace import Trace
+from netfold.measures.traces import Traces
+from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
+
+Method = Literal["auto", "exact", "sampled"]
+
+BATCH = 256
+"""Paths traced together; more of them would only wait for memory."""
+
+
+def trace_path(model: Model, path: Path, method: Method = "auto") -> Trace:
+    """Measure what a path meets in a network: regions, transitions, patterns and lengths, layer by layer.
+
+    Inside an activation region every pre-activation is affine on a straight path, and A cos s + B sin s + C on an
+    arc, so breakpoints are roots in closed form, with no grid (measures: Raghu et al. 2017, section 2). Where the
+    network is smooth, or the path a free curve, lengths come from adaptive quadrature with an error estimate and
+    transitions from bracketed roots.
+
+    Args:
+        model: a module in evaluation mode, or a captured program.
+        path: where to go; points have the model's input shape, without a batch axis.
+        method: ``exact`` for piecewise-linear networks on lines, polylines, arcs and circles; ``sampled`` for all;
+            ``auto`` takes ``exact`` where it applies.
+
+    Returns:
+        The trace.
+
+    Raises:
+        NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
+        InvalidInputError: path and model do not fit, or ``exact`` is asked on a free curve.
+        CaptureError: the model cannot be captured.
+
+    Example:
+        >>> import netfold as nf
+        >>> net = nf.random_network(inputs=2, width=8, depth=2, sigma_b=0.5, seed=1)
+        >>> trace = nf.trace_path(net, nf.Line([-2.0, 0.0], [2.0, 1.0]))
+        >>> trace.regions == len(trace.breakpoints) + 1
+        True
+        >>> int(trace.transitions.sum()) + 1 == trace.patterns
+        True
+    """
+    return trace_paths(model, [path], method, progress=False)[0]
+
+
+def trace_paths(
+    model: Model, paths: Sequence[Path], method: Method = "auto", *, progress: bool | None = None
+) -> Traces:
+    """Measure many paths through one network as one batch of work; see `trace_path`.
+
+    Args:
+        model: a module in evaluation mode, or a captured program.
+        paths: where to go; they may be of different kinds.
+        method: as for `trace_path`.
+        progress: show a progress bar; by default only in a terminal.
+
+    Returns:
+        The traces, in the order of the paths.
+
+    Raises:
+        NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
+        InvalidInputError: there is no path, or one does not fit the model.
+        CaptureError: the model cannot be captured.
+
+    Example:
+        >>> import netfold as nf
+        >>> net = nf.random_network(inputs=2, width=8, depth=2, sigma_b=0.5, seed=1)
+        >>> len(nf.trace_paths(net, [nf.Line([0.0, 0.0], [1.0, y]) for y in (0.0, 1.0)]))
+        2
+    """
+    program = _captured(model, paths, method)
+    choices = [_choose(program, path, method) for path in paths]
+    traces: dict[int, Trace] = {}
+    with _bar(len(paths), progress) as advance:
+        for trace in dict.fromkeys(choices):
+            chosen = [i for i, choice in enumerate(choices) if choice is trace]
+            for begin in range(0, len(chosen), BATCH):
+                batch = chosen[begin : begin + BATCH]
+                traces.update(zip(batch, trace(program, [paths[i] for i in batch]), strict=True))
+                advance(len(batch))
+    return Traces(traces[i] for i in range(len(paths)))
+
+
+def _captured(model: Model, paths: Sequence[Path], method: Method) -> Program:
+    if method not in get_args(Method):
+        raise InvalidInputError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
+    if len(paths) == 0:
+        raise InvalidInputError("there is no path to trace: the sequence of paths is empty")
+    for i, path in enumerate(paths):
+        if not isinstance(path, Path):
+            raise InvalidInputError(
+                f"path {i} is a {type(path).__name__}; expected nf.Line, nf.Arc, nf.Circle, nf.Polyline or nf.Curve"
+            )
+    program = capture(model, shape=paths[0].shape)
+    for i, path in enumerate(paths):
+        if path.shape != program.input_shape:
+            raise InvalidInputError(
+                f"{program.name} takes points of shape {program.input_shape}, path {i} has {path.shape}"
+            )
+    return program
+
+
+@contextmanager
+def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
+    shown = None if progress is None else not progress
+    with tqdm(total=total, desc="tracing", unit="path", disable=shown, leave=False) as bar:
+        yield bar.update
+
+
+def _choose(program: Program, path: Path, method: Method) -> Callable[..., list[Trace]]:
+    if method == "sampled" or (method == "auto" and not program.piecewise_linear):
+        return _trace_sampled
+    if method == "exact":
+        program.require_piecewise_linear()
+    if isinstance(path, Line | Polyline):
+        return _trace_straight
+    if isinstance(path, Arc | Circle | Ellipse):
+        return _trace_ellipses
+    if method == "exact":
+        raise InvalidInputError(
+            f"a {type(path).__name__} is no line, polyline, arc or circle, so its breakpoints have no closed form; "
+            "use method='sampled'"
+        )
+    return _trace_sampled
+
+
+def _trace_straight(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
+    begin = time.perf_counter()
+    vertices = [path.vertices for path in paths]
+    t = np.concatenate([at for at, _ in vertices])
+    number = np.repeat(np.arange(len(paths)), [len(at) for at, _ in vertices])
+    points = program.points(np.concatenate([p for _, p in vertices]), "the path")
+    tracer = LineTracer(program, len(paths))
+    tracer.run(t, number, points)
+    return _assembled(program, tracer, paths, [path.length for path in paths], begin)
+
+
+def _trace_ellipses(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -> list[Trace]:
+    begin = time.perf_counter()
+    tracer = trace_ellipses(program, [path.ellipse for path in paths])
+    return _assembled(program, tracer, paths, tracer.lengths, begin)
+
+
+def _assembled(program, tracer, paths, lengths, begin) -> list[Trace]:
+    """One trace a path; the time is that of the whole batch."""
+    where = provenance(program, paths_together=len(paths), seconds=time.perf_counter() - begin)
+    return [
+        assemble(program, tracer, i, length, {**where, "path": type(path).__name__})
+        for i, (path, length) in enumerate(zip(paths, lengths, strict=True))
+    ]
+
+
+def _trace_sampled(program: Program, paths: Sequence[Path | Curve]) -> list[Trace]:
+    from netfold.sampled.trace import trace_sampled
+
+    return [trace_sampled(program, path) for path in paths]

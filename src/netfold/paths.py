@@ -1,0 +1,299 @@
+"""Paths through input space: curves x(t), t in [0, 1], along which a network is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from netfold.errors import InvalidInputError
+
+Points = NDArray[np.float64]
+
+
+@runtime_checkable
+class Path(Protocol):
+    """A curve x(t), t in [0, 1]; points have the model's input shape, without a batch axis."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        ...
+
+    def __call__(self, t: Any) -> Points:
+        """Points at parameters ``t``: shape ``(len(t), *shape)``, or ``shape`` for one number."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """The straight line x(t) = (1 - t) x0 + t x1.
+
+    Args:
+        x0: where it starts, and ``x1`` where it ends: arrays or tensors of the model's input shape.
+
+    Raises:
+        InvalidInputError: the ends differ in shape, coincide, or hold values that are not finite.
+
+    Example:
+        >>> Line([0.0, 0.0], [3.0, 4.0]).length
+        5.0
+    """
+
+    x0: Any
+    x1: Any
+
+    def __post_init__(self) -> None:
+        ends = Polyline([point(self.x0, "x0"), point(self.x1, "x1")])
+        object.__setattr__(self, "x0", ends.points[0])
+        object.__setattr__(self, "x1", ends.points[1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return self.x0.shape
+
+    @property
+    def length(self) -> float:
+        """Euclidean length."""
+        return float(np.linalg.norm(self.x1 - self.x0))
+
+    @property
+    def vertices(self) -> tuple[NDArray[np.float64], Points]:
+        """The parameters and the points between which the path is straight."""
+        return np.array([0.0, 1.0]), np.stack([self.x0, self.x1])
+
+    def __call__(self, t: Any) -> Points:
+        """Points at parameters ``t``."""
+        weight = np.asarray(t, np.float64).reshape(np.shape(t) + (1,) * len(self.shape))
+        return (1 - weight) * self.x0 + weight * self.x1
+
+
+@dataclass(frozen=True, eq=False)
+class Polyline:
+    """Straight lines through points in order; every line takes the same share of t.
+
+    Args:
+        points: shape ``(count, *shape)``, or a sequence of points; at least two.
+        closed: whether a last line leads back to the first point.
+
+    Raises:
+        InvalidInputError: fewer than two points, neighbours that coincide, unequal shapes, values not finite.
+
+    Example:
+        >>> Polyline([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], closed=True)(1.0).tolist()
+        [0.0, 0.0]
+    """
+
+    points: Any
+    closed: bool = False
+
+    def __post_init__(self) -> None:
+        listed = [point(p, f"point {i}") for i, p in enumerate(self.points)]
+        if len({p.shape for p in listed}) > 1:
+            shapes = sorted({p.shape for p in listed})
+            raise InvalidInputError(f"all points of a path must have one shape, got {shapes}")
+        if len(listed) < 2:
+            raise InvalidInputError(f"a path needs at least two points, got {len(listed)}")
+        stacked = np.stack([*listed, listed[0]] if self.closed else listed)
+        for i, (a, b) in enumerate(pairwise(stacked)):
+            if np.array_equal(a, b):
+                raise InvalidInputError(
+                    f"points {i} and {(i + 1) % len(listed)} of the path coincide; leave one out, a path must move"
+                )
+        object.__setattr__(self, "points", np.stack(listed))
+        object.__setattr__(self, "_stacked", stacked)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return self.points.shape[1:]
+
+    @property
+    def length(self) -> float:
+        """Euclidean length."""
+        steps = np.diff(self.vertices[1], axis=0).reshape(len(self.vertices[0]) - 1, -1)
+        return float(np.linalg.norm(steps, axis=1).sum())
+
+    @property
+    def vertices(self) -> tuple[NDArray[np.float64], Points]:
+        """The parameters and the points between which the path is straight."""
+        stacked: Points = self.__dict__["_stacked"]
+        return np.arange(len(stacked)) / (len(stacked) - 1), stacked
+
+    def __call__(self, t: Any) -> Points:
+        """Points at parameters ``t``."""
+        at, stacked = self.vertices
+        position = np.asarray(t, np.float64) * (len(at) - 1)
+        leg = np.clip(np.floor(position).astype(np.int64), 0, len(at) - 2)
+        weight = (position - leg).reshape(np.shape(t) + (1,) * len(self.shape))
+        return (1 - weight) * stacked[leg] + weight * stacked[leg + 1]
+
+
+@dataclass(frozen=True, eq=False)
+class Ellipse:
+    """center + cos(s) u + sin(s) v for s from 0 to ``angle``: the form that arcs and circles share."""
+
+    center: Points
+    u: Points
+    v: Points
+    angle: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return self.center.shape
+
+    @property
+    def ellipse(self) -> Ellipse:
+        """The curve itself."""
+        return self
+
+    def __call__(self, t: Any) -> Points:
+        """Points at parameters ``t``, where s = ``angle`` t."""
+        s = self.angle * np.asarray(t, np.float64).reshape(np.shape(t) + (1,) * len(self.shape))
+        return self.center + np.cos(s) * self.u + np.sin(s) * self.v
+
+
+@dataclass(frozen=True, eq=False)
+class Arc:
+    """The arc x(t) = cos(pi t / 2) x0 + sin(pi t / 2) x1, from x0 to x1 (Raghu et al. 2017).
+
+    Args:
+        x0: where it starts, and ``x1`` where it ends.
+
+    Raises:
+        InvalidInputError: the ends differ in shape, coincide, or hold values that are not finite.
+
+    Example:
+        >>> Arc([1.0, 0.0], [0.0, 1.0])(0.5).round(6).tolist()
+        [0.707107, 0.707107]
+    """
+
+    x0: Any
+    x1: Any
+
+    def __post_init__(self) -> None:
+        ends = Polyline([point(self.x0, "x0"), point(self.x1, "x1")])
+        object.__setattr__(self, "x0", ends.points[0])
+        object.__setattr__(self, "x1", ends.points[1])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return self.x0.shape
+
+    @property
+    def ellipse(self) -> Ellipse:
+        """The curve as center + cos(s) u + sin(s) v."""
+        return Ellipse(np.zeros_like(self.x0), self.x0, self.x1, np.pi / 2)
+
+    def __call__(self, t: Any) -> Points:
+        """Points at parameters ``t``."""
+        return self.ellipse(t)
+
+
+@dataclass(frozen=True, eq=False)
+class Circle:
+    """The closed curve x(t) = center + cos(2 pi t) u + sin(2 pi t) v.
+
+    A circle where ``u`` and ``v`` are orthogonal and equally long, otherwise an ellipse.
+
+    Args:
+        u: half an axis, and ``v`` the other half.
+        center: the middle; the origin by default.
+
+    Raises:
+        InvalidInputError: unequal shapes, ``u`` and ``v`` both zero, values not finite.
+
+    Example:
+        >>> Circle([1.0, 0.0], [0.0, 1.0])([0.0, 0.25]).round(6).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
+    """
+
+    u: Any
+    v: Any
+    center: Any = None
+
+    def __post_init__(self) -> None:
+        u, v = point(self.u, "u"), point(self.v, "v")
+        center = np.zeros_like(u) if self.center is None else point(self.center, "center")
+        if not u.shape == v.shape == center.shape:
+            raise InvalidInputError(f"u, v and center must have one shape, got {u.shape}, {v.shape} and {center.shape}")
+        if not u.any() and not v.any():
+            raise InvalidInputError("u and v are both zero: the circle would be one point")
+        for name, value in (("u", u), ("v", v), ("center", center)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return self.u.shape
+
+    @property
+    def ellipse(self) -> Ellipse:
+        """The curve as center + cos(s) u + sin(s) v."""
+        return Ellipse(self.center, self.u, self.v, 2 * np.pi)
+
+    def __call__(self, t: Any) -> Points:
+        """Points at parameters ``t``."""
+        return self.ellipse(t)
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Any differentiable curve, given as a function t -> x(t) written with torch operations.
+
+    Args:
+        function: takes a scalar tensor t in [0, 1] and returns a point of the model's input shape.
+
+    Raises:
+        InvalidInputError: the function does not return a finite tensor.
+
+    Example:
+        >>> import torch
+        >>> Curve(lambda t: torch.stack([t, t * t]))([0.0, 0.5]).tolist()
+        [[0.0, 0.0], [0.5, 0.25]]
+    """
+
+    function: Callable[[torch.Tensor], torch.Tensor]
+
+    def __post_init__(self) -> None:
+        start = self.function(torch.tensor(0.0, dtype=torch.float64))
+        if not isinstance(start, torch.Tensor):
+            raise InvalidInputError(f"a curve's function must return a torch tensor, got {type(start).__name__}")
+        point(start, "x(0)")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return tuple(self.function(torch.tensor(0.0, dtype=torch.float64)).shape)
+
+    def __call__(self, t: Any) -> Points:
+        """Points at parameters ``t``."""
+        at = torch.as_tensor(t, dtype=torch.float64)
+        found = torch.stack([self.function(s) for s in at.reshape(-1)]).detach()
+        return found.reshape(*at.shape, *self.shape).double().cpu().numpy()
+
+
+def point(value: Any, name: str) -> Points:
+    """One point as a float64 array.
+
+    Raises:
+        InvalidInputError: not numeric, empty, or not finite.
+    """
+    try:
+        array = np.array(value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else value, float)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{name} must be an array of numbers, got {type(value).__name__}") from error
+    if array.size == 0:
+        raise InvalidInputError(f"{name} is empty: expected a point of the model's input shape")
+    bad = int((~np.isfinite(array)).sum())
+    if bad:
+        raise InvalidInputError(f"{name} must be finite, got {bad} values that are NaN or infinite")
+    return array

@@ -1,0 +1,161 @@
+"""The figures of a report, drawn in both themes and described in words."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from netfold.measures.traces import Traces
+from netfold.reporting import pictures, plots
+from netfold.reporting.bound import BoundOfRegions
+from netfold.reporting.example import Picture
+from netfold.reporting.expectation import Expectation
+from netfold.reporting.gather import ReportData
+from netfold.reporting.themes import DARK, LIGHT, Theme
+
+WIDTH = 6.4
+"""Inches; at 600 pixels of page width, 11-point type is then 13 pixels high."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure, rendered.
+
+    Attributes:
+        name: of its file.
+        light: as a data URI (SVG) for a light page, and ``dark`` for a dark one.
+        png: the light form as a PNG file.
+        size: width and height in points.
+    """
+
+    name: str
+    light: str
+    dark: str
+    png: bytes
+    size: tuple[int, int]
+
+
+Draw = Callable[[ReportData, Theme], Figure]
+
+
+def draw_all(data: ReportData) -> dict[str, Drawn]:
+    """Every figure that the data allow, by name."""
+    draws: dict[str, Draw] = {
+        "length": _length,
+        "transitions": _transitions,
+        "path": _path,
+        "pictures": _pictures,
+    }
+    if isinstance(data.bound, BoundOfRegions):
+        draws["bound"] = _bound
+    return {name: _render(name, draw, data) for name, draw in draws.items()}
+
+
+def _render(name: str, draw: Draw, data: ReportData) -> Drawn:
+    found: dict[str, str] = {}
+    png, size = b"", (0, 0)
+    for theme in (LIGHT, DARK):
+        with mpl.rc_context(theme.settings):  # pyright: ignore[reportArgumentType]
+            figure = draw(data, theme)
+            found[theme.name] = _svg(figure)
+            if theme is LIGHT:
+                png = _bytes(figure, "png", dpi=200)
+                size = (round(figure.get_figwidth() * 72), round(figure.get_figheight() * 72))
+    return Drawn(name, found["light"], found["dark"], png, size)
+
+
+def _svg(figure: Figure) -> str:
+    content = _bytes(figure, "svg", dpi=150, metadata={"Date": None, "Creator": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(content).decode("ascii")
+
+
+def _bytes(figure: Figure, kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, **options)
+    return file.getvalue()
+
+
+def _length(data: ReportData, theme: Theme) -> Figure:
+    figure = Figure(figsize=(WIDTH, 3.9))
+    theory = spread = None
+    if isinstance(data.expectation, Expectation):
+        theory = np.concatenate([[1.0], np.cumprod(data.expectation.growth)])
+        relative = (data.expectation.growth_spread / data.expectation.growth) ** 2
+        found = theory * np.sqrt(np.concatenate([[0.0], np.cumprod(1 + relative) - 1]))
+        spread = None if np.isnan(found).any() else found
+    plots.by_layer(_groups(data), "length", theory, spread, figure.subplots(), theme)
+    return figure
+
+
+def _transitions(data: ReportData, theme: Theme) -> Figure:
+    figure = Figure(figsize=(WIDTH, 3.9))
+    theory = data.expectation.transitions if isinstance(data.expectation, Expectation) else None
+    plots.by_layer(_groups(data), "transitions", theory, None, figure.subplots(), theme)
+    return figure
+
+
+def _groups(data: ReportData) -> dict[str, Traces]:
+    if data.initial is None:
+        return {"": data.trained}
+    return {"after training": data.trained, "before training": data.initial}
+
+
+def _path(data: ReportData, theme: Theme) -> Figure:
+    shown = data.example
+    rows = 0.34 * (min(len(data.layers), 40) + 1)
+    above = 0.95 if shown.image is not None else 0.0
+    figure = Figure(figsize=(WIDTH, rows + above + 0.6))
+    ax = figure.subplots()
+    plots.breakpoints(shown.trace, ax, theme, data.story.classes)
+    if shown.image is not None:
+        pictures.strip(shown.start, shown.end, shown.image, ax, above / rows)
+        ax.set_xlim(-0.075, 1.075)
+    return figure
+
+
+def _pictures(data: ReportData, theme: Theme) -> Figure:
+    shown = data.example
+    chosen = _spread_out(len(shown.pictures))
+    sets = [("after training", shown.pictures, shown.t)]
+    if shown.initial_pictures:
+        sets.append(("before training", shown.initial_pictures, shown.initial_t))
+    columns = min(len(chosen), 3 if len(sets) == 1 else 5)
+    bands = math.ceil(len(chosen) / columns)
+    height = bands * (pictures.PANEL * WIDTH / columns + 0.5) + 0.3
+    figure = Figure(figsize=(WIDTH, len(sets) * height))
+    parts = np.atleast_1d(np.asarray(figure.subfigures(len(sets), 1), object))
+    for part, (title, images, t) in zip(parts, sets, strict=True):
+        if len(sets) > 1:
+            part.suptitle(title, x=0.01, ha="left", fontsize=11, color=theme.muted)
+        axes = np.atleast_1d(part.subplots(bands, columns)).ravel()
+        for ax, which in zip(axes, chosen, strict=False):
+            pictures.picture(images[which], t, ax, theme)
+            ax.set_title(_title(images[which]), fontsize=10, loc="center")
+        for ax in axes[len(chosen) :]:
+            ax.set_axis_off()
+    return figure
+
+
+def _title(shown: Picture) -> str:
+    name = "output" if shown.name == "output" else f"{shown.number} · {plots.short(shown.name, 9)}"
+    return f"{name}\nlength ×{shown.length:.3g}"
+
+
+def _spread_out(count: int, most: int = 5) -> list[int]:
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, most))})
+
+
+def _bound(data: ReportData, theme: Theme) -> Figure:
+    if not isinstance(data.bound, BoundOfRegions):
+        raise TypeError("a bound is drawn only where there is one")
+    figure = Figure(figsize=(WIDTH, 2.9))
+    plots.bound(data.trained, data.bound, figure.subplots(), theme, "this network, one line: found (mean)")
+    return figure

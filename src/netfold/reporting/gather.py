@@ -1,0 +1,240 @@
+"""From a network and inputs to the numbers of a report: `gather` measures, `ReportData` holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from netfold.capture import Model, Program, capture
+from netfold.errors import InvalidInputError
+from netfold.measures.provenance import provenance
+from netfold.measures.traces import Traces
+from netfold.measures.tracing import trace_paths
+from netfold.paths import Line
+from netfold.reporting.bound import BoundOfRegions, NoBound, bound_of
+from netfold.reporting.example import Example, example
+from netfold.reporting.expectation import Expectation, NoExpectation, expect
+from netfold.reporting.pairs import Pairs, choose_pairs
+from netfold.reporting.training import hidden
+
+NO_INITIAL = "theory is about random weights, and this report was not given the weights the network started from"
+
+
+@dataclass(frozen=True)
+class Story:
+    """Where the network and the inputs come from, in words that the report repeats.
+
+    Attributes:
+        network: for example ``model.pt2``, and ``data`` for example ``inputs.npz``.
+        inputs: what one input is, in the singular, for example ``test digit``.
+        recipe: how the network was trained, where that is known.
+        classes: what the outputs stand for; their numbers by default.
+        image_shape: how to show an input as a picture, where its own shape does not say.
+    """
+
+    network: str = "the network"
+    data: str = "the data"
+    inputs: str = "input"
+    recipe: str = ""
+    classes: tuple[str, ...] = ()
+    image_shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """Everything a report says, as numbers: no model, no figure.
+
+    Attributes:
+        story: where network and inputs come from.
+        layers: name, operation and units of every nonlinearity.
+        input_shape: shape of one input; ``outputs`` and ``parameters`` are numbers of the network.
+        outputs: numbers the network returns.
+        parameters: trainable numbers.
+        points: how many inputs the data holds.
+        pairs: the rows of the inputs walked between.
+        trained: traces through the network, and ``initial`` through the network before training.
+        initial: the same before training, or ``None``.
+        accuracy: share of inputs classified right, where labels are given; ``initial_accuracy`` before
+            training.
+        initial_accuracy: before training.
+        expectation: theory for the network before training, or why there is none.
+        bound: the bound on regions, or why there is none.
+        example: one pair looked at closely.
+        seed: of the choice of pairs.
+        seconds: what each step took.
+        provenance: versions, machine and time.
+    """
+
+    story: Story
+    layers: tuple[tuple[str, str, int], ...]
+    input_shape: tuple[int, ...]
+    outputs: int
+    parameters: int
+    points: int
+    pairs: Pairs
+    trained: Traces
+    initial: Traces | None
+    accuracy: float | None
+    initial_accuracy: float | None
+    expectation: Expectation | NoExpectation
+    bound: BoundOfRegions | NoBound
+    example: Example
+    seed: int
+    seconds: dict[str, float]
+    provenance: dict[str, Any]
+
+    @property
+    def units(self) -> int:
+        """Units in all layers together."""
+        return sum(units for _, _, units in self.layers)
+
+
+def gather(
+    net: Model,
+    data: ArrayLike | torch.Tensor,
+    *,
+    initial: Model | None = None,
+    labels: ArrayLike | torch.Tensor | None = None,
+    pairs: int = 40,
+    seed: int = 0,
+    story: Story | None = None,
+    progress: bool = False,
+) -> ReportData:
+    """Measure a network on straight lines between pairs of inputs.
+
+    Args:
+        net: a piecewise-linear network in evaluation mode.
+        data: inputs, first axis the rows.
+        initial: the network with the weights it was initialised with, to set beside it.
+        labels: the class of every input, for the accuracy.
+        pairs: how many pairs of inputs to walk between.
+        seed: of the choice of pairs.
+        story: where network and inputs come from.
+        progress: show progress bars on stderr where that is a terminal.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        InvalidInputError: the data is unusable, or ``initial`` is another architecture.
+        NotPiecewiseLinearError: the network has an operation that exact tracing cannot follow.
+        CaptureError: the network cannot be captured.
+
+    Example:
+        >>> import netfold as nf
+        >>> net = nf.random_network(inputs=5, width=8, depth=2, outputs=3, activation="relu", seed=0)
+        >>> found = gather(net, np.eye(5), pairs=2)
+        >>> len(found.trained), found.units
+        (2, 16)
+    """
+    begin = time.perf_counter()
+    points = _points(data)
+    chosen = choose_pairs(points, pairs, seed)
+    program = capture(net, shape=points.shape[1:])
+    before = capture(initial, shape=points.shape[1:]) if initial is not None else None
+    _require_comparable(program, before)
+    answers = _labels(labels, len(points))
+    captured = time.perf_counter()
+    lines = [Line(points[a], points[b]) for a, b in chosen.rows]
+    trained = _trace(program, lines, "tracing the network", progress)
+    untrained = _trace(before, lines, "tracing it untrained", progress) if before is not None else None
+    traced = time.perf_counter()
+    story = story or Story()
+    looked_at = example(program, trained, before, untrained, points, chosen, story.image_shape)
+    return ReportData(
+        story=story,
+        layers=tuple((layer.name, layer.op, layer.units) for layer in program.layers),
+        input_shape=program.input_shape,
+        outputs=int(np.prod(program.output_shape)),
+        parameters=program.parameters,
+        points=len(points),
+        pairs=chosen,
+        trained=trained,
+        initial=untrained,
+        accuracy=_accuracy(program, points, answers),
+        initial_accuracy=_accuracy(before, points, answers) if before is not None else None,
+        expectation=expect(before, lines) if before is not None else NoExpectation(NO_INITIAL),
+        bound=bound_of(program.layers, int(np.prod(program.input_shape))),
+        example=looked_at,
+        seed=seed,
+        seconds={
+            "capture": captured - begin,
+            "tracing": traced - captured,
+            "example": time.perf_counter() - traced,
+        },
+        provenance=provenance(program),
+    )
+
+
+def _points(data: ArrayLike | torch.Tensor) -> NDArray[np.float64]:
+    array = data.detach().cpu().numpy() if isinstance(data, torch.Tensor) else data
+    try:
+        points = np.asarray(array, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"data must be an array of numbers, got {type(data).__name__}") from error
+    if points.ndim < 2:
+        raise InvalidInputError(
+            f"data must hold inputs row by row, so at least two axes, got an array of shape {points.shape}"
+        )
+    bad = int((~np.isfinite(points)).sum())
+    if bad:
+        raise InvalidInputError(f"data must be finite, got {bad} values that are NaN or infinite")
+    return points
+
+
+def _labels(labels: ArrayLike | torch.Tensor | None, rows: int) -> NDArray[np.int64] | None:
+    if labels is None:
+        return None
+    found = np.asarray(labels)
+    if found.shape != (rows,):
+        raise InvalidInputError(f"labels must hold one class a row of the data, {rows}, got shape {found.shape}")
+    return found.astype(np.int64)
+
+
+def _require_comparable(program: Program, before: Program | None) -> None:
+    if not program.layers:
+        raise InvalidInputError(
+            f"{program.name} has no nonlinearity: it is one affine function, so every path crosses one "
+            "region and there is nothing to report"
+        )
+    if before is None:
+        return
+    now, then = ([(layer.name, layer.op, layer.units) for layer in p.layers] for p in (program, before))
+    if now != then or program.output_shape != before.output_shape:
+        raise InvalidInputError(
+            "initial must be the same architecture with other weights, but its layers or outputs differ: "
+            f"{len(then)} layers {[name for name, _, _ in then][:4]} against {len(now)} "
+            f"{[n for n, _, _ in now][:4]}"
+        )
+
+
+def _trace(program: Program, lines: Sequence[Line], description: str, progress: bool) -> Traces:
+    """Trace lines in batches that grow while they are quick, so that the progress bar moves."""
+    from tqdm import tqdm
+
+    found, size = [], 1
+    with tqdm(total=len(lines), desc=description, unit="path", disable=hidden(progress), leave=False) as bar:
+        while len(found) < len(lines):
+            begin = time.perf_counter()
+            batch = lines[len(found) : len(found) + size]
+            found += trace_paths(program, batch)
+            bar.update(len(batch))
+            size = size * 2 if time.perf_counter() - begin < 0.3 else size
+    return Traces(found)
+
+
+def _accuracy(program: Program, points: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
+    if labels is None:
+        return None
+    right, rows = 0, max(1, 10_000_000 // max(1, points[0].size))
+    with torch.no_grad():
+        for start in range(0, len(points), rows):
+            found = program(program.points(points[start : start + rows], "data")).reshape(-1, *program.output_shape)
+            right += int((found.flatten(1).argmax(1).cpu().numpy() == labels[start : start + rows]).sum())
+    return right / len(points)

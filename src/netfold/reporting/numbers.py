@@ -1,0 +1,133 @@
+"""The numbers of a report as plain JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from netfold.measures.trace import Trace
+from netfold.measures.traces import Traces, estimate
+from netfold.reporting.bound import NoBound
+from netfold.reporting.expectation import NoExpectation
+from netfold.reporting.gather import ReportData
+
+
+def numbers(data: ReportData) -> dict[str, Any]:
+    """Everything the page states, in a form any program reads; what is not defined is null.
+
+    Args:
+        data: the report.
+
+    Returns:
+        Nested dictionaries and lists of strings, numbers and null.
+    """
+    shown = data.example
+    layers = [{"name": name, "op": op, "units": units} for name, op, units in data.layers]
+    found = {
+        "network": {
+            "what": data.story.network,
+            "layers": layers,
+            "input_shape": list(data.input_shape),
+            "outputs": data.outputs,
+            "parameters": data.parameters,
+            "accuracy": data.accuracy,
+            "training": data.story.recipe or None,
+        },
+        "paths": {
+            "what": "straight lines between pairs of inputs",
+            "data": data.story.data,
+            "inputs": data.points,
+            "pairs": data.pairs.rows,
+            "disjoint": data.pairs.disjoint,
+            "seed": data.seed,
+        },
+        "trained": summarised(data.trained),
+        "initial": None if data.initial is None else {**summarised(data.initial), "accuracy": data.initial_accuracy},
+        "theory_before_training": data.expectation,
+        "bound_log10": data.bound,
+        "example": {
+            "rows": shown.rows,
+            "regions": shown.trace.regions,
+            "linear_pieces": shown.trace.linear_pieces,
+            "breakpoints": shown.trace.breakpoints,
+            "breakpoint_layers": shown.trace.breakpoint_layers + 1,
+            "class_changes": shown.trace.output.class_changes,
+            "classes": shown.trace.output.classes,
+        },
+        "counting_rule": data.trained[0].counting_rule,
+        "method": data.trained[0].method,
+        "smallest_margin": min(trace.margin for trace in data.trained),
+        "seconds": data.seconds,
+        "provenance": data.provenance,
+    }
+    return plain(found)
+
+
+def trace_numbers(trace: Trace) -> dict[str, Any]:
+    """A single trace as plain JSON.
+
+    Args:
+        trace: the result.
+
+    Returns:
+        Counts, breakpoints, one entry a layer, and what was counted; layers are numbered from 1.
+    """
+    table = trace.to_dataframe().astype(object)
+    return plain(
+        {
+            "regions": trace.regions,
+            "patterns": trace.patterns,
+            "linear_pieces": trace.linear_pieces,
+            "by_layer": table.where(table.notna(), None).to_dict(orient="records"),
+            "breakpoints": trace.breakpoints,
+            "breakpoint_layers": trace.breakpoint_layers + 1,
+            "class_changes": trace.output.class_changes,
+            "classes": trace.output.classes,
+            "method": trace.method,
+            "status": trace.status,
+            "margin": trace.margin,
+            "counting_rule": trace.counting_rule,
+            "provenance": trace.provenance,
+        }
+    )
+
+
+def summarised(traces: Traces) -> dict[str, Any]:
+    """Mean, standard error, interval and spread of every measure, layer by layer."""
+    regions = np.array([trace.regions for trace in traces], np.float64)
+    spread = {"smallest": regions.min(), "largest": regions.max()}
+    return {
+        "regions": estimate(regions) | spread,
+        "by_layer": traces.summary().to_dict(orient="records"),
+    }
+
+
+def to_json(value: Any) -> str:
+    """JSON text without NaN or infinity, which JSON does not know."""
+    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """Dataclasses, arrays and numpy numbers as dictionaries, lists and numbers; NaN and infinity as None.
+
+    Example:
+        >>> plain({"a": np.array([1.0, np.nan]), "b": (np.int64(2),)})
+        {'a': [1.0, None], 'b': [2]}
+    """
+    if isinstance(value, NoExpectation | NoBound):
+        return {"none_because": value.reason}
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): plain(v) for key, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

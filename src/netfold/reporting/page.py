@@ -1,0 +1,232 @@
+"""`report`: measure a network between pairs of inputs and write a page about it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from netfold.capture import Model
+from netfold.errors import InvalidInputError
+from netfold.files import write_atomically
+from netfold.measures.traces import estimate
+from netfold.reporting.expectation import Expectation
+from netfold.reporting.figures import Drawn, draw_all
+from netfold.reporting.gather import ReportData, Story, gather
+from netfold.reporting.numbers import numbers, plain, to_json
+from netfold.reporting.phrases import number
+from netfold.reporting.words import describe
+
+MOST_OUTPUTS = 12
+"""Outputs that the interactive walk shows; of more, those that come highest anywhere on the path."""
+
+
+def report(
+    net: Model,
+    data: ArrayLike | torch.Tensor,
+    output: str | os.PathLike[str] = "report.html",
+    *,
+    initial: Model | None = None,
+    labels: ArrayLike | torch.Tensor | None = None,
+    pairs: int = 40,
+    seed: int = 0,
+    story: Story | None = None,
+    progress: bool = False,
+) -> ReportData:
+    """Measure a network on straight lines between pairs of inputs and write a page about it.
+
+    The page stands alone: one HTML file that needs no network and no other file. Beside it, a folder with the
+    same name and the ending ``_files`` gets the figures as PNG, the numbers as ``numbers.json`` and the
+    traces as ``measurements.nc`` (groups ``trained`` and ``initial``, see `Traces.load`). Every file is
+    written whole or not at all, the page last.
+
+    Args:
+        net: a piecewise-linear network in evaluation mode.
+        data: inputs, first axis the rows; at least two.
+        output: the page to write.
+        initial: the network with the weights it was initialised with, to set beside it.
+        labels: the class of every input, for the accuracy.
+        pairs: how many pairs of inputs to walk between.
+        seed: of the choice of pairs.
+        story: where network and inputs come from, in words.
+        progress: show progress bars on stderr where that is a terminal.
+
+    Returns:
+        What the page says, as numbers.
+
+    Raises:
+        InvalidInputError: the data is unusable, ``initial`` is another architecture, or the page cannot be
+        there. NotPiecewiseLinearError: the network has an operation that exact tracing cannot follow.
+        CaptureError: the network cannot be captured.
+
+    Example:
+        >>> import tempfile
+        >>> import netfold as nf
+        >>> net = nf.random_network(inputs=5, width=8, depth=2, outputs=3, activation="relu", seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = report(net, np.eye(5), Path(folder) / "report.html", pairs=2)
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['report.html', 'report_files']
+        >>> len(found.trained)
+        2
+    """
+    target = _target(output)
+    begin = time.perf_counter()
+    data_ = gather(net, data, initial=initial, labels=labels, pairs=pairs, seed=seed, story=story, progress=progress)
+    figures = draw_all(data_)
+    data_ = replace(data_, seconds={**data_.seconds, "total": time.perf_counter() - begin})
+    write(data_, figures, target)
+    return data_
+
+
+def write(data: ReportData, figures: dict[str, Drawn], target: Path) -> None:
+    """Write page, figures, numbers and traces."""
+    folder = files_beside(target)
+    page = render(data, figures, folder.name)
+    folder.mkdir(exist_ok=True)
+    for name, figure in figures.items():
+        with write_atomically(folder / f"{name}.png") as temporary:
+            temporary.write_bytes(figure.png)
+    with write_atomically(folder / "numbers.json") as temporary:
+        temporary.write_text(to_json(numbers(data)), encoding="utf-8")
+    with write_atomically(folder / "measurements.nc") as temporary:
+        data.trained.to_xarray().to_netcdf(temporary, engine="h5netcdf", group="trained")
+        if data.initial is not None:
+            data.initial.to_xarray().to_netcdf(temporary, engine="h5netcdf", group="initial", mode="a")
+    with write_atomically(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def files_beside(page: Path) -> Path:
+    """The folder for a page's figures and numbers.
+
+    Example:
+        >>> files_beside(Path("report.html")).name
+        'report_files'
+    """
+    return page.with_name(f"{page.stem}_files")
+
+
+def render(data: ReportData, figures: dict[str, Drawn], folder: str) -> str:
+    """The page as one HTML text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("netfold.reporting", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    return environment.get_template("report.html.j2").render(
+        data=data,
+        words=describe(data),
+        figures=figures,
+        cards=_cards(data),
+        rows=_rows(data),
+        has_theory=isinstance(data.expectation, Expectation),
+        walk=_walk(data),
+        rules=data.trained[0].counting_rule.split("; "),
+        when=data.provenance["time"].replace("T", " ").replace("+00:00", " UTC"),
+        margin=number(min(trace.margin for trace in data.trained)),
+        folder=folder,
+        files=_file_names(figures),
+    )
+
+
+def _target(output: str | os.PathLike[str]) -> Path:
+    target = Path(output)
+    if target.is_dir():
+        raise InvalidInputError(f"cannot write the page {output}: a folder has this name; choose another name")
+    if not target.absolute().parent.is_dir():
+        raise InvalidInputError(f"cannot write {output}: the folder {target.parent} does not exist; make it first")
+    beside = files_beside(target)
+    if beside.exists() and not beside.is_dir():
+        raise InvalidInputError(f"cannot make the folder {beside} for the figures: a file has this name")
+    return target
+
+
+def _cards(data: ReportData) -> list[tuple[str, str]]:
+    """The four numbers at the top, each with its meaning."""
+    regions = np.array([trace.regions for trace in data.trained], np.float64)
+    lengths = data.trained.values("length")
+    transitions = data.trained.values("transitions").mean(0)
+    grown = estimate(lengths[:, len(data.layers)] / lengths[:, 0], geometric=True)["mean"]
+    cards = [
+        (
+            number(float(regions.mean())),
+            f"regions crossed on the way from one {data.story.inputs} to another",
+        ),
+        (f"×{number(grown)}", "length of that line after the last nonlinear layer"),
+    ]
+    if transitions.sum() > 0:
+        most = int(transitions.argmax())
+        share = transitions[most] / transitions.sum()
+        cards.append((f"{share:.0%}", f"of all transitions happen in layer {most + 1}, the most of any layer"))
+    if data.accuracy is not None:
+        cards.append((f"{data.accuracy:.1%}", f"of {data.points:,} {data.story.inputs}s classified right"))
+    return cards
+
+
+def _rows(data: ReportData) -> list[dict[str, Any]]:
+    """The table of layers, ready to print."""
+    rows = []
+    sets = {"trained": data.trained, "initial": data.initial}
+    for i, (name, op, units) in enumerate(data.layers):
+        row: dict[str, Any] = {"number": i + 1, "name": name, "op": op, "units": f"{units:,}"}
+        for key, traces in sets.items():
+            if traces is not None:
+                row[f"{key}_transitions"] = _with_half_interval(traces.values("transitions")[:, i])
+                growth = estimate(traces.values("growth")[:, i], geometric=True)
+                row[f"{key}_growth"] = _factor(growth["mean"])
+        if isinstance(data.expectation, Expectation):
+            row["theory_transitions"] = f"{data.expectation.transitions[i]:,.1f}"
+            row["theory_growth"] = _factor(float(data.expectation.growth[i]))
+        rows.append(row)
+    return rows
+
+
+def _with_half_interval(values: NDArray[np.float64]) -> str:
+    """A mean and half its interval, to the second digit of the latter."""
+    found = estimate(values)
+    half = (found["high"] - found["low"]) / 2
+    if not half > 0:
+        return number(found["mean"])
+    decimals = max(0, 1 - int(np.floor(np.log10(half))))
+    return f"{found['mean']:,.{decimals}f} ± {half:,.{decimals}f}"
+
+
+def _factor(value: float) -> str:
+    return f"×{value:.2f}" if 0.1 <= value < 100 else f"×{number(value)}"
+
+
+def _walk(data: ReportData) -> dict[str, Any]:
+    """What the interactive walk along the example path needs: vertices, outputs, pictures, classes."""
+    shown = data.example
+    outputs = shown.outputs
+    kept = np.sort(np.argsort(-outputs.max(0), kind="stable")[:MOST_OUTPUTS])
+    names = data.story.classes or tuple(str(i) for i in range(data.outputs))
+    return plain(
+        {
+            "t": shown.t,
+            "outputs": np.array([[float(f"{v:.6g}") for v in row] for row in outputs[:, kept]]),
+            "names": [names[i] for i in kept],
+            "several": data.outputs > 1,
+            "breakpoints": len(shown.trace.breakpoints),
+            "thinned": shown.thinned,
+            "image": shown.image,
+            "start": [float(f"{v:.4g}") for v in shown.start.ravel()] if shown.image else [],
+            "end": [float(f"{v:.4g}") for v in shown.end.ravel()] if shown.image else [],
+        }
+    )
+
+
+def _file_names(figures: dict[str, Drawn]) -> list[str]:
+    return [*(f"{name}.png" for name in figures), "numbers.json", "measurements.nc"]

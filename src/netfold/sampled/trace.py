@@ -1,0 +1,283 @@
+# pyright: reportCallIssue=false, reportArgumentType=false, reportReturnType=false
+"""`trace_sampled`: the trace of any network along any differentiable path, with error estimates and a status."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from netfold.capture.activations import Elementwise
+from netfold.capture.program import Program
+from netfold.errors import InvalidInputError
+from netfold.exact import rows
+from netfold.measures.provenance import provenance
+from netfold.measures.trace import LayerRecord, OutputRecord, Trace
+from netfold.paths import Path
+from netfold.sampled import measure
+from netfold.sampled.adaptive import Refinement
+from netfold.sampled.brackets import roots
+from netfold.sampled.flow import Flow
+from netfold.sampled.motion import motion
+from netfold.sampled.panels import NUDGE
+from netfold.sampled.watch import Watch, watch, watch_classes, watch_signs
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+COUNTING_RULE = (
+    "regions: stretches of constant activation pattern, breakpoints closer than 1e-12 in t counted as one; "
+    "transitions: changes of a unit's state, touching left out; the state is the linear piece (the winning entry of "
+    "a maximum) where a layer is piecewise linear, the sign of the pre-activation where it is smooth and acts on "
+    "each unit alone, and there is none for operations on several units at once (normalisation, softmax, attention, "
+    "products); sign transitions: crossings of 0 by a pre-activation; patterns: distinct patterns of all units, by "
+    "128-bit hash; linear pieces: 0 unless every operation is affine or piecewise linear; lengths: Euclidean, after "
+    "every operation that is not affine; the network computes in float64 with its stored weights"
+)
+
+
+def trace_sampled(
+    program: Program,
+    path: Path,
+    tolerance: float = 1e-6,
+    budget: int = 1_000_000,
+    progress: bool = True,
+) -> Trace:
+    """Measure what a path meets in any differentiable network, by adaptive sampling.
+
+    The image z(t) of the path after every layer has length ``int |z'(t)| dt``, angular length ``int |P z'| / |z| dt``
+    and turning ``int |Q z''| / |z'| dt`` (P and Q project across z and z'). All are integrated at once by a
+    Gauss-Kronrod rule of 15 nodes a panel; z' comes from forward-mode derivatives and z'' from the polynomial
+    through z' in a panel. Zeros of pre-activations are bracketed by the same nodes, with their derivatives to tell
+    where two zeros could hide between neighbours, and then found to rounding. Panels are refined until no zero is in
+    doubt and until the errors of all lengths and angles, added up over panels, are within ``tolerance``. Knots of
+    piecewise-linear layers become ends of panels, so there the rule converges as for a smooth network.
+
+    Args:
+        program: the captured network.
+        path: where to go; a ``Curve`` must be differentiable.
+        tolerance: relative error of every length and angle (angles below one radian: absolute).
+        budget: evaluations of the network, each with its derivative, after which refinement stops.
+        progress: whether to show a bar on a terminal when the work is long.
+
+    Returns:
+        The trace, with ``method="sampled"``. Its ``status`` is ``converged``, or ``not converged`` with what is
+        missing; ``error`` estimates the absolute error of each length.
+
+    Raises:
+        InvalidInputError: the path cannot be differentiated, the network is infinite or NaN on it, or an argument
+            is out of range.
+        CaptureError: torch has no forward-mode derivative of an operation.
+
+    References:
+        Piessens et al., QUADPACK (1983), for the rule and its error; Raghu et al., "On the Expressive Power of Deep
+        Neural Networks" (ICML 2017), for trajectory length and transitions.
+
+    Example:
+        >>> import netfold as nf
+        >>> net = nf.random_network(inputs=2, width=16, depth=2, activation="tanh", sigma_w=2.0, seed=0)
+        >>> program = nf.capture(net, shape=(2,))
+        >>> trace = trace_sampled(program, nf.Circle([1.0, 0.0], [0.0, 1.0]))
+        >>> trace.status, trace.transitions.tolist()[0]
+        ('converged', 32)
+    """
+    if not (1e-13 <= tolerance < 1):
+        raise InvalidInputError(f"tolerance must be at least 1e-13 and less than 1, got {tolerance}")
+    if budget < 1:
+        raise InvalidInputError(f"budget must be a positive number of evaluations, got {budget}")
+    begin = time.perf_counter()
+    course = motion(path)
+    flow = Flow(program, course)
+    watches = _watches(flow)
+    bar = tqdm(total=1.0, disable=None if progress else True, delay=1.0, leave=False,
+               desc="tracing", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}")  # fmt: skip
+    with bar:
+        refinement = Refinement(flow, watches, tolerance, budget, bar.update)
+        refinement.run(course.corners)
+        found = _Found(program, refinement)
+    return found.trace(path, time.perf_counter() - begin)
+
+
+def _watches(flow: Flow) -> list[Watch]:
+    """What is watched in every layer, then the signs of the outputs, then the class."""
+    program = flow.program
+    _, inputs = flow.images(np.array([0.5]), frozenset(range(len(program.layers))))
+    layers = [watch(n, layer, inputs[n].value.shape[1]) for n, layer in enumerate(program.layers)]
+    return [*(w for w in layers if w is not None), watch_signs(program), watch_classes(program)]
+
+
+@dataclass
+class _Changes:
+    """Changes of state in order of t: of the units of all layers, or of the class."""
+
+    t: Floats
+    stage: Ints
+    unit: Ints
+    origin: Ints
+    target: Ints
+
+    def take(self, chosen: NDArray[np.generic]) -> _Changes:
+        return _Changes(self.t[chosen], self.stage[chosen], self.unit[chosen], self.origin[chosen], self.target[chosen])
+
+
+class _Found:
+    """Reads the results off a finished refinement."""
+
+    def __init__(self, program: Program, refinement: Refinement) -> None:
+        self.program, self.refinement = program, refinement
+        self.leaves = refinement.leaves
+        self.watches = refinement.watches
+        self.starts = np.cumsum([0, *(w.units for w in self.watches)])
+        self.changes = self._changes()
+
+    def _changes(self) -> _Changes:
+        """Every change of state, inside panels and at their boundaries."""
+        inside = self.leaves.brackets
+        t, column, origin, target = self.refinement.seams.changes
+        states = np.flatnonzero((column < self.starts[-1]) & ~self._of(column, len(self.watches) - 2))
+        number = np.searchsorted(self.starts, column[states], "right") - 1
+        stage = np.array([w.stage for w in self.watches])
+        found = _Changes(
+            np.concatenate([roots(self.refinement.flow, inside), t[states]]),
+            np.concatenate([inside.stage, stage[number]]),
+            np.concatenate([inside.unit, column[states] - self.starts[number]]),
+            np.concatenate([inside.origin, origin[states]]),
+            np.concatenate([inside.target, target[states]]),
+        )
+        return found.take(np.argsort(found.t, kind="stable"))
+
+    def _of(self, column: Ints, number: int) -> NDArray[np.bool_]:
+        """Columns of states that belong to one watch."""
+        return (column >= self.starts[number]) & (column < self.starts[number + 1])
+
+    def _sign_changes(self) -> tuple[Ints, Ints]:
+        """Changes of sign, one entry a layer, and those of every output."""
+        _, column, _, _ = self.refinement.seams.changes
+        signs = column[column >= self.starts[-1]] - self.starts[-1]
+        number = np.searchsorted(self.starts, signs, "right") - 1
+        totals = self.leaves.sign_changes.sum(0) + np.bincount(number, minlength=len(self.watches))
+        layers = np.zeros(len(self.program.layers), np.int64)
+        for watched, total in zip(self.watches[:-2], totals, strict=False):
+            layers[watched.stage] = total
+        units = signs[self._of(signs, len(self.watches) - 2)] - self.starts[-3]
+        outputs = self.watches[-2].units
+        return layers, self.leaves.output_signs.sum(0, np.int64) + np.bincount(units, minlength=outputs)
+
+    def trace(self, path: Path, seconds: float) -> Trace:
+        """Everything as a trace."""
+        program, refinement = self.program, self.refinement
+        measures, errors = self.leaves.totals
+        measures[:, [measure.ANGLE, measure.TURN]] += refinement.seams.angles
+        errors[:, measure.LENGTH] += refinement.seams.jumps
+        output_stage = len(program.layers)
+        units = self.changes.take(self.changes.stage < output_stage)
+        classes = self.changes.take(self.changes.stage == output_stage)
+        signs, output_signs = self._sign_changes()
+        breakpoints, firsts, flips = _breakpoints(units)
+        records = []
+        for n, layer in enumerate(program.layers):
+            mine = units.take(units.stage == n)
+            length, before = float(measures[n + 1, measure.LENGTH]), float(measures[n, measure.LENGTH])
+            records.append(
+                LayerRecord(
+                    name=layer.name,
+                    op=layer.op,
+                    units=layer.units,
+                    transitions=len(mine.t),
+                    sign_transitions=int(signs[n]),
+                    saturation_passages=_passages(layer.rule, mine),
+                    length=length,
+                    growth=length / before if before > 0 else float("nan"),
+                    angular_length=float(measures[n + 1, measure.ANGLE]),
+                    turning=float(measures[n + 1, measure.TURN]),
+                )
+            )
+        output = OutputRecord(
+            size=len(output_signs),
+            length=float(measures[-1, measure.LENGTH]),
+            angular_length=float(measures[-1, measure.ANGLE]),
+            turning=float(measures[-1, measure.TURN]),
+            class_changes=classes.t,
+            classes=np.append(refinement.first_class, classes.target),
+            sign_changes=output_signs,
+        )
+        same_path = np.zeros(len(breakpoints), np.int64)
+        return Trace(
+            regions=len(breakpoints) + 1,
+            patterns=int(rows.count_distinct(flips, same_path, 1)[0]),
+            linear_pieces=refinement.seams.kinks + 1 if program.piecewise_linear else 0,
+            breakpoints=breakpoints,
+            breakpoint_layers=firsts,
+            layers=tuple(records),
+            output=output,
+            input_length=float(measures[0, measure.LENGTH]),
+            method="sampled",
+            error=errors[:, measure.LENGTH],
+            status=_status(refinement, measures, errors),
+            margin=refinement.closest,
+            counting_rule=COUNTING_RULE,
+            provenance=provenance(
+                program, path=type(path).__name__, seconds=seconds, tolerance=refinement.tolerance,
+                budget=refinement.budget, evaluations=refinement.flow.evaluations,
+            ),
+        )  # fmt: skip
+
+
+def _breakpoints(changes: _Changes) -> tuple[Floats, Ints, NDArray[np.uint64]]:
+    """Breakpoints, the first layer that switches at each, and the keys it flips; changes that coincide are one."""
+    flips = np.zeros((len(changes.t), 2), np.uint64)
+    _flip(changes.stage, changes.unit, changes.origin, changes.target, flips)
+    if not len(changes.t):
+        return changes.t, changes.stage, flips
+    starts = np.flatnonzero(np.append(True, np.diff(changes.t) > NUDGE))
+    return (
+        changes.t[starts],
+        np.minimum.reduceat(changes.stage, starts),
+        np.bitwise_xor.reduceat(flips, starts, axis=0),
+    )
+
+
+@njit(cache=True)
+def _flip(stage, unit, origin, target, flips):
+    for i in range(len(stage)):
+        for half in range(2):
+            before = rows.key(stage[i], unit[i], origin[i], half)
+            flips[i, half] = before ^ rows.key(stage[i], unit[i], target[i], half)
+
+
+def _passages(rule: object, changes: _Changes) -> int:
+    """Passages from one saturated state to the other, of units in order of t."""
+    if not (isinstance(rule, Elementwise) and rule.saturates):
+        return 0
+    order = np.argsort(changes.unit, kind="stable")
+    unit = changes.unit[order]
+    states = np.stack([changes.origin[order], changes.target[order]], 1).reshape(-1)
+    unit = np.repeat(unit, 2)
+    ends = (states == 0) | (states == rule.slopes.shape[1] - 1)
+    states, unit = states[ends], unit[ends]
+    return int(((states[1:] != states[:-1]) & (unit[1:] == unit[:-1])).sum())
+
+
+def _status(refinement: Refinement, measures: Floats, errors: Floats) -> str:
+    """``converged``, or what is missing and what to do about it."""
+    reasons = []
+    if refinement.starved:
+        reasons.append(
+            f"the budget of {refinement.budget:,} evaluations ran out with {refinement.starved:,} stretches in which "
+            "transitions may be missed"
+        )
+    if refinement.undecided:
+        reasons.append(f"in {refinement.undecided:,} stretches narrower than 2e-11 in t transitions may hide")
+    over = errors / np.where(refinement.allowed > 0, refinement.allowed, 1.0)
+    for kind, what in ((measure.LENGTH, "length"), (measure.ANGLE, "angular length"), (measure.TURN, "turning")):
+        n = int(over[:, kind].argmax())
+        if over[n, kind] > 1:
+            names = ["the path", *(f"layer '{layer.name}'" for layer in refinement.flow.program.layers), "the output"]
+            reasons.append(f"the {what} of {names[n]} is {measures[n, kind]:.6g} +- {errors[n, kind]:.1g}")
+    if not reasons:
+        return "converged"
+    return f"not converged: {'; '.join(reasons)}; raise budget= or tolerance="

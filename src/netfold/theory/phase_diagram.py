@@ -1,0 +1,131 @@
+"""Maps of order and chaos over the gains of weights and biases."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.errors import InvalidInputError
+from netfold.theory.activations import as_activation
+from netfold.theory.fixed_points import ActivationLike, phase_of, solve
+from netfold.theory.gaussian import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+NUMBERS = ("q", "c", "chi_1", "chi_2", "chi_radial", "curvature", "xi_q", "xi_c", "error")
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseDiagram:
+    """Mean-field numbers over a grid of gains; every array has shape (len(sigma_b), len(sigma_w)).
+
+    Attributes:
+        activation: name of the activation.
+        sigma_w: gains of the weights, and ``sigma_b`` standard deviations of the biases.
+        numbers: the float arrays of `MeanField`, by name.
+        phase: `Phase` of every point, and ``status`` its `Status`.
+    """
+
+    activation: str
+    sigma_w: Array
+    sigma_b: Array
+    numbers: dict[str, Array]
+    phase: NDArray[np.object_]
+    status: NDArray[np.object_]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a grid point."""
+        return self.to_xarray().to_dataframe().reset_index()
+
+    def to_xarray(self) -> xr.Dataset:
+        """The arrays over the coordinates ``sigma_b`` and ``sigma_w``."""
+        import xarray as xr
+
+        axes = ("sigma_b", "sigma_w")
+        variables = {name: (axes, self.numbers[name]) for name in NUMBERS}
+        labels = {name: (axes, getattr(self, name).astype(str)) for name in ("phase", "status")}
+        coordinates = {"sigma_w": self.sigma_w, "sigma_b": self.sigma_b}
+        return xr.Dataset(variables | labels, coordinates, {"activation": self.activation})
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Growth per layer, sqrt(chi_1), over the gains, with the critical line chi_1 = 1.
+
+        Purple is ordered, orange chaotic; hatching marks where the signal grows without bound.
+
+        Args:
+            ax: axes to draw on; new ones by default.
+        """
+        import matplotlib.pyplot as plt
+        from matplotlib.colors import TwoSlopeNorm
+        from matplotlib.lines import Line2D
+        from matplotlib.patches import Patch
+
+        ax = ax if ax is not None else plt.subplots(figsize=(6.4, 4.8), layout="constrained")[1]
+        growth = np.sqrt(self.numbers["chi_1"])
+        finite = np.append(growth[np.isfinite(growth)], [1 - 1e-3, 1 + 1e-3])
+        norm = TwoSlopeNorm(1.0, finite.min(), finite.max())
+        picture = ax.pcolormesh(self.sigma_w, self.sigma_b, growth, cmap="PuOr_r", norm=norm, shading="nearest")
+        marks: list[Line2D | Patch] = []
+        if min(growth.shape) > 1 and growth.min() < 1 < growth.max():
+            ax.contour(self.sigma_w, self.sigma_b, growth, levels=[1.0], colors="black", linewidths=2)
+            marks.append(Line2D([], [], color="black", linewidth=2, label="chi_1 passes 1"))
+        endless = np.isinf(self.numbers["q"]).astype(float)
+        if min(growth.shape) > 1 and endless.any():
+            ax.contourf(self.sigma_w, self.sigma_b, endless, levels=[0.5, 1.5], colors="none", hatches=["//"])
+            marks.append(Patch(facecolor="none", hatch="//", edgecolor="black", label="signal grows without bound"))
+        if marks:
+            ax.legend(handles=marks, loc="upper left", fontsize=9)
+        ax.figure.colorbar(picture, ax=ax, label="growth of a circle per layer, sqrt(chi_1)")
+        ax.set(xlabel="weight gain sigma_w", ylabel="bias standard deviation sigma_b")
+        ax.set_title(f"{self.activation}: ordered (purple), chaotic (orange); infinite width", fontsize=10)
+        return ax
+
+
+def phase_diagram(
+    activation: ActivationLike,
+    sigma_w: Sequence[float] | Array,
+    sigma_b: Sequence[float] | Array,
+    *,
+    q0: float = 1.0,
+) -> PhaseDiagram:
+    """`mean_field` at every pair of gains: where a wide network is ordered, critical or chaotic.
+
+    Formulas, assumptions and source as for `mean_field` (Poole et al. 2016, Schoenholz et al. 2017).
+
+    Args:
+        activation: as for `mean_field`.
+        sigma_w: increasing gains of the weights, and ``sigma_b`` increasing standard deviations of the
+            biases.
+        q0: mean square of an input's coordinates.
+
+    Raises:
+        InvalidInputError: an axis is empty, not increasing, or holds a gain out of range.
+
+    Example:
+        >>> diagram = phase_diagram("tanh", sigma_w=[0.5, 2.0], sigma_b=[0.0, 0.3])
+        >>> diagram.phase.astype(str).tolist()
+        [['ordered', 'chaotic'], ['ordered', 'chaotic']]
+    """
+    w, b = _axis(sigma_w, "sigma_w"), _axis(sigma_b, "sigma_b")
+    if w[0] <= 0 or b[0] < 0:
+        raise InvalidInputError(f"sigma_w must be positive, sigma_b not negative, got {w[0]} and {b[0]}")
+    phi = as_activation(activation)
+    across, up = np.meshgrid(w, b)
+    found = solve(phi, across.ravel(), up.ravel(), q0)
+    numbers = {name: found[name].reshape(across.shape) for name in NUMBERS}
+    phase = np.array([phase_of(x) for x in found["chi_1"]], dtype=object).reshape(across.shape)
+    return PhaseDiagram(phi.name, w, b, numbers, phase, found["status"].reshape(across.shape))
+
+
+def _axis(values: Sequence[float] | Array, name: str) -> Array:
+    axis = np.asarray(values, np.float64)
+    if axis.ndim != 1 or not axis.size or not np.isfinite(axis).all() or (np.diff(axis) <= 0).any():
+        raise InvalidInputError(f"{name} must be a non-empty increasing sequence of numbers, got {values!r}")
+    return axis
