@@ -1,15 +1,20 @@
-"""Test workers share the cores: one thread each, except where a test asks for more."""
+"""Test workers share the cores: one thread each, except where a test asks for more.
+
+Random networks are the same in every run, so that a change is judged by itself. To look for new ones:
+``pytest --hypothesis-profile=explore``.
+"""
 
 import torch
+from hypothesis import settings
 
 torch.set_num_threads(1)
 
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("explore", deadline=None)
+settings.load_profile("repeatable")
+
 collect_ignore = [
     # unfinished: not yet seen to pass as a whole
-    "exact/test_arc.py",
-    "exact/test_certify.py",
-    "exact/test_rational.py",
-    "exact/test_rounding.py",
     "theory/test_architecture.py",
     "theory/test_of.py",
 ]

@@ -89,7 +89,8 @@ def part(path: Curved, begin: float, end: float) -> Ellipse:
     """The part of a curve between two parameters, as a curve of its own."""
     e = path.ellipse
     c, s = np.cos(begin * e.angle), np.sin(begin * e.angle)
-    return Ellipse(e.center, c * e.u + s * e.v, c * e.v - s * e.u, (end - begin) * e.angle)
+    whole = end == begin + 1  # begin + 1 - begin need not be 1
+    return Ellipse(e.center, c * e.u + s * e.v, c * e.v - s * e.u, e.angle if whole else (end - begin) * e.angle)
 
 
 def reverse(path: Curved) -> Ellipse:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import netfold as nf
+from netfold.exact.line import LineTracer
+from netfold.exact.output import exact_totals
 from tests.models import FAMILIES, random_model, record
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -194,9 +196,6 @@ def test_dead_layers_without_bias() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_results_do_not_depend_on_block_size_or_threads(rows: int, threads: int) -> None:
     """Bit-identical for any block size and number of threads."""
-    from netfold.exact.line import LineTracer
-    from netfold.exact.output import exact_totals
-
     net = nf.random_network(20, 30, 5, 3, "hardtanh", sigma_w=4.0, sigma_b=0.1, seed=3)
     rng = np.random.default_rng(0)
     points = torch.from_numpy(rng.normal(size=(2, 20)))
@@ -219,17 +218,32 @@ def test_results_do_not_depend_on_block_size_or_threads(rows: int, threads: int)
         torch.set_num_threads(before)
 
 
-def test_many_paths_at_once_equal_one_by_one() -> None:
-    """A batch of paths gives what its paths give alone."""
-    model, shape = random_model(5)
-    paths = [random_line(seed, shape) for seed in range(20)]
-    paths.append(nf.Polyline(np.random.default_rng(0).normal(size=(5, *shape))))
-    for trace, path in zip(nf.trace_paths(model, paths), paths, strict=True):
-        alone = nf.trace_path(model, path)
-        assert trace.breakpoints.tolist() == alone.breakpoints.tolist()
-        assert trace.lengths.tolist() == alone.lengths.tolist()
-        assert trace.output.class_changes.tolist() == alone.output.class_changes.tolist()
-        assert trace.output.classes.tolist() == alone.output.classes.tolist()
+@settings(max_examples=100, deadline=None)
+@given(SEEDS)
+def test_many_paths_at_once_equal_one_by_one(seed: int) -> None:
+    """A batch of paths gives what its paths give alone, in small blocks what it gives in large ones: to the last bit."""
+    model, shape = random_model(seed)
+    paths = [random_line(seed + i, shape) for i in range(6)]
+    paths.append(nf.Line(paths[0].x1, paths[1].x1))
+    program = nf.capture(model, shape=shape)
+    points = program.points(np.concatenate([np.stack([path.x0, path.x1]) for path in paths]), "the paths")
+    every = np.arange(len(paths))
+    together = [traced(program, points, every, size) for size in (2**24, 2048)]
+    assert together[0] == together[1]
+    assert together[0] == [traced(program, points[2 * i : 2 * i + 2], every[:1], 2**24)[0] for i in every]
+
+
+def traced(program: nf.Program, points: torch.Tensor, paths: np.ndarray, block_bytes: int) -> list[list[object]]:
+    """All numbers of some lines, a list a line."""
+    tracer = LineTracer(program, len(paths), block_bytes)
+    tracer.run(np.tile([0.0, 1.0], len(paths)), np.repeat(paths, 2), points)
+    tallies = tracer.tallies
+    totals = [exact_totals(m) for tally in tallies for m in (tally.lengths, tally.angles, tally.bends)]
+    totals += [m.tolist() for tally in tallies for m in (tally.transitions, tally.signs, tally.passages, tally.closest)]
+    return [
+        [*(total[i] for total in totals), *(np.asarray(value).tolist() for value in vars(result).values())]
+        for i, result in enumerate(tracer.results)
+    ]
 
 
 @settings(max_examples=60, deadline=None)

@@ -117,7 +117,10 @@ def _step(a, b, c, d, row):
 
 @njit(**FAST)
 def turn(into, out, size2):
-    """Angle between two directions, accurate where they are nearly parallel or opposite; -1 where one is rounding beside ``size2``."""
+    """Angle between two directions, accurate where they are nearly parallel or opposite.
+
+    Where one of them is rounding beside ``size2``, -1.
+    """
     into2, out2, along = 0.0, 0.0, 0.0
     for j in range(len(into)):
         into2 += into[j] * into[j]

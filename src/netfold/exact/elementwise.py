@@ -178,7 +178,7 @@ def _compile(column: Callable[..., Any]) -> Kernels:
                         c = column(j)
                         at[i], unit[i], origin[i], target[i] = 0.0, j, was, now
                         slope_from[i], slope_to[i] = 0.0, 0.0
-                        value[i] = pieces[SLOPE + now, c] * here[j] + pieces[OFFSET + now, c]
+                        value[i] = pieces[VALUE, c] if here[j] == pieces[KNOT, c] else pieces[VALUE + 1, c]
                         i += 1
             for first in range(0, units, 16):
                 last = min(first + 16, units)
@@ -233,7 +233,9 @@ def _compile(column: Callable[..., Any]) -> Kernels:
                 offset = pieces[OFFSET + 1, c] if z > pieces[KNOT, c] else offset
                 slope = pieces[SLOPE + 2, c] if z > pieces[KNOT + 1, c] else slope
                 offset = pieces[OFFSET + 2, c] if z > pieces[KNOT + 1, c] else offset
-                out[i, j] = slope * z + offset
+                y = slope * z + offset
+                y = pieces[VALUE, c] if z == pieces[KNOT, c] else y
+                out[i, j] = pieces[VALUE + 1, c] if z == pieces[KNOT + 1, c] else y
             for k in range(cross[i], cross[i + 1]):
                 out[i, unit[k]] = value[k]
 

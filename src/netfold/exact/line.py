@@ -159,17 +159,18 @@ class LineTracer:
         scan = layer.scan(block.h, block.path, before)
         found = layer.crossings(block.h, block.path, before, scan)
         if self.spreads[index] is not None and scan.counts.max(initial=0) > 2 * CROWDED:
-            for part in self._thinned(block, found):
-                self._descend(index, part)
-            return
+            segment, at = rows.anchors(found.start, found.at, CROWDED)
+            if len(at) > len(block.t):
+                for part in self._thinned(block, segment, at):
+                    self._descend(index, part)
+                return
         still = self._add(index, block, scan, found)
         tally.remember(block)
         for child in self._children(index, block, found, still):
             self._descend(index + 1, child)
 
-    def _thinned(self, block: Block, found: Crossings) -> Iterator[Block]:
+    def _thinned(self, block: Block, segment: Ints, at: Floats) -> Iterator[Block]:
         """The block with plain vertices inserted between the crossings of crowded segments."""
-        segment, at = rows.anchors(found.start, found.at, CROWDED)
         plain = np.flatnonzero(at == 0.0)
         flips, first = np.zeros((len(at), 2), np.uint64), np.full(len(at), rows.NO_LAYER)
         flips[plain], first[plain] = block.flips, block.first
@@ -181,8 +182,8 @@ class LineTracer:
             alive = _kept(block.alive, segment[p], at[p])
             yield Block(t[p], block.path[segment[p]], flips[p], first[p], h, alive)
 
-    def _add(self, index: int, block: Block, scan: Scan, found: Crossings) -> bool:
-        """Add a block's counts and lengths to the layer's tally; returns whether its image stands still somewhere."""
+    def _add(self, index: int, block: Block, scan: Scan, found: Crossings) -> NDArray[np.bool_]:
+        """Add a block's counts and lengths to the layer's tally; returns the segments whose image stands still."""
         layer, tally, path = self.layers[index], self.tallies[index], block.path
         counted = len(path) - 1
         rows.add_counts(scan.counts[:counted], path, tally.transitions)
@@ -204,8 +205,7 @@ class LineTracer:
         rows.sum_exactly(measures[:, rows.LENGTH], path, tally.lengths)
         rows.sum_exactly(measures[:, rows.ANGLE], path, tally.angles)
         rows.sum_exactly(measures[:, rows.BEND], path, tally.bends)
-        starts_still = (scan.sums[:-1, rows.SPEED2] <= scan.sums[:-1, rows.FLAT2]) & (scan.counts[:-1] > 0)
-        return bool(weak.any() or starts_still.any())
+        return weak | (scan.sums[:-1, rows.SPEED2] <= scan.sums[:-1, rows.FLAT2])
 
     def _measured(
         self, layer: LineLayer, block: Block, scan: Scan, found: Crossings
@@ -232,13 +232,12 @@ class LineTracer:
             measures[s, rows.BEND] += scan.sums[s, rows.TURN]
         return measures, weak
 
-    def _children(self, index: int, block: Block, found: Crossings, still: bool) -> Iterator[Block]:
+    def _children(self, index: int, block: Block, found: Crossings, still: NDArray[np.bool_]) -> Iterator[Block]:
         """The block's rows with those at crossings, at the next stage's end, in parts that share a row."""
         refined = _refine(index, block, found)
         spread = self.spreads[index]
-        # where the image stands still, values must come out equal to the last bit: every row gets its own product
-        if spread is not None and not still:
-            yield from self._spread_children(index, spread, block, found, refined)
+        if spread is not None:
+            yield from self._spread_children(index, spread, block, found, refined, still)
             return
         stage, layer = self.program.stages[index], self.layers[index]
         assert stage.layer is not None
@@ -251,14 +250,21 @@ class LineTracer:
             yield self._advanced(index + 1, refined.t[p], refined.path[p], refined.flips[p], refined.first[p], values)
 
     def _spread_children(
-        self, index: int, spread: Spread, block: Block, found: Crossings, refined: Refined
+        self, index: int, spread: Spread, block: Block, found: Crossings, refined: Refined, still: NDArray[np.bool_]
     ) -> Iterator[Block]:
-        n = len(block.t)
-        vertices = self.layers[index].image(block.h, np.arange(n), np.zeros(n), np.zeros(n + 1, np.int64), found)
+        layer, n = self.layers[index], len(block.t)
+        vertices = layer.image(block.h, np.arange(n), np.zeros(n), np.zeros(n + 1, np.int64), found)
         y = spread.products(vertices)
+        own = np.append(still, False)[refined.segment] & (refined.at > 0.0)
         for begin, end in _chunks(len(refined.at), self.block_rows):
             p = slice(begin, end)
-            h = spread.values(y, refined.segment[p], refined.at[p], found)
+            segment, at = refined.segment[p], refined.at[p]
+            h = spread.values(y, segment, at, found)
+            # where the image stands still, values must come out equal to the last bit: a row gets its own product
+            alone = np.flatnonzero(own[p])
+            if len(alone):
+                image = layer.image(block.h, segment, at, refined.cross[begin : end + 1], found)
+                h[alone] = spread.products(image[alone])
             yield Block(refined.t[p], refined.path[p], refined.flips[p], refined.first[p], h, {})
 
 
@@ -357,8 +363,10 @@ def _tensor(array: Floats, shape: tuple[int, ...], device: torch.device) -> torc
 
 def _measured_directly(layer: LineLayer, h: Floats, s: int, found: Crossings, flat2: float) -> Floats:
     """Length, angle and inner turning of one segment's image from the differences of its vertices."""
-    at = np.unique(np.concatenate([[0.0, 1.0], found.at[found.start[s] : found.start[s + 1]]]))
-    image = layer.image(h, np.full(len(at), s), at, np.zeros(len(at) + 1, np.int64), found)
+    crossed = found.at[found.start[s] : found.start[s + 1]]
+    at = np.unique(np.concatenate([[0.0, 1.0], crossed]))
+    cross = found.start[s] + np.append(np.searchsorted(crossed, at), len(crossed))
+    image = layer.image(h, np.full(len(at), s), at, cross, found)
     steps = np.diff(image, axis=0)
     turns = _angles(steps / np.diff(at)[:, None], flat2**0.5)
     return np.array([np.linalg.norm(steps, axis=1).sum(), _angles(image, 0.0).sum(), turns.sum()])

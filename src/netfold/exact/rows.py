@@ -56,7 +56,8 @@ def angle_of_chord(gap2):
 def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, value, measures, weak):
     """Length, angle and turning of every segment's image, following it from crossing to crossing.
 
-    ``weak`` marks segments in which the squared speed cancels so far that its sum no longer holds enough digits.
+    ``weak`` marks segments in which the squared speed, or the squared distance to the origin, cancels so far that its
+    sum no longer holds enough digits.
     """
     for s in range(begin, end):
         if path[s] != path[s + 1]:
@@ -73,6 +74,8 @@ def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, va
             length += np.sqrt(max(speed2, 0.0)) * step
             area2 = max(norm2 * speed2 - radial * radial, 0.0)
             following2 = norm2 + step * (2.0 * radial + step * speed2)
+            if following2 < 1e-10 * (norm2 + step * step * speed2):
+                weak[s] = True
             if norm2 > sums[s, FLAT2] and following2 > sums[s, FLAT2]:
                 angle += np.arctan2(np.sqrt(area2) * step, norm2 + radial * step)
             norm2 = following2
@@ -204,14 +207,17 @@ def count_passages(path, start, unit, origin, target, pieces, last, last_path, p
 
 @njit(**COMPILED)
 def anchors(start, at, crowded):
-    """Rows with a plain vertex after every ``crowded`` crossings of a segment: segments and positions."""
+    """Rows with a plain vertex after every ``crowded`` crossings of a segment with more than twice as many.
+
+    Returns segments and positions. What is done in a segment depends on that segment alone.
+    """
     room = len(start) + len(at) // crowded
     segment, position = np.empty(room, np.int64), np.zeros(room)
     i = 0
     for s in range(len(start)):
         segment[i] = s
         i += 1
-        if s + 1 == len(start) or start[s + 1] - start[s] <= crowded:
+        if s + 1 == len(start) or start[s + 1] - start[s] <= 2 * crowded:
             continue
         for c in range(start[s] + crowded, start[s + 1], crowded):
             middle = 0.5 * (at[c - 1] + at[c])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from netfold.paths import Path
+    from netfold.capture import Model
     from netfold.theory import Comparison, Diagnosis, Law
 
 
@@ -217,17 +218,17 @@ class Trace:
 
         return labelled.read_trace(path)
 
-    def compare(self, path: Path, law: Diagnosis | Law | None = None, **stated: Any) -> Comparison:
+    def compare(self, path: Path, law: Model | Diagnosis | Law | None = None, **stated: Any) -> Comparison:
         """Every measured number beside its prediction for random weights: see `netfold.theory.compare`.
 
         Args:
             path: the path that was traced.
-            law: a diagnosis of the network; or state ``activation``, ``sigma_w`` and ``sigma_b``.
+            law: the network, its diagnosis, or a law; or state ``activation``, ``sigma_w`` and ``sigma_b``.
 
         Example:
             >>> import netfold as nf
             >>> net, line = nf.random_network(2, 50, 2), nf.Line([1.0, 0.5], [-1.0, 0.5])
-            >>> found = nf.trace_path(net, line).compare(line, nf.theory.diagnose(net, shape=(2,)))
+            >>> found = nf.trace_path(net, line).compare(line, net)
             >>> [row.name for row in found["growth"] if abs(row.gap) < 3]
             ['act1', 'act2', 'output']
         """

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from netfold.paths import Path
+    from netfold.capture import Model
     from netfold.theory import Comparison, Diagnosis, Law
 
 MEASURES = ("length", "growth", "transitions", "regions")
@@ -181,12 +182,12 @@ class Traces(Sequence[Trace]):
 
         return cls(labelled.read_traces(path, group))
 
-    def compare(self, paths: Path | Sequence[Path], law: Diagnosis | Law | None = None, **stated: Any) -> Comparison:
+    def compare(self, paths: Path | Sequence[Path], law: Model | Diagnosis | Law | None = None, **stated: Any) -> Comparison:
         """Means beside their predictions for random weights: see `netfold.theory.compare`.
 
         Args:
             paths: the paths that were traced, or one for all.
-            law: a diagnosis of the network; or state ``activation``, ``sigma_w`` and ``sigma_b``; and
+            law: the network, its diagnosis, or a law; or state ``activation``, ``sigma_w`` and ``sigma_b``; and
                 ``draws="networks"`` where every trace is of another draw of the weights.
         """
         from netfold.theory import compare
