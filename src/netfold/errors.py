@@ -17,6 +17,10 @@ class NotPiecewiseLinearError(NetfoldError, TypeError):
     """An exact method met an operation that is not piecewise linear."""
 
 
+class NotExplicitError(NetfoldError, TypeError):
+    """A certificate needs the coefficients of an operation that has no matrix netfold can read."""
+
+
 class UntrustedFileError(NetfoldError, ValueError):
     """A file could run code when opened (a pickle), so netfold does not open it."""
 

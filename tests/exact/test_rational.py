@@ -13,7 +13,8 @@ from torch import nn
 
 import netfold as nf
 from netfold.exact import rational_layers
-from netfold.exact.explicit import ExplicitProgram, NotExplicitError
+from netfold.errors import NotExplicitError
+from netfold.exact.explicit import ExplicitProgram
 from netfold.exact.rational import OutOfBudgetError, RationalTrace, RationalTracer
 from tests.exact.degenerate import degenerate
 from tests.models import random_model

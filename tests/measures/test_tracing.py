@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -117,3 +119,34 @@ def test_points_on_paths(path: nf.Line) -> None:
     np.testing.assert_array_equal(points[77], path(t[77]))
     chords = np.linalg.norm(np.diff(points, axis=0), axis=1).sum()
     np.testing.assert_allclose(nf.trace_path(network(), path).input_length, chords, rtol=1e-7)
+
+
+def test_certificate_where_all_units_switch_in_one_point() -> None:
+    """Without biases a ray from the origin stays in one region: a line through it meets two, which float64 misses."""
+    net = nf.random_network(4, 30, 3, 2, "relu", sigma_w=1.5, seed=1)
+    line = nf.Line(-A, 2 * A)
+    proven = nf.trace_path(net, line, certify=True)
+    assert (proven.regions, proven.patterns, proven.uncertain) == (2, 2, 0)
+    assert proven.breakpoints.tolist() == [1 / 3]
+    assert proven.transitions[0] == 30
+    assert proven.doubtful == proven.resolved == 1
+    assert "proven for the stored weights" in proven.counting_rule
+    assert nf.trace_path(net, line).regions > 2  # the product rounds at a third: this is what the proof is for
+
+
+def test_certified_traces_save(tmp_path: Path) -> None:
+    """What was proven comes back from a file, and what was not asked for stays unknown."""
+    traces = nf.trace_paths(network(), [nf.Line(A, B), nf.Polyline([A, B, -A])], certify=True)
+    assert [(t.uncertain, t.doubtful) for t in traces] == [(0, 0), (0, 0)]
+    traces.save(tmp_path / "traces.nc")
+    assert list(nf.Traces.load(tmp_path / "traces.nc")) == list(traces)
+    plain = nf.trace_path(network(), nf.Line(A, B))
+    plain.save(tmp_path / "trace.nc")
+    assert nf.Trace.load(tmp_path / "trace.nc").uncertain is None
+    assert plain.breakpoints.tolist() == traces[0].breakpoints.tolist()
+
+
+@pytest.mark.parametrize("path", [nf.Arc(A, B), nf.Curve(lambda t: torch.from_numpy(A) + t * t * torch.from_numpy(B))])
+def test_certificates_are_for_straight_paths(path: nf.Arc | nf.Curve) -> None:
+    with pytest.raises(nf.InvalidInputError, match="certificates are for exact lines and polylines"):
+        nf.trace_path(network(), path, certify=True)

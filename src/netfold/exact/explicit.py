@@ -15,15 +15,11 @@ from torch.utils import _pytree as pytree
 
 from netfold.capture.operations import SHAPE_ONLY, by_name, op_name
 from netfold.capture.program import Node, Program
-from netfold.errors import NetfoldError
+from netfold.errors import NotExplicitError
 from netfold.exact.matrices import Floats, Step, Term, fractions, objects
 
 ROOT_BITS = 400
 """Binary digits to which a square root is taken."""
-
-
-class NotExplicitError(NetfoldError, TypeError):
-    """An operation has no matrix with known coefficients."""
 
 
 _COPIES = (

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from netfold.capture import Program
+from netfold.exact.certify import Certificate
 from netfold.exact.line import LayerTally
 from netfold.exact.output import PathOutput, exact_totals
 from netfold.measures.trace import LayerRecord, OutputRecord, Trace
@@ -17,6 +19,9 @@ COUNTING_RULE = (
     "sign transitions: crossings of 0 by a pre-activation; patterns: distinct patterns of all units, by 128-bit hash; "
     "lengths: Euclidean, after every nonlinearity; the network computes in float64 with its stored weights"
 )
+
+
+PROVEN = "breakpoints and transitions are proven for the stored weights, in exact arithmetic where float64 cannot"
 
 
 class Tracer(Protocol):
@@ -80,4 +85,27 @@ def _output(program: Program, found: PathOutput) -> OutputRecord:
         class_changes=found.class_changes,
         classes=found.classes,
         sign_changes=found.sign_changes,
+    )
+
+
+def certified(trace: Trace, proof: Certificate) -> Trace:
+    """A trace with what was proven in the place of what was computed; lengths, pieces and classes stay computed."""
+    counts = zip(trace.layers, proof.transitions, proof.sign_transitions, proof.saturation_passages, strict=True)
+    layers = tuple(
+        replace(layer, transitions=int(states), sign_transitions=int(signs), saturation_passages=int(passages))
+        for layer, states, signs, passages in counts
+    )
+    return replace(
+        trace,
+        regions=proof.regions,
+        patterns=proof.patterns,
+        linear_pieces=min(trace.linear_pieces, proof.regions),
+        breakpoints=proof.breakpoints,
+        breakpoint_layers=proof.layers,
+        layers=layers,
+        status=f"{trace.status}; {proof.status}",
+        counting_rule=trace.counting_rule if proof.uncertain else f"{trace.counting_rule}; {PROVEN}",
+        doubtful=proof.doubtful,
+        resolved=proof.precise + proof.rational,
+        uncertain=proof.uncertain,
     )

@@ -20,6 +20,7 @@ from netfold.measures.trace import LayerRecord, OutputRecord, Trace
 
 COUNTS = ("transitions", "sign_transitions", "saturation_passages")
 MAGNITUDES = ("length", "growth", "angular_length", "turning")
+CERTIFIED = ("doubtful", "resolved", "uncertain")
 WORDS = ("method", "status", "counting_rule", "provenance")
 
 UNITS = {
@@ -44,6 +45,9 @@ UNITS = {
     "sign_changes": ("sign changes of each output", "1"),
     "error": ("estimated absolute error of each length", "units of the stage's space"),
     "margin": ("closest sign decision, relative to its own scale", "1"),
+    "doubtful": ("places that float64 leaves undecided; -1 where not certified", "1"),
+    "resolved": ("those decided in higher precision or rational arithmetic; -1 where not certified", "1"),
+    "uncertain": ("those that stay undecided; -1 where not certified", "1"),
 }
 """What every variable means and its unit, for the attributes of datasets."""
 
@@ -90,6 +94,9 @@ def stack(traces: Sequence[Trace]) -> xr.Dataset:
         data[name] = (("path",), np.array([getattr(t, name) for t in traces], np.int64))
     data["input_length"] = (("path",), np.array([t.input_length for t in traces]))
     data["margin"] = (("path",), np.array([t.margin for t in traces]))
+    for name in CERTIFIED:
+        known = [getattr(t, name) for t in traces]
+        data[name] = (("path",), np.array([-1 if value is None else value for value in known], np.int64))
     for name in COUNTS:
         data[name] = (("path", "layer"), _by_layer(traces, name, np.int64))
     for name in MAGNITUDES:
@@ -150,6 +157,7 @@ def _trace(one: xr.Dataset, ragged: dict[str, NDArray[Any]]) -> Trace:
         status=str(one["status"].values),
         margin=float(one["margin"]),
         counting_rule=str(one["counting_rule"].values),
+        **{name: int(one[name]) if one[name] >= 0 else None for name in CERTIFIED},
         provenance=json.loads(str(one["provenance"].values)),
     )
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from netfold.paths import Path
     from netfold.capture import Model
+    from netfold.paths import Path
     from netfold.theory import Comparison, Diagnosis, Law
 
 
@@ -102,6 +102,9 @@ class Trace:
         error: estimated absolute error of each of ``lengths`` (rounding alone where exact).
         status: ``exact``, ``converged`` or ``not converged``, with the reason.
         margin: how close the closest sign decision was, as a multiple of its own scale.
+        doubtful: places on the path where float64 cannot prove what a unit does; None without ``certify=True``.
+        resolved: those among them that higher precision or rational arithmetic decided.
+        uncertain: those that stay open, so that the counts are proven where this is 0.
         counting_rule: which definition of each count was used.
         provenance: model, path, versions, seed, number type, time.
 
@@ -128,6 +131,9 @@ class Trace:
     status: str
     margin: float
     counting_rule: str
+    doubtful: int | None = None
+    resolved: int | None = None
+    uncertain: int | None = None
     provenance: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property

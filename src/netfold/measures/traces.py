@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.axes import Axes
 
-    from netfold.paths import Path
     from netfold.capture import Model
+    from netfold.paths import Path
     from netfold.theory import Comparison, Diagnosis, Law
 
 MEASURES = ("length", "growth", "transitions", "regions")
@@ -182,7 +182,9 @@ class Traces(Sequence[Trace]):
 
         return cls(labelled.read_traces(path, group))
 
-    def compare(self, paths: Path | Sequence[Path], law: Model | Diagnosis | Law | None = None, **stated: Any) -> Comparison:
+    def compare(
+        self, paths: Path | Sequence[Path], law: Model | Diagnosis | Law | None = None, **stated: Any
+    ) -> Comparison:
         """Means beside their predictions for random weights: see `netfold.theory.compare`.
 
         Args:

@@ -13,8 +13,9 @@ from tqdm import tqdm
 from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
 from netfold.exact.arc import trace_ellipses
+from netfold.exact.certify import Certifier
 from netfold.exact.line import LineTracer
-from netfold.measures.assemble import assemble
+from netfold.measures.assemble import assemble, certified
 from netfold.measures.provenance import provenance
 from netfold.measures.trace import Trace
 from netfold.measures.traces import Traces
@@ -26,7 +27,7 @@ BATCH = 256
 """Paths traced together; more of them would only wait for memory."""
 
 
-def trace_path(model: Model, path: Path, method: Method = "auto") -> Trace:
+def trace_path(model: Model, path: Path, method: Method = "auto", *, certify: bool = False) -> Trace:
     """Measure what a path meets in a network: regions, transitions, patterns and lengths, layer by layer.
 
     Inside an activation region every pre-activation is affine on a straight path, and A cos s + B sin s + C on an
@@ -39,13 +40,18 @@ def trace_path(model: Model, path: Path, method: Method = "auto") -> Trace:
         path: where to go; points have the model's input shape, without a batch axis.
         method: ``exact`` for piecewise-linear networks on lines, polylines, arcs and circles; ``sampled`` for all;
             ``auto`` takes ``exact`` where it applies.
+        certify: prove the breakpoints and transitions of a line or polyline for the stored weights: what float64
+            leaves undecided (ties, touches, pieces too narrow for it) is decided in higher precision, then in
+            rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open.
 
     Returns:
         The trace.
 
     Raises:
         NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
-        InvalidInputError: path and model do not fit, or ``exact`` is asked on a free curve.
+        NotExplicitError: a certificate is asked of a network whose operations have no coefficients to read.
+        InvalidInputError: path and model do not fit, ``exact`` is asked on a free curve, or a certificate of
+            anything but an exact line or polyline.
         CaptureError: the model cannot be captured.
 
     Example:
@@ -57,18 +63,23 @@ def trace_path(model: Model, path: Path, method: Method = "auto") -> Trace:
         >>> int(trace.transitions.sum()) + 1 == trace.patterns
         True
     """
-    return trace_paths(model, [path], method, progress=False)[0]
+    return trace_paths(model, [path], method, certify=certify, progress=False)[0]
 
 
 def trace_paths(
-    model: Model, paths: Sequence[Path], method: Method = "auto", *, progress: bool | None = None
+    model: Model,
+    paths: Sequence[Path],
+    method: Method = "auto",
+    *,
+    certify: bool = False,
+    progress: bool | None = None,
 ) -> Traces:
     """Measure many paths through one network as one batch of work; see `trace_path`.
 
     Args:
         model: a module in evaluation mode, or a captured program.
         paths: where to go; they may be of different kinds.
-        method: as for `trace_path`.
+        method: as for `trace_path`, and ``certify``.
         progress: show a progress bar; by default only in a terminal.
 
     Returns:
@@ -87,6 +98,9 @@ def trace_paths(
     """
     program = _captured(model, paths, method)
     choices = [_choose(program, path, method) for path in paths]
+    if certify:
+        _require_straight(paths, choices)
+        choices = [_certified(Certifier(program))] * len(paths)
     traces: dict[int, Trace] = {}
     with _bar(len(paths), progress) as advance:
         for trace in dict.fromkeys(choices):
@@ -150,6 +164,26 @@ def _trace_straight(program: Program, paths: Sequence[Line | Polyline]) -> list[
     tracer = LineTracer(program, len(paths))
     tracer.run(t, number, points)
     return _assembled(program, tracer, paths, [path.length for path in paths], begin)
+
+
+def _require_straight(paths: Sequence[Path], choices: Sequence[Callable[..., list[Trace]]]) -> None:
+    for i, (path, choice) in enumerate(zip(paths, choices, strict=True)):
+        if choice is not _trace_straight:
+            how = "sampled" if choice is _trace_sampled else "traced in trigonometric functions"
+            raise InvalidInputError(
+                f"path {i} is a {type(path).__name__} and is {how}; certificates are for exact lines and polylines: "
+                "leave certify=False, or trace a polyline through its points"
+            )
+
+
+def _certified(certifier: Certifier) -> Callable[..., list[Trace]]:
+    def trace(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
+        return [
+            certified(found, certifier.certify(*path.vertices, found.breakpoints, found.breakpoint_layers))
+            for path, found in zip(paths, _trace_straight(program, paths), strict=True)
+        ]
+
+    return trace
 
 
 def _trace_ellipses(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -> list[Trace]:
