@@ -192,51 +192,46 @@ def test_dead_layers_without_bias() -> None:
     assert trace.regions == trace.patterns == 2
 
 
-@pytest.mark.parametrize("rows", [16, 24, 200])
-@pytest.mark.parametrize("threads", [1, 2])
-def test_results_do_not_depend_on_block_size_or_threads(rows: int, threads: int) -> None:
-    """Bit-identical for any block size and number of threads."""
-    net = nf.random_network(20, 30, 5, 3, "hardtanh", sigma_w=4.0, sigma_b=0.1, seed=3)
-    rng = np.random.default_rng(0)
-    points = torch.from_numpy(rng.normal(size=(2, 20)))
-    program = nf.capture(net, shape=(20,))
-
-    def run(block_bytes: int) -> tuple[list[float], list[int], list[list[float]], list[int]]:
-        tracer = LineTracer(program, 1, block_bytes)
-        tracer.run(np.array([0.0, 1.0]), np.zeros(2, np.int64), points)
-        result = tracer.results[0]
-        lengths = [exact_totals(m) for tally in tracer.tallies for m in (tally.lengths, tally.angles, tally.bends)]
-        counts = [int(c[0]) for y in tracer.tallies for c in (y.transitions, y.signs, y.passages)]
-        return result.breakpoints.tolist(), counts, [*lengths, [result.length, result.angle]], [result.pieces]
-
-    expected = run(2**24)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        assert run(8 * 30 * rows) == expected
-    finally:
-        torch.set_num_threads(before)
-
-
 @settings(max_examples=100, deadline=None)
 @given(SEEDS)
-def test_many_paths_at_once_equal_one_by_one(seed: int) -> None:
-    """A batch of paths gives what its paths give alone, in small blocks what it gives in large ones: to the last bit."""
+def test_nothing_depends_on_batch_blocks_or_threads(seed: int) -> None:
+    """Together as alone, in small blocks as in large ones, on two threads as on one: to the last bit."""
     model, shape = random_model(seed)
     paths = [random_line(seed + i, shape) for i in range(6)]
     paths.append(nf.Line(paths[0].x1, paths[1].x1))
     program = nf.capture(model, shape=shape)
     points = program.points(np.concatenate([np.stack([path.x0, path.x1]) for path in paths]), "the paths")
     every = np.arange(len(paths))
-    together = [traced(program, points, every, size) for size in (2**24, 2048)]
-    assert together[0] == together[1]
-    assert together[0] == [traced(program, points[2 * i : 2 * i + 2], every[:1], 2**24)[0] for i in every]
+    expected = [traced(program, points[2 * i : 2 * i + 2], every[:1])[0] for i in every]
+    assert traced(program, points, every) == expected
+    assert traced(program, points, every, block_bytes=2048) == expected
+    assert traced(program, points, every, block_bytes=2048, fork=1 + seed % 300, threads=2) == expected
 
 
-def traced(program: nf.Program, points: torch.Tensor, paths: np.ndarray, block_bytes: int) -> list[list[object]]:
+@pytest.mark.parametrize("rows", [16, 40, 1000])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_a_long_line_does_not_depend_on_blocks_or_threads(rows: int, threads: int) -> None:
+    """Bit-identical for any block size and number of threads."""
+    net = nf.random_network(20, 30, 5, 3, "hardtanh", sigma_w=4.0, sigma_b=0.1, seed=3)
+    points = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 20)))
+    program, first = nf.capture(net, shape=(20,)), np.zeros(1, np.int64)
+    fine = traced(program, points, first, 8 * 30 * rows, fork=2000 * rows // 16, threads=threads)
+    assert fine == traced(program, points, first, 2**24)
+
+
+def traced(
+    program: nf.Program, points: torch.Tensor, paths: np.ndarray, block_bytes: int = 2**24, fork: int = 2**17,
+    threads: int = 1,
+) -> list[list[object]]:  # fmt: skip
     """All numbers of some lines, a list a line."""
-    tracer = LineTracer(program, len(paths), block_bytes)
-    tracer.run(np.tile([0.0, 1.0], len(paths)), np.repeat(paths, 2), points)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        tracer = LineTracer(program, len(paths), block_bytes, fork)
+        tracer.run(np.tile([0.0, 1.0], len(paths)), np.repeat(paths, 2), points)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
     tallies = tracer.tallies
     totals = [exact_totals(m) for tally in tallies for m in (tally.lengths, tally.angles, tally.bends)]
     totals += [m.tolist() for tally in tallies for m in (tally.transitions, tally.signs, tally.passages, tally.closest)]

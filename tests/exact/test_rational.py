@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 import netfold as nf
-from netfold.exact import rational_layers
 from netfold.errors import NotExplicitError
+from netfold.exact import rational_layers
 from netfold.exact.explicit import ExplicitProgram
 from netfold.exact.rational import OutOfBudgetError, RationalTrace, RationalTracer
 from tests.exact.degenerate import degenerate

@@ -23,11 +23,12 @@ from netfold.exact import arc_measures, arc_rows, rows
 from netfold.exact.arc_closing import Closing, Ends, close_passages, count_passages
 from netfold.exact.arc_layers import ArcCrossings, ArcLayer, Pieces, arc_layer
 from netfold.exact.arc_output import ArcOutputTally
+from netfold.exact.blocks import Refined, advance, chunks, refine, stage_width, tensor
 from netfold.exact.elliptic import piece_length
-from netfold.exact.line import LayerTally, Refined, _advance, _chunks, _refine, _tensor, _width
 from netfold.exact.output import PathOutput
-from netfold.exact.products import reproducible
+from netfold.exact.products import padded, reproducible
 from netfold.exact.spread import Dense, spread_map
+from netfold.exact.tally import LayerTally
 from netfold.exact.threads import over_rows
 from netfold.paths import Ellipse
 
@@ -156,7 +157,7 @@ class ArcTracer:
         self.output = ArcOutputTally(len(ellipses), int(np.prod(program.output_shape, dtype=np.int64)), closed)
         self.lengths = [ellipse_length(e) for e in ellipses]
         self.results: list[PathOutput] = []
-        widest = max(int(np.prod(program.input_shape, dtype=np.int64)), *(_width(s) for s in program.stages))
+        widest = max(int(np.prod(program.input_shape, dtype=np.int64)), *(stage_width(s) for s in program.stages))
         self.block_rows = int(np.clip(block_bytes // (16 * widest), 16, 4096)) // 8 * 8
 
     def run(self) -> None:
@@ -166,7 +167,7 @@ class ArcTracer:
         path = np.repeat(np.arange(len(parts)), [len(at) for at, _ in parts])
         points = self.program.points(np.concatenate([p for _, p in parts])[:-1], "the path")
         with torch.no_grad():
-            for begin, end in _chunks(len(t), self.block_rows):
+            for begin, end in chunks(len(t), self.block_rows):
                 p = slice(begin, end)
                 flips, first = np.zeros((end - begin, 2), np.uint64), np.full(end - begin, rows.NO_LAYER)
                 values = self.program.start(points[2 * begin : 2 * end - 1])
@@ -177,7 +178,7 @@ class ArcTracer:
 
     def _advanced(self, index: int, t: Floats, path: Ints, flips: Keys, first: Ints, values: Values) -> Block:
         stage = self.program.stages[index]
-        values = _advance(self.program, stage, values)
+        values = advance(self.program, stage, values)
         h = flatten([values[i] for i in stage.inputs])
         return Block(t, path, flips, first, self._angles(t, path), h, {i: values[i] for i in stage.alive})
 
@@ -200,7 +201,7 @@ class ArcTracer:
         rows.add_counts(scan.counts[:counted], block.path, tally.transitions)
         rows.add_counts(scan.signs[:counted], block.path, tally.signs)
         rows.keep_smallest(scan.closest, block.path, tally.closest)
-        z, refined = layer.opened(pieces), _refine(index, cast(Any, block), cast(Any, found))
+        z, refined = layer.opened(pieces), refine(index, cast(Any, block), cast(Any, found))
         flat = follower.add(block, pieces, z, found, refined)
         for child in self._children(index, block, z, found, refined, flat):
             self._descend(index + 1, child)
@@ -212,9 +213,9 @@ class ArcTracer:
         columns = self.followers[index].columns
         y, kept = np.empty((0, 0)), {}
         if columns is not None:
-            y = columns.products(z)
+            y = np.ascontiguousarray(columns.products(padded(z))[: len(z), : columns.features])
             kept = _exact_products(columns, z, block, found, refined, flat)
-        for begin, end in _chunks(len(refined.at), self.block_rows):
+        for begin, end in chunks(len(refined.at), self.block_rows):
             p = slice(begin, end)
             part = Part(refined.segment[p], refined.at[p], refined.cross[begin : end + 1])
             ends = refined.t[p], refined.path[p], refined.flips[p], refined.first[p]
@@ -232,11 +233,11 @@ class ArcTracer:
         stage, device = self.program.stages[index], self.program.device
         assert stage.layer is not None
         image = part.image(z, block, found)
-        values = {stage.layer.node.index: _tensor(image, (len(image), *stage.layer.shape), device)}
+        values = {stage.layer.node.index: tensor(image, (len(image), *stage.layer.shape), device)}
         nothing = ArcCrossings.empty(np.zeros(len(block.path), np.int64))
         for i, value in block.alive.items():
             fine = part.image(flatten([value]), block, nothing)
-            values[i] = _tensor(fine, (len(fine), *value.shape[1:]), device)
+            values[i] = tensor(fine, (len(fine), *value.shape[1:]), device)
         return values
 
 
@@ -360,4 +361,5 @@ def _exact_products(
     for i in special:
         part = Part(refined.segment[i : i + 2], refined.at[i : i + 2], refined.cross[i : i + 3])
         vertices.append(part.image(z, block, found)[0])
-    return dict(zip(special.tolist(), columns.products(np.array(vertices)), strict=True))
+    products = columns.products(padded(np.array(vertices)))[: len(vertices), : columns.features]
+    return dict(zip(special.tolist(), products, strict=True))

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from netfold.exact import bits
+from netfold.exact.bits import WORD
 from netfold.exact.rows import COMPILED, FAST, FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TURN, angle_of_chord, order
 
 KNOT, SLOPE, OFFSET, VALUE = 0, 2, 5, 8
@@ -34,6 +36,9 @@ FAR = 1e300
 FINITE = {**COMPILED, "fastmath": True}
 """For loops that meet no infinite value: smallest values too are then found with vector instructions."""
 
+LOW, HIGH, ZERO, PLANES = range(4)
+"""Planes of a row's bits: which units lie above their two knots, and above zero."""
+
 FEW = 24
 """Crossings up to which a segment's list is sorted by insertion."""
 
@@ -44,30 +49,26 @@ UNRANKED = np.empty(0, np.int64)
 class Kernels:
     """The compiled passes for one layout of ``pieces``."""
 
+    states: Callable[..., Any]
     scan: Callable[..., Any]
     crossings: Callable[..., Any]
+    opened: Callable[..., Any]
     image: Callable[..., Any]
 
 
-def _compile(column: Callable[..., Any]) -> Kernels:
-    """Compile every pass, with ``column(j)`` saying where the parameters of unit ``j`` stand."""
+def _compile(column: Callable[..., Any], unpack: Callable[..., Any], of: Callable[..., Any]) -> Kernels:
+    """Compile every pass for one layout of the parameters.
+
+    ``column(j)`` says where the parameters of unit ``j`` stand. ``of(unpack(pieces)[row], j)`` is the same entry in a
+    form that a loop over units keeps in registers: without it the loop does not compile to vector instructions.
+    """
 
     @njit(**FAST)
     def piece(a, b, pieces, j):
         """The piece on which a unit leaves ``a`` on the way to ``b``."""
         c = column(j)
-        low, high = pieces[KNOT, c], pieces[KNOT + 1, c]
+        low, high = pieces[KNOT, column(j)], pieces[KNOT + 1, column(j)]
         return ((a > low) | ((a == low) & (b > low))) + 0 + ((a > high) | ((a == high) & (b > high)))
-
-    @njit(**FINITE)
-    def nearest(here, pieces):
-        """Smallest distance of a row's pre-activations to a knot, exact hits left out."""
-        near = FAR
-        for j in range(len(here)):
-            c = column(j)
-            gap = min(abs(here[j] - pieces[KNOT, c]), abs(here[j] - pieces[KNOT + 1, c]))
-            near = min(near, gap if gap > 0.0 else FAR)
-        return near
 
     @njit(**FAST)
     def turn(behind, here, ahead, pieces, into2, out2):
@@ -90,53 +91,97 @@ def _compile(column: Callable[..., Any]) -> Kernels:
             total += (slope * (here[j] - behind[j])) ** 2
         return total
 
+    @njit(**FINITE)
+    def states(begin, end, h, path, pieces, powers, above, touches, closest):
+        """Write which pre-activations of a row lie above the knots and above zero, as bits.
+
+        They go to ``above[row, plane, word]``. ``touches`` says whether a row holds a pre-activation that equals a knot
+        or zero. ``closest`` is the smallest other distance to a knot, relative to the mean size of a row's entries, in
+        a path's rows up to this one; it is written at the last of them.
+        """
+        table, units = unpack(pieces), h.shape[1]
+        nearest = np.full(units, FAR)  # minima are taken unit by unit, since one minimum is no vector instruction
+        for s in range(begin, end):
+            here, hits, scale = h[s], 0.0, 0.0
+            for w in range(above.shape[2]):
+                low, high, zero, offset = 0, 0, 0, w * WORD
+                for i in range(min(WORD, units - offset)):
+                    a, bit = here[offset + i], powers[i]
+                    low |= bit if a > of(table[KNOT], offset + i) else 0
+                    high |= bit if a > of(table[KNOT + 1], offset + i) else 0
+                    zero |= bit if a > 0.0 else 0
+                above[s, LOW, w], above[s, HIGH, w], above[s, ZERO, w] = low, high, zero
+            for j in range(units):
+                a = here[j]
+                hits += 1.0 if (a == of(table[KNOT], j)) | (a == of(table[KNOT + 1], j)) | (a == 0.0) else 0.0
+                scale += abs(a)
+            touches[s], closest[s] = hits > 0.0, FAR
+            share = units / scale if scale > 0.0 else 0.0
+            for j in range(units):
+                gap = min(abs(here[j] - of(table[KNOT], j)), abs(here[j] - of(table[KNOT + 1], j))) * share
+                nearest[j] = min(nearest[j], gap if gap > 0.0 else FAR)
+            if s + 1 == end or path[s + 1] != path[s]:
+                for j in range(units):
+                    closest[s] = min(closest[s], nearest[j])
+                    nearest[j] = FAR
+
     @njit(**FAST)
-    def scan(begin, end, h, path, before, pieces, counts, signs, touches, closest, sums):
+    def crossed(a, b, pieces, j):
+        """How many knots lie strictly between two pre-activations of a unit, and whether zero does."""
+        low, high = pieces[KNOT, column(j)], pieces[KNOT + 1, column(j)]
+        knots = (((a < low) & (b > low)) | ((a > low) & (b < low))) + 0
+        return knots + (((a < high) & (b > high)) | ((a > high) & (b < high))), (a < 0.0 < b) | (a > 0.0 > b)
+
+    @njit(**FAST)
+    def scan(begin, end, h, path, before, pieces, above, touches, counts, signs, sums):
         """Count the changes of state a segment and describe its image at its start.
 
         ``before`` is the vertex before row 0, or empty. Changes exactly at a vertex count for the segment that
-        starts there. ``touches`` says whether a row holds a pre-activation that equals a knot or zero;
-        ``closest`` is the smallest other distance to a knot at a row, relative to the mean size of its entries.
+        starts there.
         """
+        table = unpack(pieces)
         rows, units = h.shape
         for s in range(begin, end):
             joined = s + 1 < rows and path[s] == path[s + 1]
             follows = joined and (before.shape[0] > 0 if s == 0 else path[s - 1] == path[s])
             here, ahead = h[s], h[s + 1] if joined else h[s]
             behind = (before[0] if s == 0 else h[s - 1]) if follows else here
-            count, zero, hits = 0.0, 0.0, 0.0
-            speed2, radial, norm2, into2, along = 0.0, 0.0, 0.0, 0.0, 0.0
-            scale = 0.0
+            count, zero = 0, 0
+            if joined and (touches[s] or touches[s + 1]):
+                for j in range(units):
+                    knots, sign = crossed(here[j], ahead[j], pieces, j)
+                    count += knots
+                    zero += sign
+            elif joined:
+                for w in range(above.shape[2]):
+                    count += bits.count(above[s, LOW, w] ^ above[s + 1, LOW, w])
+                    count += bits.count(above[s, HIGH, w] ^ above[s + 1, HIGH, w])
+                    zero += bits.count(above[s, ZERO, w] ^ above[s + 1, ZERO, w])
+            speed2, radial, norm2, into2, along, scale = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
             for j in range(units):
-                c = column(j)
                 a, b = here[j], ahead[j]
-                low, high = pieces[KNOT, c], pieces[KNOT + 1, c]
-                zero += 1.0 if ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0)) else 0.0
-                count += 1.0 if ((a < low) & (b > low)) | ((a > low) & (b < low)) else 0.0
-                count += 1.0 if ((a < high) & (b > high)) | ((a > high) & (b < high)) else 0.0
-                hits += 1.0 if (a == low) | (a == high) | (a == 0.0) else 0.0
+                low, high = of(table[KNOT], j), of(table[KNOT + 1], j)
                 scale += abs(a)
-                slope, offset = pieces[SLOPE, c], pieces[OFFSET, c]
+                slope, offset = of(table[SLOPE], j), of(table[OFFSET], j)
                 on = (a > low) | ((a == low) & (b > low))
-                slope = pieces[SLOPE + 1, c] if on else slope
-                offset = pieces[OFFSET + 1, c] if on else offset
+                slope = of(table[SLOPE + 1], j) if on else slope
+                offset = of(table[OFFSET + 1], j) if on else offset
                 over = (a > high) | ((a == high) & (b > high))
-                slope = pieces[SLOPE + 2, c] if over else slope
-                offset = pieces[OFFSET + 2, c] if over else offset
+                slope = of(table[SLOPE + 2], j) if over else slope
+                offset = of(table[OFFSET + 2], j) if over else offset
                 x, d, e = slope * a + offset, slope * (b - a), slope * (a - behind[j])
                 speed2 += d * d
                 radial += x * d
                 norm2 += x * x
                 into2 += e * e
                 along += e * d
-            counts[s], signs[s], touches[s] = int(count), int(zero), hits > 0.0
-            closest[s] = nearest(here, pieces) * units / scale if scale > 0.0 else np.inf
+            counts[s], signs[s] = count, zero
             flat2 = RESOLVED2 * scale * scale
             sums[s, SPEED2], sums[s, RADIAL], sums[s, NORM2] = speed2, radial, norm2
             sums[s, TURN], sums[s, FLAT2] = 0.0, flat2
             if not follows:
                 continue
-            if hits > 0.0:
+            if touches[s]:
                 into2 = speed2_before(behind, here, pieces)
                 for j in range(units):
                     counts[s] += piece(here[j], behind[j], pieces, j) != piece(here[j], ahead[j], pieces, j)
@@ -145,21 +190,22 @@ def _compile(column: Callable[..., Any]) -> Kernels:
                     signs[s] += was != now
             if into2 > flat2 and speed2 > flat2:
                 across2 = into2 * speed2 - along * along
-                if hits > 0.0 or across2 < 1e-6 * into2 * speed2:
+                if touches[s] or across2 < 1e-6 * into2 * speed2:
                     sums[s, TURN] = turn(behind, here, ahead, pieces, into2, speed2)
                 else:
                     sums[s, TURN] = np.arctan2(np.sqrt(across2), along)
 
     @njit(**FAST)
     def crossings(
-        begin, end, h, path, before, touches, pieces, start, at, unit, origin, target, slope_from, slope_to, value
-    ):
+        begin, end, h, path, before, pieces, above, touches, start, at, unit, origin, target, slope_from, slope_to,
+        value,
+    ):  # fmt: skip
         """List each segment's changes of state from ``start[s]`` on, in order of their position ``at``.
 
         ``origin`` and ``target`` are the unit's pieces, ``slope_from`` and ``slope_to`` the image's slopes in the
         unit before and after, ``value`` its image there. Changes exactly at the first vertex stand at position 0.
         """
-        units = h.shape[1]
+        units, everyone = h.shape[1], ~0
         room = 1
         for s in range(begin, end):
             room = max(room, start[s + 1] - start[s])
@@ -178,20 +224,21 @@ def _compile(column: Callable[..., Any]) -> Kernels:
                         c = column(j)
                         at[i], unit[i], origin[i], target[i] = 0.0, j, was, now
                         slope_from[i], slope_to[i] = 0.0, 0.0
-                        value[i] = pieces[VALUE, c] if here[j] == pieces[KNOT, c] else pieces[VALUE + 1, c]
+                        value[i] = (
+                            pieces[VALUE, column(j)]
+                            if here[j] == pieces[KNOT, column(j)]
+                            else pieces[VALUE + 1, column(j)]
+                        )
                         i += 1
-            for first in range(0, units, 16):
-                last = min(first + 16, units)
-                some = 0.0
-                for j in range(first, last):
-                    c = column(j)
-                    a, b = here[j], ahead[j]
-                    low, high = pieces[KNOT, c], pieces[KNOT + 1, c]
-                    some += 1.0 if ((a < low) & (b > low)) | ((a > low) & (b < low)) else 0.0
-                    some += 1.0 if ((a < high) & (b > high)) | ((a > high) & (b < high)) else 0.0
-                if some == 0.0:
-                    continue
-                for j in range(first, last):
+            tied = touches[s] or touches[s + 1]
+            for w in range(above.shape[2]):
+                low, high = above[s, LOW, w] ^ above[s + 1, LOW, w], above[s, HIGH, w] ^ above[s + 1, HIGH, w]
+                left = everyone if tied else low | high
+                while left != 0:
+                    j = w * WORD + bits.first(left)
+                    left &= left - 1
+                    if j >= units:
+                        break
                     a, b = here[j], ahead[j]
                     for r in range(2):
                         k = pieces[KNOT + r, column(j)]
@@ -217,40 +264,80 @@ def _compile(column: Callable[..., Any]) -> Kernels:
                 i += 1
 
     @njit(**FAST)
+    def opened(begin, end, h, pieces, out):
+        """The image at the vertices themselves; columns of ``out`` beyond the units stay as they are."""
+        table = unpack(pieces)
+        for i in range(begin, end):
+            here, row = h[i], out[i]
+            for j in range(len(here)):
+                z = here[j]
+                slope, offset = of(table[SLOPE], j), of(table[OFFSET], j)
+                slope = of(table[SLOPE + 1], j) if z > of(table[KNOT], j) else slope
+                offset = of(table[OFFSET + 1], j) if z > of(table[KNOT], j) else offset
+                slope = of(table[SLOPE + 2], j) if z > of(table[KNOT + 1], j) else slope
+                offset = of(table[OFFSET + 2], j) if z > of(table[KNOT + 1], j) else offset
+                y = slope * z + offset
+                y = of(table[VALUE], j) if z == of(table[KNOT], j) else y
+                row[j] = of(table[VALUE + 1], j) if z == of(table[KNOT + 1], j) else y
+
+    @njit(**FAST)
     def image(begin, end, h, segment, at, pieces, cross, unit, value, out):
         """The image at refined rows: row ``i`` lies in segment ``segment[i]`` at position ``at[i]``.
 
         The units that change there (entries ``cross[i]`` to ``cross[i + 1]``) take their value exactly.
         """
+        table = unpack(pieces)
         for i in range(begin, end):
             s, lam = segment[i], at[i]
             here, ahead = h[s], h[s + 1] if lam > 0.0 else h[s]
             for j in range(h.shape[1]):
-                c = column(j)
                 z = here[j] + lam * (ahead[j] - here[j])
-                slope, offset = pieces[SLOPE, c], pieces[OFFSET, c]
-                slope = pieces[SLOPE + 1, c] if z > pieces[KNOT, c] else slope
-                offset = pieces[OFFSET + 1, c] if z > pieces[KNOT, c] else offset
-                slope = pieces[SLOPE + 2, c] if z > pieces[KNOT + 1, c] else slope
-                offset = pieces[OFFSET + 2, c] if z > pieces[KNOT + 1, c] else offset
+                slope, offset = of(table[SLOPE], j), of(table[OFFSET], j)
+                slope = of(table[SLOPE + 1], j) if z > of(table[KNOT], j) else slope
+                offset = of(table[OFFSET + 1], j) if z > of(table[KNOT], j) else offset
+                slope = of(table[SLOPE + 2], j) if z > of(table[KNOT + 1], j) else slope
+                offset = of(table[OFFSET + 2], j) if z > of(table[KNOT + 1], j) else offset
                 y = slope * z + offset
-                y = pieces[VALUE, c] if z == pieces[KNOT, c] else y
-                out[i, j] = pieces[VALUE + 1, c] if z == pieces[KNOT + 1, c] else y
+                y = of(table[VALUE], j) if z == of(table[KNOT], j) else y
+                out[i, j] = of(table[VALUE + 1], j) if z == of(table[KNOT + 1], j) else y
             for k in range(cross[i], cross[i + 1]):
                 out[i, unit[k]] = value[k]
 
-    return Kernels(scan, crossings, image)
+    return Kernels(states, scan, crossings, opened, image)
 
 
 @njit(**COMPILED, inline="always")
-def _shared(j):
+def _shared_column(j):
     return 0
 
 
 @njit(**COMPILED, inline="always")
-def _own(j):
+def _shared_table(pieces):
+    a = pieces[:, 0]
+    return a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9]
+
+
+@njit(**COMPILED, inline="always")
+def _shared_entry(value, j):
+    return value
+
+
+@njit(**COMPILED, inline="always")
+def _own_column(j):
     return j
 
 
-SHARED, OWN = _compile(_shared), _compile(_own)
+@njit(**COMPILED, inline="always")
+def _own_table(pieces):
+    a = pieces
+    return a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9]
+
+
+@njit(**COMPILED, inline="always")
+def _own_entry(values, j):
+    return values[j]
+
+
+SHARED = _compile(_shared_column, _shared_table, _shared_entry)
+OWN = _compile(_own_column, _own_table, _own_entry)
 """Passes for functions that all units share, and for those with parameters a unit."""

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.capture.activations import Elementwise, Rule, Selection
-from netfold.exact import elementwise, rows, selection
+from netfold.exact import bits, elementwise, rows, selection
+from netfold.exact.products import padding
 from netfold.exact.threads import over_rows
 
 Floats = NDArray[np.float64]
@@ -24,8 +25,9 @@ class Scan:
         counts: changes of state, one entry a row: those inside the segment that starts there, and at its vertex.
         signs: sign changes of pre-activations, likewise.
         touches: whether a row holds a pre-activation that equals a knot or zero.
-        closest: the smallest relative distance to a knot found at a row.
+        closest: the smallest relative distance to a knot in a path's rows, written at the last of them.
         sums: what describes the image at the start of each segment (`netfold.exact.rows`).
+        above: which pre-activations lie above knots and zero, as bits (`netfold.exact.bits`); empty for selections.
     """
 
     counts: Ints
@@ -33,12 +35,14 @@ class Scan:
     touches: NDArray[np.bool_]
     closest: Floats
     sums: Floats
+    above: bits.Words
 
     @staticmethod
-    def empty(n: int) -> Scan:
-        """Room for ``n`` rows."""
+    def empty(n: int, units: int) -> Scan:
+        """Room for ``n`` rows with bits of some units."""
         signs, touches = np.zeros(n, np.int64), np.zeros(n, np.bool_)
-        return Scan(np.empty(n, np.int64), signs, touches, np.empty(n), np.empty((n, rows.SUMS)))
+        above = np.empty((n, elementwise.PLANES, bits.words(units)), np.int64)
+        return Scan(np.empty(n, np.int64), signs, touches, np.empty(n), np.empty((n, rows.SUMS)), above)
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,12 @@ class Crossings:
         unit, origin, target = (np.empty(n, np.int64) for _ in range(3))
         return Crossings(start, at, unit, origin, target, slope_from, slope_to, value)
 
+    def first(self, count: int) -> Crossings:
+        """The first few crossings, as those of one segment."""
+        rest = (v[:count] for v in (self.at, self.unit, self.origin, self.target))
+        slopes = (v[:count] for v in (self.slope_from, self.slope_to, self.value))
+        return Crossings(np.array([0, count]), *rest, *slopes)
+
 
 class LineLayer(Protocol):
     """A layer's compiled passes with its parameters bound."""
@@ -76,6 +86,10 @@ class LineLayer(Protocol):
 
     def crossings(self, h: Floats, path: Ints, before: Floats, scan: Scan) -> Crossings:
         """List the changes of state that a scan counted."""
+        ...
+
+    def opened(self, h: Floats) -> Floats:
+        """The layer's values at the vertices, with zero rows and columns up to multiples of eight."""
         ...
 
     def image(self, h: Floats, segment: Ints, at: Floats, cross: Ints, found: Crossings) -> Floats:
@@ -94,44 +108,26 @@ class ElementwiseLayer:
 
     def scan(self, h: Floats, path: Ints, before: Floats) -> Scan:
         """Count changes of state and describe the image; ``before`` is the vertex before row 0, or empty."""
-        found = Scan.empty(len(h))
-        over_rows(
-            self.kernels.scan,
-            *h.shape,
-            h,
-            path,
-            before,
-            self.pieces,
-            found.counts,
-            found.signs,
-            found.touches,
-            found.closest,
-            found.sums,
-        )
+        found = Scan.empty(len(h), self.units)
+        over_rows(self.kernels.states, *h.shape, h, path, self.pieces, bits.POWERS, found.above, found.touches,
+                  found.closest)  # fmt: skip
+        over_rows(self.kernels.scan, *h.shape, h, path, before, self.pieces, found.above, found.touches,
+                  found.counts, found.signs, found.sums)  # fmt: skip
         return found
 
     def crossings(self, h: Floats, path: Ints, before: Floats, scan: Scan) -> Crossings:
         """List the changes of state that a scan counted."""
         found = Crossings.empty(scan)
-        over_rows(
-            self.kernels.crossings,
-            len(h) - 1,
-            self.units,
-            h,
-            path,
-            before,
-            scan.touches,
-            self.pieces,
-            found.start,
-            found.at,
-            found.unit,
-            found.origin,
-            found.target,
-            found.slope_from,
-            found.slope_to,
-            found.value,
-        )
+        over_rows(self.kernels.crossings, len(h) - 1, self.units, h, path, before, self.pieces, scan.above,
+                  scan.touches, found.start, found.at, found.unit, found.origin, found.target, found.slope_from,
+                  found.slope_to, found.value)  # fmt: skip
         return found
+
+    def opened(self, h: Floats) -> Floats:
+        """The layer's values at the vertices, with zero rows and columns up to multiples of eight."""
+        out = padding(len(h), self.units)
+        over_rows(self.kernels.opened, *h.shape, h, self.pieces, out)
+        return out
 
     def image(self, h: Floats, segment: Ints, at: Floats, cross: Ints, found: Crossings) -> Floats:
         """The layer's values at refined rows: row ``i`` lies in ``segment[i]`` at position ``at[i]``."""
@@ -152,43 +148,24 @@ class SelectionLayer:
 
     def scan(self, h: Floats, path: Ints, before: Floats) -> Scan:
         """Count changes of winner and describe the image; ``before`` is the vertex before row 0, or empty."""
-        found = Scan.empty(len(h))
-        over_rows(
-            selection.scan,
-            *h.shape,
-            h,
-            path,
-            before,
-            self.candidates,
-            self.sign,
-            found.counts,
-            found.closest,
-            found.sums,
-        )
+        found = Scan.empty(len(h), 0)
+        over_rows(selection.scan, *h.shape, h, path, before, self.candidates, self.sign, found.counts, found.closest,
+                  found.sums)  # fmt: skip
         return found
 
     def crossings(self, h: Floats, path: Ints, before: Floats, scan: Scan) -> Crossings:
         """List the changes of winner that a scan counted."""
         found = Crossings.empty(scan)
-        over_rows(
-            selection.crossings,
-            len(h) - 1,
-            h.shape[1],
-            h,
-            path,
-            before,
-            self.candidates,
-            self.sign,
-            found.start,
-            found.at,
-            found.unit,
-            found.origin,
-            found.target,
-            found.slope_from,
-            found.slope_to,
-            found.value,
-        )
+        over_rows(selection.crossings, len(h) - 1, h.shape[1], h, path, before, self.candidates, self.sign,
+                  found.start, found.at, found.unit, found.origin, found.target, found.slope_from, found.slope_to,
+                  found.value)  # fmt: skip
         return found
+
+    def opened(self, h: Floats) -> Floats:
+        """The layer's values at the vertices, with zero rows and columns up to multiples of eight."""
+        out, n = padding(len(h), self.units), len(h)
+        over_rows(selection.image, n, self.units, h, np.arange(n), np.zeros(n), self.candidates, self.sign, out)
+        return out
 
     def image(self, h: Floats, segment: Ints, at: Floats, cross: Ints, found: Crossings) -> Floats:
         """The layer's values at refined rows: row ``i`` lies in ``segment[i]`` at position ``at[i]``."""

@@ -63,8 +63,9 @@ class OutputTally:
         self.lengths, self.angles, self.bends = (np.zeros((paths, 3), np.int64) for _ in range(3))
         self.sign_changes = np.zeros((paths, size), np.int64)
         self.kinks = np.zeros(paths, np.int64)
-        self.start_class = np.zeros(paths, np.int64)
+        self.start_class = np.full(paths, -1)
         self.before: tuple[int, float, Floats] | None = None
+        self.head: Vertices | None = None
         self.found: list[tuple[Floats, Ints, Keys, Ints]] = []
         self.changes: list[tuple[Floats, Ints, Ints]] = []
 
@@ -76,7 +77,45 @@ class OutputTally:
         readout.count_signs(block.path, block.y, block.lead, self.sign_changes)
         self._collect_classes(block)
         ends = len(path) > 1 and path[-2] == path[-1]
-        self.before = (int(path[-1]), float(t[-2]), y[-2]) if ends else None
+        self.before = (int(path[-1]), float(t[-2]), y[-2].copy()) if ends else None
+        if self.head is None:
+            self.head = Vertices(*(v[:2].copy() for v in (t, path, flips, first, y)), 0)
+
+    def join(self, following: OutputTally) -> None:
+        """Add what was met on the rows that follow these; both have met the row at which they meet."""
+        head, begun = following.head, self.start_class >= 0
+        if head is None:
+            return
+        if head.path[0] == head.path[1]:
+            joined = self._with_vertex_before(head.t, head.path, head.flips, head.first, head.y)
+            if joined.lead:
+                self._meet(joined, head)
+        for mine, theirs in zip(self._sums(), following._sums(), strict=True):
+            rows.add_exactly(theirs, mine)
+        self.sign_changes += following.sign_changes
+        self.kinks += following.kinks
+        self.start_class = np.where(begun, self.start_class, following.start_class)
+        self.found += following.found
+        self.changes += following.changes
+        self.before = following.before
+
+    def _sums(self) -> tuple[NDArray[np.int64], ...]:
+        return self.lengths, self.angles, self.bends
+
+    def _meet(self, joined: Vertices, alone: Vertices) -> None:
+        """Add what happens at the middle one of three vertices, of which the last two are already counted."""
+        p = int(joined.path[0])
+        self._collect_breakpoints(joined)
+        _, _, bends, kinks = _measured(joined)
+        rows.sum_exactly(bends[1:2], joined.path, self.bends)
+        self.kinks[p] += kinks[1]
+        before = np.zeros_like(self.sign_changes)
+        readout.count_signs(alone.path, alone.y, 0, before)
+        self.sign_changes -= before
+        readout.count_signs(joined.path, joined.y, 1, self.sign_changes)
+        segment, at, target = self._class_changes(joined)
+        here = at == 0.0
+        self.changes.append((joined.t[segment[here]], joined.path[segment[here]], target[here]))
 
     def _with_vertex_before(self, t: Floats, path: Ints, flips: Keys, first: Ints, y: Floats) -> Vertices:
         if self.before is None or self.before[0] != path[0]:
@@ -97,24 +136,25 @@ class OutputTally:
         self.found.append((b.t[keep], b.path[keep], b.flips[keep], b.first[keep]))
 
     def _measure(self, b: Vertices) -> None:
-        n = len(b.t)
-        lengths, angles, bends = (np.empty(n) for _ in range(3))
-        kinks = np.empty(n, np.bool_)
-        over_rows(readout.measure, *b.y.shape, b.t, b.path, b.first, b.y, MERGE, lengths, angles, bends, kinks)
+        lengths, angles, bends, kinks = _measured(b)
         rows.sum_exactly(lengths[b.lead :], b.path[b.lead :], self.lengths)
         rows.sum_exactly(angles[b.lead :], b.path[b.lead :], self.angles)
         rows.sum_exactly(bends, b.path, self.bends)
         rows.add_counts(kinks, b.path, self.kinks)
 
     def _collect_classes(self, b: Vertices) -> None:
+        segment, at, target = self._class_changes(b)
+        moment = b.t[segment] + at * (b.t[segment + 1] - b.t[segment])
+        self.changes.append((moment, b.path[segment], target))
+
+    def _class_changes(self, b: Vertices) -> tuple[Ints, Floats, Ints]:
+        """Where the largest output changes: segments, positions in them, and the new classes."""
         y = np.hstack([np.zeros_like(b.y), b.y]) if self.size == 1 else b.y
         room = (len(y) + 1) * y.shape[1]
         segment, at, target = np.empty(room, np.int64), np.empty(room), np.empty(room, np.int64)
         entries = np.arange(y.shape[1])
         n = readout.class_changes(b.path, y, b.lead, entries, segment, at, target, self.start_class)
-        segment = segment[:n]
-        moment = b.t[segment] + at[:n] * (b.t[segment + 1] - b.t[segment])
-        self.changes.append((moment, b.path[segment], target[:n].copy()))
+        return segment[:n].copy(), at[:n].copy(), target[:n].copy()
 
     def finish(self) -> list[PathOutput]:
         """Join what the blocks gave: one result a path."""
@@ -139,6 +179,15 @@ class OutputTally:
             )
             for p in range(self.paths)
         ]
+
+
+def _measured(b: Vertices) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
+    """Length and angle of the segment after each row, turn and kink at the row."""
+    n = len(b.t)
+    lengths, angles, bends = (np.empty(n) for _ in range(3))
+    kinks = np.empty(n, np.bool_)
+    over_rows(readout.measure, *b.y.shape, b.t, b.path, b.first, b.y, MERGE, lengths, angles, bends, kinks)
+    return lengths, angles, bends, kinks
 
 
 def exact_totals(limbs: NDArray[np.int64]) -> list[float]:

@@ -22,12 +22,18 @@ Floats = NDArray[np.float64]
 ROUND = 8
 
 
+def padding(rows: int, columns: int) -> Floats:
+    """Room for a matrix in one with zero rows and columns up to multiples of eight."""
+    out = np.empty((-(-rows // ROUND) * ROUND, -(-columns // ROUND) * ROUND))
+    out[rows:], out[:, columns:] = 0.0, 0.0
+    return out
+
+
 def padded(array: Floats) -> Floats:
     """The matrix with zero rows and columns up to multiples of eight."""
-    rows, columns = (-(-size // ROUND) * ROUND for size in array.shape)
-    if (rows, columns) == array.shape:
+    out = padding(*array.shape)
+    if out.shape == array.shape:
         return np.ascontiguousarray(array)
-    out = np.zeros((rows, columns))
     out[: array.shape[0], : array.shape[1]] = array
     return out
 

@@ -8,6 +8,9 @@ from numba import njit
 from netfold.exact.rows import COMPILED, FAST, NO_LAYER, angle_of_chord
 from netfold.exact.selection import _last, _leader, _next
 
+CANCELS = 1e-6
+"""Share of its terms below which a difference of squares is found again from differences of vectors."""
+
 
 @njit(**FAST)
 def measure(begin, end, t, path, first, y, merge, lengths, angles, bends, kinks):
@@ -19,40 +22,42 @@ def measure(begin, end, t, path, first, y, merge, lengths, angles, bends, kinks)
         lengths[s], angles[s], bends[s], kinks[s] = 0.0, 0.0, 0.0, False
         if s + 1 == len(t) or path[s] != path[s + 1]:
             continue
-        step2, here2, ahead2 = _distance2(y[s], y[s + 1]), _norm2(y[s]), _norm2(y[s + 1])
+        follows = s > 0 and path[s - 1] == path[s]
+        behind, here, ahead = y[s - 1] if follows else y[s], y[s], y[s + 1]
+        width = t[s + 1] - t[s - 1] if follows else 0.0
+        share = (t[s] - t[s - 1]) / width if width > 0.0 else 0.5
+        step2, into2, along, radial, here2, ahead2, behind2, off2 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for j in range(len(here)):
+            a, b, c = behind[j], here[j], ahead[j]
+            step, into = c - b, b - a
+            off = (1.0 - share) * into - share * step
+            step2 += step * step
+            into2 += into * into
+            along += step * into
+            radial += step * (b + c)
+            here2 += b * b
+            ahead2 += c * c
+            behind2 += a * a
+            off2 += off * off
         lengths[s] = np.sqrt(step2)
         if here2 > 0.0 and ahead2 > 0.0:
-            angles[s] = _angle(y[s], 0.0, y[s + 1], 0.0, 1.0 / np.sqrt(here2), 1.0 / np.sqrt(ahead2))
-        if s == 0 or path[s - 1] != path[s]:
+            near, far = np.sqrt(here2), np.sqrt(ahead2)
+            out = radial / (near + far)
+            across2 = step2 - out * out
+            if across2 > CANCELS * step2:
+                angles[s] = angle_of_chord(across2 / (near * far))
+            else:
+                angles[s] = _angle(here, 0.0, ahead, 0.0, 1.0 / near, 1.0 / far)
+        if not follows:
             continue
-        into2 = _distance2(y[s - 1], y[s])
         if into2 > 0.0 and step2 > 0.0:
-            bends[s] = _turn(y[s - 1], y[s], y[s + 1], 1.0 / np.sqrt(into2), 1.0 / np.sqrt(step2))
+            across2 = into2 * step2 - along * along
+            if across2 > CANCELS * into2 * step2:
+                bends[s] = np.arctan2(np.sqrt(across2), along)
+            else:
+                bends[s] = _turn(behind, here, ahead, 1.0 / np.sqrt(into2), 1.0 / np.sqrt(step2))
         if first[s] != NO_LAYER:
-            width = t[s + 1] - t[s - 1]
-            share = (t[s] - t[s - 1]) / width if width > 0.0 else 0.5
-            off, size = 0.0, 0.0
-            for j in range(y.shape[1]):
-                a, b, c = y[s - 1, j], y[s, j], y[s + 1, j]
-                off = max(off, abs(a + share * (c - a) - b))
-                size = max(size, max(abs(a), max(abs(b), abs(c))))
-            kinks[s] = off > merge * size
-
-
-@njit(**FAST)
-def _norm2(a):
-    total = 0.0
-    for j in range(len(a)):
-        total += a[j] * a[j]
-    return total
-
-
-@njit(**FAST)
-def _distance2(a, b):
-    total = 0.0
-    for j in range(len(a)):
-        total += (b[j] - a[j]) * (b[j] - a[j])
-    return total
+            kinks[s] = off2 > merge * merge * max(behind2, max(here2, ahead2))
 
 
 @njit(**FAST)

@@ -54,7 +54,7 @@ def angle_of_chord(gap2):
 
 @njit(**COMPILED)
 def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, value, measures, weak):
-    """Length, angle and turning of every segment's image, following it from crossing to crossing.
+    """Length, angle and turning inside every segment's image, following it from crossing to crossing.
 
     ``weak`` marks segments in which the squared speed, or the squared distance to the origin, cancels so far that its
     sum no longer holds enough digits.
@@ -64,7 +64,7 @@ def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, va
             continue
         speed2, radial, norm2 = sums[s, SPEED2], sums[s, RADIAL], sums[s, NORM2]
         peak, here = speed2, 0.0
-        length, angle, bend = 0.0, 0.0, sums[s, TURN]
+        length, angle, bend = 0.0, 0.0, 0.0
         c, stop = start[s], start[s + 1]
         while c < stop and at[c] == 0.0:
             c += 1
@@ -74,7 +74,7 @@ def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, va
             length += np.sqrt(max(speed2, 0.0)) * step
             area2 = max(norm2 * speed2 - radial * radial, 0.0)
             following2 = norm2 + step * (2.0 * radial + step * speed2)
-            if following2 < 1e-10 * (norm2 + step * step * speed2):
+            if following2 < 1e-4 * (norm2 + step * step * speed2):
                 weak[s] = True
             if norm2 > sums[s, FLAT2] and following2 > sums[s, FLAT2]:
                 angle += np.arctan2(np.sqrt(area2) * step, norm2 + radial * step)
@@ -126,6 +126,14 @@ def _switch(layer, unit, origin, target, flips):
     """Switch a unit's key at a row."""
     for half in range(2):
         flips[half] ^= key(layer, unit, origin, half) ^ key(layer, unit, target, half)
+
+
+@njit(**COMPILED)
+def switch_first(layer, unit, origin, target, flips, first):
+    """Switch units' keys at the first row alone."""
+    for c in range(len(unit)):
+        _switch(layer, unit[c], origin[c], target[c], flips[0])
+        first[0] = min(first[0], layer)
 
 
 @njit(**COMPILED)
@@ -190,19 +198,24 @@ def refine_rows(
 
 
 @njit(**COMPILED)
-def count_passages(path, start, unit, origin, target, pieces, last, last_path, passages):
-    """Add passages from one end piece to the other; ``last`` holds each unit's last saturated piece."""
+def count_passages(path, start, unit, origin, target, pieces, first, last, paths, passages):  # fmt: skip
+    """Add passages from one end piece to the other.
+
+    ``first`` holds each unit's first saturated piece on path ``paths[0]``, ``last`` its last on path ``paths[1]``.
+    """
     for s in range(len(start) - 1):
-        if path[s] != last_path[0]:
-            last_path[0] = path[s]
+        if path[s] != paths[1]:
+            paths[0] = path[s] if paths[0] < 0 else paths[0]
+            paths[1] = path[s]
             last[:] = -1
         for c in range(start[s], start[s + 1]):
             j = unit[c]
-            if origin[c] == 0 or origin[c] == pieces - 1:
-                last[j] = origin[c]
-            if target[c] == 0 or target[c] == pieces - 1:
-                passages[path[s]] += last[j] >= 0 and last[j] != target[c]
-                last[j] = target[c]
+            for state in (origin[c], target[c]):
+                if state == 0 or state == pieces - 1:
+                    passages[path[s]] += last[j] >= 0 and last[j] != state
+                    last[j] = state
+                    if first[j] < 0 and path[s] == paths[0]:
+                        first[j] = state
 
 
 @njit(**COMPILED)
@@ -272,6 +285,17 @@ def sum_exactly(values, path, totals):
         carry = middle >> 62
         totals[p, 1] = middle - (carry << 62)
         totals[p, 0] += high + carry
+
+
+@njit(**COMPILED)
+def add_exactly(sums, totals):
+    """Add exact sums (`sum_exactly`) to others."""
+    for p in range(len(totals)):
+        low = totals[p, 2] + sums[p, 2]
+        middle = totals[p, 1] + sums[p, 1] + (low >> 62)
+        totals[p, 2] = low - ((low >> 62) << 62)
+        totals[p, 1] = middle - ((middle >> 62) << 62)
+        totals[p, 0] += sums[p, 0] + (middle >> 62)
 
 
 @njit(**COMPILED)

@@ -7,6 +7,7 @@ times how far the unit's image lies off its own chord. The products are needed a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -29,8 +30,13 @@ Ints = NDArray[np.int64]
 class Spread(Protocol):
     """An affine map of a layer's image that can be carried from vertices to refined rows."""
 
+    @property
+    def features(self) -> int:
+        """Features of the map."""
+        ...
+
     def products(self, vertices: Floats) -> Floats:
-        """The map at vertices: ``(rows, units)`` gives ``(rows, features)``."""
+        """The map at vertices in a padded matrix: the first of its rows and columns hold the map."""
         ...
 
     def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings) -> Floats:
@@ -45,10 +51,16 @@ class Dense:
     columns: Floats
     bias: Floats
 
+    @property
+    def features(self) -> int:
+        """Features of the map."""
+        return len(self.bias)
+
     def products(self, vertices: Floats) -> Floats:
-        """The map at vertices: ``(rows, units)`` gives ``(rows, features)``."""
-        product = torch.from_numpy(padded(vertices)) @ torch.from_numpy(self.wide)
-        return product.numpy()[: len(vertices), : len(self.bias)] + self.bias
+        """The map at vertices in a padded matrix: the first of its rows and columns hold the map."""
+        product = torch.from_numpy(vertices) @ torch.from_numpy(self.wide)
+        product[:, : self.features] += torch.from_numpy(self.bias)
+        return product.numpy()
 
     @cached_property
     def wide(self) -> Floats:
@@ -57,7 +69,7 @@ class Dense:
 
     def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
-        out = np.empty((len(at), y.shape[1]))
+        out = np.empty((len(at), self.features))
         over_rows(
             spread_dense,
             *out.shape,
@@ -84,15 +96,21 @@ class Convolution:
     weights: Floats
     geometry: Ints
 
+    @property
+    def features(self) -> int:
+        """Features of the map."""
+        return math.prod(self.shape_out)
+
     def products(self, vertices: Floats) -> Floats:
-        """The map at vertices."""
-        rows = torch.from_numpy(vertices).reshape(-1, *self.shape_in)
+        """The map at vertices in a padded matrix."""
+        entries = math.prod(self.shape_in)
+        rows = torch.from_numpy(vertices[:, :entries]).reshape(-1, *self.shape_in)
         made = self.node.target(rows, *self.node.args[1:], **self.node.kwargs)
         return np.ascontiguousarray(made.reshape(len(rows), -1).numpy())
 
     def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
-        out = np.empty((len(at), y.shape[1]))
+        out = np.empty((len(at), self.features))
         over_rows(
             spread_convolution,
             *out.shape,
@@ -186,7 +204,7 @@ def spread_dense(begin, end, y, segment, at, start, unit, peak, kink, columns, o
         s, lam = segment[i], at[i]
         here, row = y[s], out[i]
         if lam == 0.0:
-            row[:] = here
+            row[:] = here[: len(row)]
             continue
         ahead = y[s + 1]
         for j in range(len(row)):
@@ -216,7 +234,7 @@ def spread_convolution(
         s, lam = segment[i], at[i]
         here, row = y[s], out[i]
         if lam == 0.0:
-            row[:] = here
+            row[:] = here[: len(row)]
             continue
         ahead = y[s + 1]
         for j in range(len(row)):

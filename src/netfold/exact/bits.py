@@ -1,0 +1,57 @@
+"""Sets of units as bits of 64-bit words, compiled: count them, take them out one by one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from netfold.exact.rows import COMPILED
+
+WORD = 64
+POWERS = np.left_shift(np.int64(1), np.arange(WORD, dtype=np.int64))
+"""One bit each, for loops that compile to vector instructions (a shift by the loop's variable does not)."""
+
+Words = NDArray[np.int64]
+
+
+def words(units: int) -> int:
+    """How many words hold one bit a unit."""
+    return -(-units // WORD)
+
+
+@intrinsic
+def _count(typing: Any, x: Any) -> Any:
+    """The machine's own population count."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.int64), build
+
+
+@intrinsic
+def _trailing(typing: Any, x: Any) -> Any:
+    """The machine's own count of trailing zeros."""
+
+    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        from llvmlite import ir
+
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), build
+
+
+@njit(**COMPILED, inline="always")
+def count(word):
+    """How many bits are set."""
+    return _count(word)
+
+
+@njit(**COMPILED, inline="always")
+def first(word):
+    """Number of the lowest bit that is set."""
+    return _trailing(word)

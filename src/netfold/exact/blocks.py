@@ -1,0 +1,116 @@
+"""Blocks of rows on their way through a program: cut into chunks, advanced through a stage, refined at crossings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from netfold.capture.program import Program, Stage, Values, flatten
+from netfold.exact import rows
+from netfold.exact.layers import Crossings
+from netfold.exact.threads import over_rows
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+
+
+@dataclass
+class Block:
+    """Some consecutive vertices of the paths, at the nonlinearity (or the output) that ends one stage.
+
+    Attributes:
+        t: parameters of the vertices on their paths.
+        path: the path each vertex belongs to.
+        flips: keys of the states that switch at the vertex (128 bits).
+        first: the first layer in which a unit switches there.
+        h: what the nonlinearity reads there, flattened.
+        alive: the other values that later stages read.
+    """
+
+    t: Floats
+    path: Ints
+    flips: Keys
+    first: Ints
+    h: Floats
+    alive: Values
+
+
+@dataclass(frozen=True)
+class Refined:
+    """The vertices of a block with those at its crossings: where they lie, and what changes there."""
+
+    segment: Ints
+    at: Floats
+    cross: Ints
+    t: Floats
+    path: Ints
+    flips: Keys
+    first: Ints
+
+
+def refine(index: int, block: Block, found: Crossings) -> Refined:
+    """The vertices of a block with those at its crossings in layer ``index``."""
+    n = rows.count_rows(found.start, found.at)
+    made = Refined(
+        np.empty(n, np.int64),
+        np.empty(n),
+        np.empty(n + 1, np.int64),
+        np.empty(n),
+        np.empty(n, np.int64),
+        np.empty((n, 2), np.uint64),
+        np.empty(n, np.int64),
+    )
+    rows.refine_rows(index, block.t, block.path, block.flips, block.first, found.start, found.at, found.unit,
+                     found.origin, found.target, made.segment, made.at, made.t, made.path, made.flips, made.first,
+                     made.cross)  # fmt: skip
+    return made
+
+
+def stage_width(stage: Stage) -> int:
+    """The widest row that a stage's layer makes."""
+    return stage.layer.units if stage.layer is not None else 1
+
+
+def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
+    """Ranges of at most ``size`` rows in which neighbours share one row."""
+    begin = 0
+    while begin + 1 < count:
+        yield begin, min(begin + size, count)
+        begin += size - 1
+
+
+def advance(program: Program, stage: Stage, values: Values) -> Values:
+    """Run a stage's products on a multiple of eight rows.
+
+    Matrix products round alike for every such number of rows, so results do not depend on the block size.
+    """
+    count = len(next(iter(values.values())))
+    padded = -(-count // 8) * 8
+    if not stage.nodes or padded == count:
+        return program.advance(stage, values)
+    filled = {i: torch.cat([v, v[-1:].expand(padded - count, *v.shape[1:])]) for i, v in values.items()}
+    return {i: v[:count] for i, v in program.advance(stage, filled).items()}
+
+
+def kept(alive: Values, segment: Ints, at: Floats) -> Values:
+    """Values at refined rows that are affine on every segment."""
+    return {
+        i: tensor(interpolated(flatten([v]), segment, at), (len(at), *v.shape[1:]), v.device) for i, v in alive.items()
+    }
+
+
+def interpolated(values: Floats, segment: Ints, at: Floats) -> Floats:
+    """A quantity that is affine on every segment, at refined rows."""
+    out = np.empty((len(at), values.shape[1]))
+    over_rows(rows.interpolate, *out.shape, values, segment, at, out)
+    return out
+
+
+def tensor(array: Floats, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Rows as points of a shape, on a device."""
+    return torch.from_numpy(array).reshape(shape).to(device)
