@@ -40,7 +40,7 @@ class ArcOutputTally(OutputTally):
         self.memory = remembered
         joined = path[1:] == path[:-1]
         keep = np.flatnonzero(joined[1:] & joined[:-1] & (first[1:-1] != rows.NO_LAYER)) + 1
-        self.found.append((t[keep], path[keep], flips[keep], first[keep]))
+        self.found.append(t[keep], path[keep], flips[keep], first[keep])
         self._measure_pieces(path, first, width, y, lead)
         _count_signs(path, width, y, lead, self.sign_changes)
         self._collect_winners(t, path, width, y, lead)
@@ -78,7 +78,7 @@ class ArcOutputTally(OutputTally):
         values = np.hstack([np.zeros_like(y), y]) if self.size == 1 else y
         segment, at, target = _class_changes(path, width, values, lead, entries, self.start_class)
         moment = t[segment] + at * (t[segment + 1] - t[segment])
-        self.changes.append((moment, path[segment], target))
+        self.changes.append(moment, path[segment], target)
 
     def finish(self) -> list[PathOutput]:
         """Join what the blocks gave: one result a path."""

@@ -23,8 +23,7 @@ def words(units: int) -> int:
     return -(-units // WORD)
 
 
-@intrinsic
-def _count(typing: Any, x: Any) -> Any:
+def _count_bits(typing: Any, x: Any) -> Any:
     """The machine's own population count."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -33,8 +32,7 @@ def _count(typing: Any, x: Any) -> Any:
     return types.int64(types.int64), build
 
 
-@intrinsic
-def _trailing(typing: Any, x: Any) -> Any:
+def _trailing_zeros(typing: Any, x: Any) -> Any:
     """The machine's own count of trailing zeros."""
 
     def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -43,6 +41,10 @@ def _trailing(typing: Any, x: Any) -> Any:
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.int64), build
+
+
+_count: Any = intrinsic(_count_bits)
+_trailing: Any = intrinsic(_trailing_zeros)
 
 
 @njit(**COMPILED, inline="always")

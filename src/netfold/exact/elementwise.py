@@ -67,7 +67,7 @@ def _compile(column: Callable[..., Any], unpack: Callable[..., Any], of: Callabl
     def piece(a, b, pieces, j):
         """The piece on which a unit leaves ``a`` on the way to ``b``."""
         c = column(j)
-        low, high = pieces[KNOT, column(j)], pieces[KNOT + 1, column(j)]
+        low, high = pieces[KNOT, c], pieces[KNOT + 1, c]
         return ((a > low) | ((a == low) & (b > low))) + 0 + ((a > high) | ((a == high) & (b > high)))
 
     @njit(**FAST)
@@ -224,11 +224,7 @@ def _compile(column: Callable[..., Any], unpack: Callable[..., Any], of: Callabl
                         c = column(j)
                         at[i], unit[i], origin[i], target[i] = 0.0, j, was, now
                         slope_from[i], slope_to[i] = 0.0, 0.0
-                        value[i] = (
-                            pieces[VALUE, column(j)]
-                            if here[j] == pieces[KNOT, column(j)]
-                            else pieces[VALUE + 1, column(j)]
-                        )
+                        value[i] = pieces[VALUE if here[j] == pieces[KNOT, c] else VALUE + 1, c]
                         i += 1
             tied = touches[s] or touches[s + 1]
             for w in range(above.shape[2]):

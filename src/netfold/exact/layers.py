@@ -69,9 +69,9 @@ class Crossings:
 
     def first(self, count: int) -> Crossings:
         """The first few crossings, as those of one segment."""
-        rest = (v[:count] for v in (self.at, self.unit, self.origin, self.target))
-        slopes = (v[:count] for v in (self.slope_from, self.slope_to, self.value))
-        return Crossings(np.array([0, count]), *rest, *slopes)
+        c = slice(count)
+        return Crossings(np.array([0, count]), self.at[c], self.unit[c], self.origin[c], self.target[c],
+                         self.slope_from[c], self.slope_to[c], self.value[c])  # fmt: skip
 
 
 class LineLayer(Protocol):

@@ -32,7 +32,7 @@ Ints = NDArray[np.int64]
 Keys = NDArray[np.uint64]
 
 BLOCK_BYTES = 4 * 2**20
-"""Memory that one stage's rows may take; several such blocks are alive at once, one a layer."""
+"""Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""
 
 CROWDED = 32
 """Crossings in one segment above which plain vertices are inserted between them, so that a segment's image has few
@@ -54,8 +54,8 @@ class LineTracer:
     """
 
     def __init__(self, program: Program, paths: int, block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
-        network = Network.of(program, block_bytes, fork)
-        self.strand = Strand(network, paths, 0, torch.get_num_threads() if program.device.type == "cpu" else 1)
+        threads = torch.get_num_threads() if program.device.type == "cpu" else 1
+        self.strand = Strand(Network.of(program, block_bytes // threads, fork), paths, 0, threads)
         self.tallies = self.strand.tallies
         self.results: list[PathOutput] = []
 
@@ -91,7 +91,7 @@ class Network:
         layers = [_bound(stage) for stage in program.stages if stage.layer]
         spreads = [_spread(program, i) for i in range(len(layers))]
         widest = max(int(np.prod(program.input_shape, dtype=np.int64)), *(stage_width(s) for s in program.stages))
-        return Network(program, layers, spreads, int(np.clip(block_bytes // (8 * widest), 16, 4096)) // 8 * 8, fork)
+        return Network(program, layers, spreads, int(np.clip(block_bytes // (8 * widest), 8, 4096)) // 8 * 8, fork)
 
     def advanced(self, index: int, t: Floats, path: Ints, flips: Keys, first: Ints, values: Values) -> Block:
         """A block at the end of a stage."""
@@ -139,8 +139,8 @@ class Strand:
             [partial(s._run, index, blocks, a, b + 1) for s, (a, b) in zip(strands, pairwise(cuts), strict=True)],
             self.threads,
         )
-        for strand in strands:
-            self._join(strand)
+        while strands:
+            self._join(strands.pop(0))
 
     def _run(self, index: int, blocks: Callable[[int, int], Iterator[Block]], begin: int, end: int) -> None:
         for block in blocks(begin, end):

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.exact import readout, rows
+from netfold.exact.columns import Columns
 from netfold.exact.threads import over_rows
 
 Floats = NDArray[np.float64]
@@ -66,8 +67,8 @@ class OutputTally:
         self.start_class = np.full(paths, -1)
         self.before: tuple[int, float, Floats] | None = None
         self.head: Vertices | None = None
-        self.found: list[tuple[Floats, Ints, Keys, Ints]] = []
-        self.changes: list[tuple[Floats, Ints, Ints]] = []
+        self.found = Columns((np.float64, ()), (np.int32, ()), (np.uint64, (2,)), (np.int16, ()))
+        self.changes = Columns((np.float64, ()), (np.int64, ()), (np.int64, ()))
 
     def add(self, t: Floats, path: Ints, flips: Keys, first: Ints, y: Floats) -> None:
         """Add a block's rows; its last row comes again as the first of the next block unless its path ends there."""
@@ -79,7 +80,7 @@ class OutputTally:
         ends = len(path) > 1 and path[-2] == path[-1]
         self.before = (int(path[-1]), float(t[-2]), y[-2].copy()) if ends else None
         if self.head is None:
-            self.head = Vertices(*(v[:2].copy() for v in (t, path, flips, first, y)), 0)
+            self.head = Vertices(t[:2].copy(), path[:2].copy(), flips[:2].copy(), first[:2].copy(), y[:2].copy(), 0)
 
     def join(self, following: OutputTally) -> None:
         """Add what was met on the rows that follow these; both have met the row at which they meet."""
@@ -95,8 +96,8 @@ class OutputTally:
         self.sign_changes += following.sign_changes
         self.kinks += following.kinks
         self.start_class = np.where(begun, self.start_class, following.start_class)
-        self.found += following.found
-        self.changes += following.changes
+        self.found.append(*following.found.arrays())
+        self.changes.append(*following.changes.arrays())
         self.before = following.before
 
     def _sums(self) -> tuple[NDArray[np.int64], ...]:
@@ -115,7 +116,7 @@ class OutputTally:
         readout.count_signs(joined.path, joined.y, 1, self.sign_changes)
         segment, at, target = self._class_changes(joined)
         here = at == 0.0
-        self.changes.append((joined.t[segment[here]], joined.path[segment[here]], target[here]))
+        self.changes.append(joined.t[segment[here]], joined.path[segment[here]], target[here])
 
     def _with_vertex_before(self, t: Floats, path: Ints, flips: Keys, first: Ints, y: Floats) -> Vertices:
         if self.before is None or self.before[0] != path[0]:
@@ -133,7 +134,7 @@ class OutputTally:
     def _collect_breakpoints(self, b: Vertices) -> None:
         joined = b.path[1:] == b.path[:-1]
         keep = np.flatnonzero(joined[1:] & joined[:-1] & (b.first[1:-1] != rows.NO_LAYER)) + 1
-        self.found.append((b.t[keep], b.path[keep], b.flips[keep], b.first[keep]))
+        self.found.append(b.t[keep], b.path[keep], b.flips[keep], b.first[keep])
 
     def _measure(self, b: Vertices) -> None:
         lengths, angles, bends, kinks = _measured(b)
@@ -145,7 +146,7 @@ class OutputTally:
     def _collect_classes(self, b: Vertices) -> None:
         segment, at, target = self._class_changes(b)
         moment = b.t[segment] + at * (b.t[segment + 1] - b.t[segment])
-        self.changes.append((moment, b.path[segment], target))
+        self.changes.append(moment, b.path[segment], target)
 
     def _class_changes(self, b: Vertices) -> tuple[Ints, Floats, Ints]:
         """Where the largest output changes: segments, positions in them, and the new classes."""
@@ -158,22 +159,22 @@ class OutputTally:
 
     def finish(self) -> list[PathOutput]:
         """Join what the blocks gave: one result a path."""
-        t, path, flips, first = _merged(*(np.concatenate(parts) for parts in zip(*self.found, strict=True)))
+        t, path, flips, first = _merged(*self.found.arrays())
         patterns = rows.count_distinct(flips, path, self.paths)
-        moment, changed, target = (np.concatenate(parts) for parts in zip(*self.changes, strict=True))
+        moment, changed, target = self.changes.arrays()
         cuts = np.searchsorted(path, np.arange(self.paths + 1))
         turns = np.searchsorted(changed, np.arange(self.paths + 1))
         lengths, angles, bends = (exact_totals(v) for v in (self.lengths, self.angles, self.bends))
         return [
             PathOutput(
-                breakpoints=t[cuts[p] : cuts[p + 1]],
-                layers=first[cuts[p] : cuts[p + 1]],
+                breakpoints=t[cuts[p] : cuts[p + 1]].copy(),
+                layers=first[cuts[p] : cuts[p + 1]].astype(np.int64),
                 patterns=int(patterns[p]),
                 pieces=int(self.kinks[p]) + 1,
                 length=lengths[p],
                 angle=angles[p],
                 bend=bends[p],
-                class_changes=moment[turns[p] : turns[p + 1]],
+                class_changes=moment[turns[p] : turns[p + 1]].copy(),
                 classes=np.append(self.start_class[p], target[turns[p] : turns[p + 1]]),
                 sign_changes=self.sign_changes[p],
             )

@@ -300,31 +300,32 @@ def add_exactly(sums, totals):
 
 @njit(**COMPILED)
 def count_distinct(flips, path, paths):
-    """Distinct patterns a path, from the keys switched at its breakpoints in order."""
+    """Distinct patterns a path, from the keys switched at its breakpoints in order; ``flips`` is used up."""
     counts = np.ones(paths, np.int64)
     i, n = 0, len(path)
     while i < n:
         p, j = path[i], i
         while j < n and path[j] == p:
             j += 1
-        seen = np.zeros((j - i + 1, 2), np.uint64)
-        for k in range(i, j):
-            seen[k - i + 1, 0] = seen[k - i, 0] ^ flips[k, 0]
-            seen[k - i + 1, 1] = seen[k - i, 1] ^ flips[k, 1]
-        counts[p] = _distinct(seen)
+        for k in range(i + 1, j):
+            flips[k, 0] ^= flips[k - 1, 0]
+            flips[k, 1] ^= flips[k - 1, 1]
+        counts[p] = _distinct(flips[i:j])
         i = j
     return counts
 
 
 @njit(**COMPILED)
 def _distinct(hashes):
-    """Distinct 128-bit hashes, by a table with open addressing."""
+    """Distinct 128-bit hashes and zero, by a table with open addressing."""
     size = 16
-    while size < 2 * len(hashes):
+    while 3 * size < 4 * len(hashes):
         size *= 2
-    table = np.full(size, -1, np.int64)
-    found = 0
+    table = np.full(size, -1, np.int32)
+    found = 1
     for i in range(len(hashes)):
+        if hashes[i, 0] == 0 and hashes[i, 1] == 0:
+            continue
         slot = np.int64(hashes[i, 0] & np.uint64(size - 1))
         while table[slot] >= 0:
             k = table[slot]

@@ -52,13 +52,11 @@ class LayerTally:
     @staticmethod
     def of(paths: int, units: int) -> LayerTally:
         """An empty tally."""
-        return LayerTally(
-            *(np.zeros(paths, np.int64) for _ in range(3)),
-            *(np.zeros((paths, 3), np.int64) for _ in range(3)),
-            closest=np.full(paths, np.inf),
-            saturated=np.full((2, units), NOWHERE),
-            saturated_paths=np.full(2, NOWHERE),
-        )
+        transitions, signs, passages = (np.zeros(paths, np.int64) for _ in range(3))
+        lengths, angles, bends = (np.zeros((paths, 3), np.int64) for _ in range(3))
+        saturated, saturated_paths = np.full((2, units), NOWHERE), np.full(2, NOWHERE)
+        closest = np.full(paths, np.inf)
+        return LayerTally(transitions, signs, passages, lengths, angles, bends, closest, saturated, saturated_paths)
 
     def vertex_before(self, block: Block) -> Floats:
         """What the layer read at the vertex before a block's first row, or nothing at the start of a path."""
@@ -68,7 +66,9 @@ class LayerTally:
         """Keep the last vertex but one, and of the first block the first two."""
         joined = len(block.path) > 1 and block.path[-2] == block.path[-1]
         self.before_path = int(block.path[-1]) if joined else NOWHERE
-        if joined:
+        if joined and self.before.shape[1] == block.h.shape[1]:
+            self.before[:] = block.h[-2:-1]
+        elif joined:
             self.before = block.h[-2:-1].copy()
         if self.head is None:
             self.head = block.h[:2].copy()
@@ -76,7 +76,8 @@ class LayerTally:
 
     def count_passages(self, path: Ints, found: Crossings, pieces: int) -> None:
         """Count a block's passages from one end piece of a unit to the other."""
-        rows.count_passages(path, found.start, found.unit, found.origin, found.target, pieces, *self.saturated,
+        first, last = self.saturated
+        rows.count_passages(path, found.start, found.unit, found.origin, found.target, pieces, first, last,
                             self.saturated_paths, self.passages)  # fmt: skip
 
     def join(self, layer: LineLayer, following: LayerTally) -> Crossings | None:
