@@ -48,12 +48,18 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--help"], ["report", "trace", "netfold report"]),
+        (["--help"], ["report", "trace", "bounds", "theory", "diagnose", "netfold report"]),
         (
             ["report", "--help"],
             ["netfold report model.pt2 --data", "--pairs", "--seed", "--json", "--output"],
         ),
         (["trace", "--help"], ["netfold trace model.pt2 --data", "--from", "--to", "--save", "--json"]),
+        (
+            ["bounds", "--help"],
+            ["netfold bounds 2 10 10 10", "netfold bounds model.pt2", "--activation", "--dimension", "--json"],
+        ),
+        (["theory", "--help"], ["netfold theory tanh --sigma-w", "--sigma-b", "--depth", "--width", "--json"]),
+        (["diagnose", "--help"], ["netfold diagnose model.pt2 --data", "--shape", "--weights", "--json"]),
         (["--version"], [version("netfold")]),
     ],
 )
@@ -149,6 +155,27 @@ def test_trace_prints_and_saves(own: Path, tmp_path: Path, capsys: pytest.Captur
     assert found["by_layer"][0]["transitions"] is None
 
 
+@pytest.mark.parametrize(("name", "shape"), [("arc", nf.Arc), ("circle", nf.Circle)])
+def test_trace_along_other_paths(name: str, shape: type, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--path names the curve that two rows span."""
+    common = ["trace", own / "model.pt2", "--data", own / "inputs.npy", "--from", 2, "--to", 7, "--path", name]
+    points = np.load(own / "inputs.npy").astype(np.float64)
+    net = nf.random_network(inputs=6, width=9, depth=2, outputs=3, seed=1)
+    code, out, _ = run(capsys, *common, "--json")
+    assert code == 0
+    assert json.loads(out)["breakpoints"] == nf.trace_path(net, shape(points[2], points[7])).breakpoints.tolist()
+    code, _, err = run(capsys, *common, "--certify")
+    assert code == 2
+    assert "certificates are for exact lines" in err
+
+
+def test_trace_certified(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "trace", own / "model.pt2", "--data", own / "inputs.npy", "--from", 2, "--to", 7,
+                       "--certify")  # fmt: skip
+    assert code == 0
+    assert "(exact; proven)" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -168,6 +195,32 @@ def test_trace_prints_and_saves(own: Path, tmp_path: Path, capsys: pytest.Captur
         ("trace model.pt2 --data inputs.npy --from -1 --to 3", "rows 0 to 11"),
         ("trace model.pt2 --data inputs.npy --from 3 --to 3", "coincide"),
         ("trace model.pt2 --data inputs.npy --from 0 --to 1 --path spiral", "spiral"),
+        ("bounds", "INPUTS_OR_MODEL"),
+        ("bounds 2", "netfold bounds 2 10 10"),
+        ("bounds 2 ten", "ten"),
+        ("bounds 0 10", "at least 1, got 0"),
+        ("bounds 2 10 -3", "-3"),
+        ("bounds 2 10 --activation sawtooth", "expected one of relu"),
+        ("bounds 2 10 --activation tanh", "tanh"),
+        ("bounds 2 10 --rank 1", "rank"),
+        ("bounds 2 10 --dimension 1", "--dimension cannot be given here: it is for models"),
+        ("bounds model.pt2 10", "a model has its own"),
+        ("bounds model.pt2 --dimension 7", "6 inputs, got 7"),
+        ("bounds nothing.pt2", "nothing.pt2"),
+        ("bounds model.pkl", "model.pkl"),
+        ("bounds torch.nn:ReLU", "--shape 1 28 28"),
+        ("theory", "ACTIVATION"),
+        ("theory sawtooth", "unknown activation 'sawtooth'"),
+        ("theory tanh --sigma-w -1", "sigma_w must be a positive number"),
+        ("theory tanh --sigma-w wide", "wide"),
+        ("theory gelu", "give --sigma-w"),
+        ("theory relu --width 10", "--width needs --depth"),
+        ("theory relu --depth 0", "at least 1"),
+        ("diagnose", "MODEL"),
+        ("diagnose nothing.pt2", "nothing.pt2"),
+        ("diagnose model.pt2 --data empty.npy", "empty.npy"),
+        ("diagnose model.pt2 --shape 7", "takes points of shape (6,)"),
+        ("diagnose torch.nn:ReLU --shape 3", "no dense or convolutional weights"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from netfold.commands.partition import partition
+from netfold.commands.theory import bounds, diagnose, theory
 from netfold.errors import InvalidInputError, NetfoldError
 
 if TYPE_CHECKING:
@@ -102,7 +104,20 @@ def trace(
     start: Annotated[int, Parameter(name="--from", help="Row of the input where the path starts, from 0.")],
     end: Annotated[int, Parameter(name="--to", help="Row of the input where it ends.")],
     weights: Weights = None,
-    path: Annotated[Literal["line"], Parameter(help="Shape of the path.")] = "line",
+    path: Annotated[
+        Literal["line", "arc", "circle"],
+        Parameter(
+            help="Shape of the path from x0 to x1: the line between them; the arc cos(pi t/2) x0 + sin(pi t/2) x1; or "
+            "the whole circle cos(2 pi t) x0 + sin(2 pi t) x1."
+        ),
+    ] = "line",
+    certify: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot.",
+        ),
+    ] = False,
     save: Annotated[Path | None, Parameter(help="Also save the trace, as netCDF.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -111,16 +126,16 @@ def trace(
     For example:
 
       netfold trace model.pt2 --data inputs.npy --from 0 --to 7
-      netfold trace model.pt2 --data inputs.npy --from 0 --to 7 --save trace.nc
+      netfold trace model.pt2 --data inputs.npy --from 0 --to 7 --path circle --save trace.nc
     """
     from netfold.capture.loading import load_data, load_model
     from netfold.measures.tracing import trace_path
-    from netfold.paths import Line
+    from netfold.paths import Arc, Circle, Line
 
     points = load_data(data).inputs
     ends = [_row(points, row, data) for row in (start, end)]
-    shapes = {"line": Line}
-    found = trace_path(load_model(model, weights), shapes[path](*ends))
+    shapes = {"line": Line, "arc": Arc, "circle": Circle}
+    found = trace_path(load_model(model, weights), shapes[path](*ends), certify=certify)
     if save is not None:
         found.save(save)
     if as_json:
@@ -129,6 +144,10 @@ def trace(
         print(to_json(trace_numbers(found)), end="")
     else:
         print(found)
+
+
+for _verb in (partition, bounds, theory, diagnose):
+    app.command(_verb)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netfold as nf
+from tests.exact.curved import images
 from tests.models import FAMILIES, random_model, record
 
 
@@ -74,3 +75,23 @@ def test_angular_length_predicts_the_sign_changes_of_random_readouts() -> None:
     changes = trace.output.sign_changes
     expected = trace.layers[-1].angular_length / np.pi
     assert abs(changes.mean() - expected) < 4 * changes.std(ddof=1) / len(changes) ** 0.5
+
+
+@pytest.mark.parametrize("activation", ["relu", "hardtanh", "leaky_relu"])
+@pytest.mark.parametrize("kind", [nf.Arc, nf.Circle])
+def test_lengths_by_quadrature(activation: str, kind: type) -> None:
+    """Image lengths to 1e-10 of Gauss-Legendre quadrature of the speed, which forward-mode derivatives give.
+
+    Many units move in every piece of these networks; an image that turns back on a line has a speed with a kink.
+    """
+    net = nf.random_network(6, 12, 4, 3, activation, sigma_w=2.0, sigma_b=0.3, seed=2, dtype=torch.float64)
+    path = kind(*np.random.default_rng(3).normal(size=(2, 6)))
+    trace = nf.trace_path(net, path)
+    edges = np.concatenate([[0.0], trace.breakpoints, [1.0]])
+    edges = np.append((edges[:-1, None] + np.diff(edges)[:, None] * np.arange(8) / 8).ravel(), 1.0)
+    nodes, weights = np.polynomial.legendre.leggauss(30)
+    half = np.diff(edges) / 2
+    t = (edges[:-1, None] + half[:, None] * (1 + nodes)).ravel()
+    for length, (_, velocity) in zip(trace.lengths[1:], images(net, path, t), strict=True):
+        speed = np.linalg.norm(velocity, axis=1).reshape(len(half), -1)
+        assert length == pytest.approx((speed * weights).sum(1) @ half, rel=1e-10)
