@@ -51,7 +51,7 @@ class Refinement:
     watches: list[Watch]
     tolerance: float
     budget: int
-    advance: Callable[[float], None]
+    advance: Callable[[float], object]
     starved: int = 0
     undecided: int = 0
     closest: float = np.inf

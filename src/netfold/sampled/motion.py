@@ -1,4 +1,3 @@
-# pyright: reportCallIssue=false, reportArgumentType=false, reportReturnType=false
 """A point that moves along a path: where it is and how fast it goes, at any parameters t."""
 
 from __future__ import annotations
@@ -82,9 +81,10 @@ class _Differentiated:
 
     def _one(self, t: Tensor) -> tuple[Tensor, Tensor]:
         try:
-            return torch.func.jvp(self.function, (t,), (torch.ones_like(t),))
+            x, v = torch.func.jvp(self.function, (t,), (torch.ones_like(t),))[:2]
         except NotImplementedError as error:
             raise InvalidInputError(f"the curve's function cannot be differentiated in t: {error}") from error
+        return x, v
 
     def _arrays(self, x: Tensor, v: Tensor) -> tuple[Floats, Floats]:
         found = x.detach().double().cpu().numpy(), v.detach().double().cpu().numpy()

@@ -1,9 +1,10 @@
-# pyright: reportCallIssue=false, reportArgumentType=false, reportReturnType=false
 """Panels: stretches of a path, and what is known of those that are kept."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class Panels:
         t[:, 0], t[:, -1] = self.a + inside, self.b - inside
         return t
 
-    def take(self, rows: slice | NDArray[np.generic]) -> Panels:
+    def take(self, rows: slice | NDArray[np.integer[Any] | np.bool_]) -> Panels:
         """Some of the panels."""
         return Panels(self.a[rows], self.b[rows], self.open_left[rows], self.open_right[rows])
 
@@ -109,10 +110,16 @@ class Leaves:
         """Several groups of leaves as one."""
         offsets = np.cumsum([0, *(len(p.panels) for p in parts)])
         brackets = [replace(p.brackets, panel=p.brackets.panel + n) for p, n in zip(parts, offsets, strict=False)]
-        ends = zip(*((p.panels.a, p.panels.b, p.panels.open_left, p.panels.open_right) for p in parts), strict=True)
-        arrays = ((p.values, p.errors, p.sign_changes, p.output_signs) for p in parts)
-        return Leaves(
-            Panels(*(np.concatenate(e) for e in ends)),
-            *(np.concatenate(group) for group in zip(*arrays, strict=True)),
-            joined(brackets),
+
+        def every(part: Callable[[Leaves], NDArray[Any]]) -> NDArray[Any]:
+            return np.concatenate([part(p) for p in parts])
+
+        panels = Panels(
+            every(lambda p: p.panels.a),
+            every(lambda p: p.panels.b),
+            every(lambda p: p.panels.open_left),
+            every(lambda p: p.panels.open_right),
         )
+        values, errors = every(lambda p: p.values), every(lambda p: p.errors)
+        signs, outputs = every(lambda p: p.sign_changes), every(lambda p: p.output_signs)
+        return Leaves(panels, values, errors, signs, outputs, joined(brackets))

@@ -1,4 +1,3 @@
-# pyright: reportCallIssue=false, reportArgumentType=false, reportReturnType=false
 """Where panels meet: what changes there is the difference between the limits from both sides.
 
 Panels end at knots of the network and at corners of the path, and may happen to end where a unit crosses zero. So a
@@ -9,6 +8,7 @@ there turns the image by an angle that no integral sees.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ class Sides:
     states: NDArray[np.int32]
     images: list[tuple[Floats, Floats]]
 
-    def take(self, rows: NDArray[np.generic]) -> Sides:
+    def take(self, rows: NDArray[np.integer[Any] | np.bool_]) -> Sides:
         """Some of the rows."""
         return Sides(self.at[rows], self.states[rows], [(z[rows], v[rows]) for z, v in self.images])
 
@@ -89,12 +89,13 @@ class Seams:
         if not len(t):
             return
         row, column = np.nonzero(left.states != right.states)
-        self.found.append((t[row], column, left.states[row, column], right.states[row, column]))
+        origin, target = (side.states[row, column].astype(np.int64) for side in (left, right))
+        self.found.append((t[row], column.astype(np.int64), origin, target))
         switched = np.zeros(len(t), np.bool_)
         switched[row[column < self.state_columns]] = True
         for image, (before, after) in enumerate(zip(left.images, right.images, strict=True)):
             angles, jump = np.empty((2, len(t))), np.empty(len(t))
-            measure.corners(*before, *after, right.at - left.at, *angles, jump)
+            measure.corners(before[0], before[1], after[0], after[1], right.at - left.at, angles[0], angles[1], jump)
             self.angles[image] += np.where(switched | (angles > CORNER), angles, 0.0).sum(1)
             self.jumps[image] += jump.sum()
         before, after = left.images[-1][1], right.images[-1][1]

@@ -1,10 +1,10 @@
-# pyright: reportCallIssue=false, reportArgumentType=false, reportReturnType=false
 """`trace_sampled`: the trace of any network along any differentiable path, with error estimates and a status."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -120,7 +120,7 @@ class _Changes:
     origin: Ints
     target: Ints
 
-    def take(self, chosen: NDArray[np.generic]) -> _Changes:
+    def take(self, chosen: NDArray[np.integer[Any] | np.bool_]) -> _Changes:
         return _Changes(self.t[chosen], self.stage[chosen], self.unit[chosen], self.origin[chosen], self.target[chosen])
 
 
