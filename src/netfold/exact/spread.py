@@ -164,7 +164,7 @@ def _dense(layer: Layer, node: Node) -> Spread | None:
     if weight.shape[1] != layer.units:
         return None
     bias = node.args[2] if len(node.args) > 2 and node.args[2] is not None else torch.zeros(len(weight))
-    return Dense(np.ascontiguousarray(weight.numpy().T), bias.double().numpy().copy())
+    return Dense(weight.T.contiguous().numpy(), bias.double().numpy().copy())
 
 
 def _convolution(layer: Layer, node: Node) -> Spread | None:
