@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 import netfold as nf
-from netfold.reporting.bound import BoundOfRegions, NoBound, bound_of
+from netfold.reporting.bound import bound_of
+from netfold.theory.bounds import _of
 
 
 @given(st.integers(1, 12), st.integers(1, 3), st.sampled_from(["relu", "hardtanh", "abs"]), st.integers(0, 999))
@@ -20,8 +21,7 @@ def test_no_line_crosses_more_regions_than_the_bound(width: int, depth: int, act
     """Regions on a line <= U(n, k, 1) <= U(n, k, m)."""
     net = nf.random_network(3, width, depth, activation=activation, sigma_w=3.0, sigma_b=1.0, seed=seed)
     program = nf.capture(net, shape=(3,))
-    found = bound_of(program.layers, 3)
-    assert isinstance(found, BoundOfRegions)
+    found = bound_of(program)
     assert found.over_all_inputs is not None
     regions = nf.trace_path(program, nf.Line([-3.0, 0.0, 1.0], [3.0, 1.0, -2.0])).regions
     assert math.log10(regions) <= found.on_a_line + 1e-12
@@ -31,26 +31,25 @@ def test_no_line_crosses_more_regions_than_the_bound(width: int, depth: int, act
 
 def test_closed_forms() -> None:
     """U(n, k, 1) = (k + 1)^n for ReLU and (2k + 1)^n for hard-tanh; U(n, k, m) = 2^(kn) for m >= k."""
-    relu = nf.capture(nf.random_network(9, 5, 3), shape=(9,))
-    hard = nf.capture(nf.random_network(9, 5, 3, activation="hardtanh"), shape=(9,))
-    found = bound_of(relu.layers, 9)
-    assert isinstance(found, BoundOfRegions)
+    found = bound_of(nf.capture(nf.random_network(9, 5, 3), shape=(9,)))
     assert found.on_a_line == pytest.approx(3 * math.log10(6))
     assert found.over_all_inputs == pytest.approx(15 * math.log10(2))
-    found = bound_of(hard.layers, 9)
-    assert isinstance(found, BoundOfRegions)
+    found = bound_of(nf.capture(nf.random_network(9, 5, 3, activation="hardtanh"), shape=(9,)))
     assert found.on_a_line == pytest.approx(3 * math.log10(11))
 
 
-def test_it_says_where_it_stops() -> None:
-    """Max pooling has no knots; a gigantic input space is left out, a line is not."""
+def test_pooling_counts_like_knots() -> None:
+    """A maximum of k entries cuts a line at most k - 1 times: (72 + 1)(18 * 3 + 1) for 72 ReLUs pooled by fours."""
     pooled = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 2)).eval()
-    found = bound_of(nf.capture(pooled, torch.zeros(1, 8, 8)).layers, 64)
-    assert isinstance(found, NoBound)
-    assert "max_pool2d" in found.reason
-    layers = nf.capture(nf.random_network(9, 5, 3), shape=(9,)).layers
-    wide = [layer.__class__(**{**vars(layer), "units": 10**6}) for layer in layers]
-    found = bound_of(wide, 10**6)
-    assert isinstance(found, BoundOfRegions)
+    found = bound_of(nf.capture(pooled, torch.zeros(1, 8, 8)))
+    assert found.on_a_line == pytest.approx(math.log10((72 + 1) * (18 * 3 + 1)))
+    assert found.units == 72 + 18
+
+
+def test_what_is_too_large_to_evaluate_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gigantic input space is left out, a line is not."""
+    program = nf.capture(nf.random_network(50, [80, 80]), shape=(50,))
+    monkeypatch.setattr(_of, "LARGEST", 4999)
+    found = bound_of(program)
     assert found.over_all_inputs is None
-    assert found.on_a_line == pytest.approx(3 * math.log10(10**6 + 1))
+    assert found.on_a_line == pytest.approx(2 * math.log10(81))

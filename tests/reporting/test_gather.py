@@ -11,7 +11,6 @@ from torch import nn
 
 import netfold as nf
 from netfold.errors import CaptureError, InvalidInputError
-from netfold.reporting.expectation import Expectation, NoExpectation
 from netfold.reporting.gather import ReportData, gather
 
 POINTS = np.random.default_rng(0).normal(size=(12, 4))
@@ -42,10 +41,18 @@ def test_accuracy_is_the_share_of_right_answers() -> None:
     assert gather(net(), POINTS, pairs=2).accuracy is None
 
 
-def test_theory_only_where_the_start_is_known() -> None:
-    """Without initial weights there is a reason in the place of theory."""
-    assert isinstance(gather(net(), POINTS, pairs=2).expectation, NoExpectation)
-    assert isinstance(gather(net(), POINTS, initial=net(1), pairs=2).expectation, Expectation)
+def test_theory_is_the_librarys_own_comparison() -> None:
+    """`Traces.compare` of the network before training; of the network itself where that is not given."""
+    found = gather(net(), POINTS, initial=net(1), pairs=5)
+    lines = [nf.Line(POINTS[a], POINTS[b]) for a, b in found.pairs.rows]
+    assert found.initial is not None
+    assert str(found.theory.comparison) == str(found.initial.compare(lines, net(1)))
+    assert found.theory.initial
+    alone = gather(net(), POINTS, pairs=5)
+    assert str(alone.theory.comparison) == str(alone.trained.compare(lines, net()))
+    assert not alone.theory.initial
+    assert alone.theory.diagnosis is not None
+    assert alone.theory.diagnosis.q0 == pytest.approx((POINTS**2).mean())
 
 
 def test_the_model_is_left_alone() -> None:

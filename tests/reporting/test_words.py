@@ -10,8 +10,7 @@ import pytest
 
 from netfold.measures.trace import Trace
 from netfold.measures.traces import Traces
-from netfold.reporting.bound import BoundOfRegions, NoBound
-from netfold.reporting.expectation import Expectation, NoExpectation
+from netfold.reporting.bound import BoundOfRegions
 from netfold.reporting.gather import ReportData
 from netfold.reporting.pairs import Pairs
 from netfold.reporting.phrases import number, power
@@ -104,29 +103,6 @@ def test_training_is_compared_pair_by_pair(small: ReportData) -> None:
     assert describe(replace(small, initial=None)).training == ""
 
 
-def test_theory_beside_measurement(small: ReportData) -> None:
-    """Both numbers stand in the sentence, with how far apart they are; without theory, the reason."""
-    layers = len(small.layers)
-    assert small.initial is not None
-    lengths = small.initial.values("length")
-    measured = float((lengths[:, layers] / lengths[:, 0]).mean())
-
-    def said(total: float, spread: float) -> str:
-        growth = np.full(layers, total ** (1 / layers))
-        relative = spread / total
-        each = growth * np.sqrt((1 + relative**2) ** (1 / layers) - 1)
-        return describe(
-            replace(small, expectation=Expectation(growth, each, np.ones(layers), True, growth, 0.0))
-        ).theory
-
-    assert number(measured) in said(measured, 0.1)
-    assert "within one standard deviation" in said(measured + 0.05, 0.1)
-    assert "within two standard deviations" in said(measured + 0.15, 0.1)
-    assert "5 standard deviations away" in said(measured + 0.5, 0.1)
-    assert "independent random weights" in said(measured, 0.1)
-    assert "no weights known" in describe(replace(small, expectation=NoExpectation("no weights known"))).theory
-
-
 def test_class_changes_in_words(small: ReportData) -> None:
     """None, one with its place, many listed; names where there are names."""
 
@@ -149,9 +125,6 @@ def test_the_bound_is_explained(small: ReportData) -> None:
     assert "6 dimensions" in found.questions
     assert "number of dimensions" in found.questions
     assert "too large to evaluate" in describe(replace(small, bound=BoundOfRegions(6, 48, 3.0, None))).bound
-    refused = describe(replace(small, bound=NoBound("it pools")))
-    assert "it pools" in refused.bound
-    assert refused.questions == ""
 
 
 def test_folding_networks_are_not_called_usual(small: ReportData) -> None:

@@ -148,6 +148,9 @@ def test_depth_chain_of_the_paper():
     assert frame.leading_rises.to_list() == [True] * 4 + [False] * 8
     assert [frame.recursive[n] for n in (1, 2, 3, 4, 6)] == [79, 22**2, 11**3, 7**4, 4**6]
     np.testing.assert_allclose(10**frame.log10_leading, frame.leading.astype(float))
+    lines = str(chain).splitlines()
+    assert lines[5].split() == ["4", "3", "3.81697", "3.38039", "leading", "and", "recursive"]
+    assert "rises to 4 layers" in lines[-2]
 
 
 def test_depth_chain_plot():

@@ -17,6 +17,7 @@ from netfold.theory import (
     kac_rice,
     mean_field,
 )
+from tests import cases
 
 HE = math.sqrt(2)
 
@@ -172,6 +173,19 @@ def test_wide_networks_switch_as_predicted(name, sigma_w, sigma_b):
             assert (np.abs(measured - predicted) < 4 * np.maximum(off, known) + 0.005 * predicted).all()
 
 
+@pytest.mark.parametrize(("name", "within"), [("W1", 0.08), ("L1", 0.15), ("L2", 0.2), ("H2", 0.2), ("H3", 0.2)])
+def test_known_counts_of_transitions(name, within):
+    """Networks with exactly known regions on a line, each of which ends with one transition, layer by layer.
+
+    One draw each, of widths 2048 (W1), 256 (L1, L2, H2) and 100 (H3), He-scaled to strongly chaotic.
+    """
+    case, (_, line) = cases.CASES[name], cases.build(name)
+    activation = "hardtanh" if name.startswith("H") else "relu"
+    found = crossing_rate(activation, math.sqrt(case.variance), 0.1, len(case.regions), curve=line)
+    counts = np.diff([1, *case.regions])
+    np.testing.assert_allclose(counts, found.transitions * case.widths[1], rtol=within)
+
+
 @pytest.mark.parametrize("biased", [False, True])
 def test_crofton_identity(biased):
     """Sign changes of Gaussian readouts of a curve, at width 8: the angular length over pi, bias or not."""
@@ -225,6 +239,26 @@ def test_table():
     table = crossing_rate("relu", HE, 0.1, depth=3).to_dataframe()
     assert table["exact"].tolist() == [True, False, False]
     assert list(table.columns) == ["layer", "sign_transitions", "transitions", "error", "exact"]
+    found = crossing_rate("tanh", HE, 0.1, depth=3)
+    assert "exact at every width in layer 1" in str(found)
+    assert str(found).splitlines()[2].split() == ["1", f"{found.sign_transitions[0]:.6g}", "-"]
+    ax = found.plot()
+    assert [line.get_label() for line in ax.lines] == ["sign transitions"]
+    assert len(crossing_rate("hardtanh", HE, 0.1, depth=3).plot().lines) == 2
+
+
+def test_gains_of_single_layers():
+    """Without biases, gains of a ReLU network do not move where units switch; biases weigh by the gains before."""
+    path = Line([1.0, 0.3], [-0.5, 1.0])
+    np.testing.assert_allclose(
+        crossing_rate("relu", [1.0, 3.0, 0.2], depth=3, curve=path).transitions,
+        crossing_rate("relu", HE, depth=3, curve=path).transitions,
+    )
+    one = crossing_rate("relu", [2.0, HE], [0.0, 0.5], depth=2, curve=path).transitions[1]
+    other = crossing_rate("relu", [1.0, HE], [0.0, 0.25], depth=2, curve=path).transitions[1]
+    assert one == pytest.approx(other)
+    with pytest.raises(InvalidInputError, match="one for each of 3 layers"):
+        crossing_rate("relu", [1.0, 2.0], depth=3, curve=path)
 
 
 def test_bad_arguments():

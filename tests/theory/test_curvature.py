@@ -64,6 +64,15 @@ def test_curvature_of_wide_networks():
     assert (error < 0.02 * predicted).all()
 
 
+def test_forms():
+    """One row a layer, as a data frame, as text and as a picture."""
+    found = curvature_growth("tanh", 2.5, 0.3, depth=3)
+    frame = found.to_dataframe()
+    np.testing.assert_array_equal(frame["curvature"], found.curvature)
+    assert [int(line.split()[0]) for line in str(found).splitlines()[2:]] == [1, 2, 3]
+    np.testing.assert_array_equal(found.plot().lines[1].get_ydata(), found.tangent_length)
+
+
 def test_bad_arguments():
     """There must be a layer, and a length to start from."""
     with pytest.raises(InvalidInputError, match="depth must be at least 1"):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 import netfold as nf
 from netfold.errors import InvalidInputError
 from netfold.theory.activations import as_activation, leaky_relu
-from netfold.theory.architecture import Weight
 from netfold.theory.ensemble import WeightStatistics, activation_of, same_activation, statistics
+from netfold.theory.weights import Weight
 
 
 def measured(matrix: np.ndarray, bias: np.ndarray | None = None) -> WeightStatistics:
@@ -73,7 +73,7 @@ def test_zero_weights_have_no_scale() -> None:
 
 
 class Function(nn.Module):
-    def __init__(self, function) -> None:  # noqa: ANN001
+    def __init__(self, function) -> None:
         super().__init__()
         self.function = function
 
@@ -81,7 +81,7 @@ class Function(nn.Module):
         return self.function(x)
 
 
-def layer(activation: nn.Module, shape: tuple[int, ...] = (3,)):  # noqa: ANN201
+def layer(activation: nn.Module, shape: tuple[int, ...] = (3,)):
     return nf.capture(activation.eval(), shape=shape).layers[0]
 
 

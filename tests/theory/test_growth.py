@@ -147,9 +147,9 @@ def speeds(phi, path, sigma_w, sigma_b, depth, rng, width):
     x = path(t).T
     velocity = (path(t + step).T - path(t - step).T) / (2 * step)
     found = [np.linalg.norm(velocity, axis=0).mean()]
-    for _ in range(depth):
-        weights = rng.normal(size=(width, len(x))) * (sigma_w / math.sqrt(len(x)))
-        h, pushed = weights @ x + sigma_b * rng.normal(size=(width, 1)), weights @ velocity
+    for w, b in zip(np.broadcast_to(sigma_w, depth), np.broadcast_to(sigma_b, depth), strict=True):
+        weights = rng.normal(size=(width, len(x))) * (w / math.sqrt(len(x)))
+        h, pushed = weights @ x + b * rng.normal(size=(width, 1)), weights @ velocity
         velocity = (phi(h + step * pushed) - phi(h - step * pushed)) / (2 * step)
         x = phi(h)
         found.append(np.linalg.norm(velocity, axis=0).mean())
@@ -186,10 +186,36 @@ def test_lines_grow_less_than_circles_in_the_first_layer():
 
 
 def test_table():
-    """One row a layer, readout included."""
-    table = length_growth("tanh", 2.5, 0.3, width=20, depth=2, outputs=4).to_dataframe()
+    """One row a layer, readout included; as text and as a picture the same numbers."""
+    found = length_growth("tanh", 2.5, 0.3, width=20, depth=2, outputs=4)
+    table = found.to_dataframe()
     assert list(table.columns) == ["layer", "growth", "length", "energy_growth", "error"]
     assert len(table) == 3
+    lines = str(found).splitlines()
+    assert lines[0] == "growth of a curve's length, tanh, infinite width:"
+    assert [float(line.split()[2]) for line in lines[2:]] == pytest.approx(found.lengths.tolist(), rel=1e-5)
+    ax = found.plot()
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), found.lengths)
+    assert ax.get_ylabel() == "length over that of the input, infinite width"
+
+
+def test_every_layer_may_have_gains_of_its_own():
+    """ReLU: gains multiply; a tanh layer's gain acts in its place; one number is the same for all."""
+    same, listed = (length_growth("tanh", s, 0.2, width=30, depth=3, outputs=2, q0=1.0) for s in (1.5, [1.5] * 4))
+    np.testing.assert_array_equal(same.growth, listed.growth)
+    relu = length_growth("relu", [1.0, 2.0, 0.5], width=[10, 20], inputs=10, outputs=3)
+    unit = length_growth("relu", 1.0, width=[10, 20], inputs=10, outputs=3)
+    np.testing.assert_allclose(relu.growth, [1.0, 2.0, 0.5] * unit.growth)
+    np.testing.assert_allclose(relu.energy_growth, [1.0, 4.0, 0.25] * unit.energy_growth)
+    first = length_growth("tanh", [1.5, 3.0], [0.2, 0.4], depth=2, q0=1.0)
+    assert first.growth[0] == pytest.approx(same.growth[0])
+    rng, path = np.random.default_rng(5), Circle([6.0, *np.zeros(35)], [0.0, 6.0, *np.zeros(34)])
+    sigma_w, sigma_b = [1.5, 3.0], [0.2, 0.4]
+    predicted = length_growth("tanh", sigma_w, sigma_b, width=1000, depth=2, curve=path).lengths
+    runs = np.stack([speeds(as_activation("tanh"), path, sigma_w, sigma_b, 2, rng, 1000) for _ in range(6)])
+    ratios = runs[:, 1:] / runs[:, :1]
+    error = ratios.std(0, ddof=1) / math.sqrt(6)
+    assert (np.abs(ratios.mean(0) - predicted) < 4 * error + 0.005 * predicted).all()
 
 
 @pytest.mark.parametrize(

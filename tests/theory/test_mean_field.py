@@ -269,11 +269,15 @@ def test_bad_arguments(wrong, words):
 
 
 def test_to_dict_is_plain():
-    """The record holds plain numbers and strings."""
+    """The record holds plain numbers and strings; the data frame is one row of them, the text says what they mean."""
     record = mean_field("tanh", 1.3, 0.3).to_dict()
     assert record["activation"] == "tanh"
     assert record["phase"] == "ordered"
     assert all(isinstance(v, (str, float)) for v in record.values())
+    field = mean_field("tanh", 1.3, 0.3)
+    assert field.to_dataframe().to_dict("records") == [record]
+    assert "tanh, sigma_w = 1.3, sigma_b = 0.3: ordered" in str(field)
+    assert f"{field.q:.6g}" in str(field)
 
 
 def simulate(phi, sigma_w, sigma_b, q0, rng, width=1000, depth=5):

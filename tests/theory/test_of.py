@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from math import comb, prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from netfold.errors import InvalidInputError, NotPiecewiseLinearError
 from netfold.theory import bounds
 from netfold.theory.bounds import NetworkBounds, _of
 from netfold.theory.bounds._shape import cells
+from tests import cases
 from tests.models import Residual, random_model
 from tests.theory import constructions, oracles
 from tests.theory.oracles import random_layers, regions
@@ -49,7 +51,7 @@ def module(layers: Sequence[oracles.Layer], activation: type[nn.Module] = nn.ReL
     st.lists(st.integers(1, 7), min_size=1, max_size=4),
     st.sampled_from(["relu", "leaky_relu", "hardtanh", "relu6", "abs"]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_a_dense_network_has_the_bounds_of_its_shape(inputs: int, widths: list[int], activation: str) -> None:
     """Every row that `table` has too is the same number of the same kind."""
     net = nf.random_network(inputs, widths, activation=activation, sigma_b=1.0)
@@ -65,7 +67,7 @@ def test_a_dense_network_has_the_bounds_of_its_shape(inputs: int, widths: list[i
 
 
 @given(st.integers(0, 10**6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_no_line_crosses_more_regions_than_the_bounds(seed: int) -> None:
     """Dense, residual, branched and pooled networks, traced on a long line: every upper bound holds.
 
@@ -80,6 +82,21 @@ def test_no_line_crosses_more_regions_than_the_bounds(seed: int) -> None:
     assert len(uppers) >= 3
     for row in uppers:
         assert regions <= row.bound, row.name  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("name", ["L1", "L2", "L3", "L4", "L5", "H1", "H2", "H3", "H4"])
+def test_known_counts_on_lines_stay_below(name: str) -> None:
+    """Dense and convolutional networks with exactly known counts, the first layers alone and all of them."""
+    net, line = cases.build(name)
+    known = cases.CASES[name].regions
+    found = bounds.of(net, shape=line.shape, dimension=1)
+    uppers = [row for row in found.rows if row.bound is not None and row.bound.kind.is_upper]
+    assert len(uppers) >= 4
+    for row in uppers:
+        assert known[-1] <= row.bound, row.name  # type: ignore[operator]
+    for layers, count in enumerate(known, 1):
+        first = bounds.table(1, found.widths[:layers], "hardtanh" if name.startswith("H") else "relu")
+        assert count <= first.upper == prod(n * (1 + name.startswith("H")) + 1 for n in found.widths[:layers])
 
 
 @pytest.mark.parametrize("widths", [[7], [5, 3], [2, 5], [3, 3, 3]])
@@ -265,12 +282,26 @@ def test_words_and_forms() -> None:
         (nn.Linear(2, 3), {}, InvalidInputError, "one affine function"),
         (nn.Sequential(nn.Linear(2, 3), nn.ReLU()), {"dimension": 3}, InvalidInputError, "2 inputs, got 3"),
         (nn.Sequential(nn.Linear(2, 3), nn.ReLU()), {"dimension": 0}, InvalidInputError, "at least 1"),
+        (
+            nn.Sequential(nn.Linear(2, 3), nn.ReLU()),
+            {"only": ["raghu"]},
+            InvalidInputError,
+            "no bound 'raghu' .* raghu2017",
+        ),
     ],
 )
-def test_bad_input(net: nn.Module, options: dict[str, int], error: type[Exception], words: str) -> None:
+def test_bad_input(net: nn.Module, options: dict[str, Any], error: type[Exception], words: str) -> None:
     """Each refusal names what is wrong."""
     with pytest.raises(error, match=words):
         bounds.of(net.eval(), shape=(2,), **options)
+
+
+def test_single_rows_can_be_asked_for() -> None:
+    """Only those are evaluated, and they are the same."""
+    net = nf.random_network(3, [5, 4], sigma_b=1.0)
+    found = bounds.of(net, only=["montufar2017"])
+    assert [row.name for row in found.rows] == ["montufar2017"]
+    assert value(found, "montufar2017") == value(bounds.of(net), "montufar2017") == found.upper
 
 
 def test_what_takes_too_long_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:

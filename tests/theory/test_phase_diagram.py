@@ -45,6 +45,7 @@ def test_picture():
         "chi_1 passes 1",
         "signal grows without bound",
     ]
+    assert "2 points: 50% ordered, 0% critical, 50% chaotic" in str(phase_diagram("tanh", [0.5, 2.0], [0.1]))
     single = phase_diagram("tanh", [2.0], [0.1]).plot()
     assert single.get_legend() is None
     matplotlib.pyplot.close("all")

@@ -10,10 +10,6 @@ from cyclopts import Parameter
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from netfold.capture import Model
     from netfold.theory import LengthGrowth, MeanField
     from netfold.theory.bounds import Row
     from netfold.theory.diagnosis import Diagnosis
@@ -32,47 +28,48 @@ DIGITS = 4000
 
 
 def bounds(
-    inputs: Annotated[int | None, Parameter(help="Dimension of the input.")] = None,
+    inputs_or_model: Annotated[
+        str, Parameter(help="Dimension of the input; or a model: a .pt2 file, or module:factory.")
+    ],
     /,
-    *widths: Annotated[int, Parameter(help="Units of every hidden layer.")],
-    activation: Annotated[str, Parameter(help="Units: relu, leaky_relu, hardtanh, relu6, abs, ...")] = "relu",
-    rank: Annotated[int | None, Parameter(help="Maxout units instead, each the maximum of so many functions.")] = None,
-    model: Annotated[
-        str | None, Parameter(help="Read the architecture from a model: a .pt2 file, or module:factory.")
+    *widths: Annotated[int, Parameter(help="After the dimension: units of every hidden layer.")],
+    activation: Annotated[
+        str | None, Parameter(help="Units: relu (the default), leaky_relu, hardtanh, relu6, abs, ...")
     ] = None,
+    rank: Annotated[int | None, Parameter(help="Maxout units instead, each the maximum of so many functions.")] = None,
     weights: Weights = None,
     shape: Shape = None,
     dimension: Annotated[
-        int | None, Parameter(help="With --model: count in so many dimensions of the input; 1 is a line.")
+        int | None, Parameter(help="Of a model: count in so many dimensions of the input; 1 is a line.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Bound the number of regions of an architecture, by every theorem that applies.
 
-    INPUTS is the dimension of the input, WIDTHS the units of the hidden layers. Upper bounds hold for all
-    weights, lower bounds say what some weights reach: a given network may have far fewer.
+    Give the dimension of the input and the units of the hidden layers, or a
+    model that has them. Upper bounds hold for all weights, lower bounds say what
+    some weights reach: a given network may have far fewer.
 
     For example:
 
       netfold bounds 2 10 10 10
       netfold bounds 2 4 4 --activation hardtanh --json
       netfold bounds 2 8 8 --rank 3
-      netfold bounds --model model.pt2 --dimension 1
+      netfold bounds model.pt2
+      netfold bounds shop.nets:make --shape 1 28 28 --dimension 1
     """
+    from netfold.capture.loading import load_model
     from netfold.theory import bounds as theorems
 
-    if model is None:
-        if inputs is None or not widths:
-            raise InvalidInputError(
-                "give the inputs and the widths of the hidden layers, as in 'netfold bounds 2 10 10', or --model"
-            )
-        if dimension is not None:
-            raise InvalidInputError("--dimension goes with --model; otherwise give it as INPUTS")
-        found = theorems.table(inputs, widths, activation, rank)
+    inputs = _integer(inputs_or_model)
+    if inputs is None:
+        _refuse("a model has its own", {"WIDTHS": widths, "--activation": activation, "--rank": rank})
+        found = theorems.of(load_model(inputs_or_model, weights), shape=shape, dimension=dimension)
+    elif not widths:
+        raise InvalidInputError("give the units of the hidden layers too, as in 'netfold bounds 2 10 10'")
     else:
-        if inputs is not None:
-            raise InvalidInputError("give INPUTS and WIDTHS, or --model, not both")
-        found = theorems.of(_load(model, weights, shape), shape=shape, dimension=dimension)
+        _refuse("it is for models", {"--weights": weights, "--shape": shape, "--dimension": dimension})
+        found = theorems.table(inputs, widths, activation or "relu", rank)
     if as_json:
         _print_json({"inputs": found.inputs, "widths": found.widths, "bounds": [_bound(row) for row in found.rows]})
     else:
@@ -94,8 +91,9 @@ def theory(
 ) -> None:
     """Tell what a random network does to signals: its phase, depth scales and growth.
 
-    Weights are N(0, sigma_w^2 / fan-in), biases N(0, sigma_b^2). Ordered networks make nearby inputs merge,
-    chaotic ones part them; between is the critical gain to initialise with.
+    Weights are N(0, sigma_w^2 / fan-in), biases N(0, sigma_b^2). Ordered networks
+    make nearby inputs merge, chaotic ones part them; between them is the critical
+    gain to initialise with.
 
     For example:
 
@@ -123,9 +121,9 @@ def theory(
         numbers = {**field.to_dict(), "growth": field.growth, "critical_sigma_w": gain, "why_no_gain": why}
         _print_json({**numbers, "layers": layers})
     else:
-        print(_field_table(field, gain, why))
+        print(_with_gain(field, gain, why))
         if layers:
-            print(f"\n{_layer_table(layers, width)}")
+            print(_layer_table(layers, width))
 
 
 def diagnose(
@@ -141,8 +139,9 @@ def diagnose(
 ) -> None:
     """Tell whether a network is ordered, critical or chaotic, from the scales of its weights.
 
-    Prints a verdict, the gains of every layer, the depth that signals survive, the gain that would make it
-    critical, and where mean-field theory does not hold.
+    Prints a verdict, the gains and the growth of every layer, the depth that
+    signals survive, the gain that would make it critical, and where mean-field
+    theory does not hold.
 
     For example:
 
@@ -150,38 +149,30 @@ def diagnose(
       netfold diagnose model.pt2 --data inputs.npy --json
       netfold diagnose shop.nets:make --shape 1 28 28
     """
+    from netfold.capture.loading import load_data, load_model
     from netfold.theory.diagnosis import diagnose as examine
+    from netfold.theory.diagnosis import typical
 
-    point = None if data is None else _typical(data)
-    taken = shape if point is None else list(point.shape)
-    found = examine(_load(model, weights, taken), point, shape=None if point is not None else shape)
+    point = None if data is None else typical(load_data(data).inputs)
+    found = examine(load_model(model, weights), point, shape=shape)
     if as_json:
         _print_json(_diagnosis(found))
     else:
         print(found)
 
 
-def _load(model: str, weights: Path | None, shape: list[int] | None) -> Model:
-    from torch import nn
-
-    from netfold.capture.loading import load_model
-
-    found = load_model(model, weights)
-    if shape is None and isinstance(found, nn.Module):
-        raise InvalidInputError(
-            f"{model} does not say what inputs it takes: give the shape of one, as in --shape 1 28 28"
-        )
-    return found
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:
+        return None
 
 
-def _typical(data: Path) -> NDArray[np.float64]:
-    """A point as large as the data are on average."""
-    import numpy as np
-
-    from netfold.capture.loading import load_data
-
-    points = np.asarray(load_data(data).inputs, np.float64)
-    return np.full(points.shape[1:], np.sqrt(np.mean(points**2)))
+def _refuse(why: str, options: dict[str, Any]) -> None:
+    """Options that do not go with what else was given."""
+    given = [name for name, value in options.items() if value not in (None, ())]
+    if given:
+        raise InvalidInputError(f"{' and '.join(given)} cannot be given here: {why}")
 
 
 def _bound(row: Row) -> dict[str, Any]:
@@ -200,25 +191,11 @@ def _bound(row: Row) -> dict[str, Any]:
     }
 
 
-def _field_table(field: MeanField, gain: float, why: str) -> str:
-    rows = [
-        ("q*", field.q, "variance of a pre-activation, deep in the network"),
-        ("chi_1", field.chi_1, "squared growth of a small displacement in one layer"),
-        ("growth", field.growth, "growth of a curve's length in one layer, sqrt(chi_1)"),
-        ("c*", field.c, "correlation that two different inputs end at"),
-        ("xi_q", field.xi_q, "layers in which the length settles by a factor e"),
-        ("xi_c", field.xi_c, "layers in which the correlation settles by a factor e"),
-        ("6 xi_c", 6 * field.xi_c, "about how many layers can be trained"),
-        ("critical", gain, "sigma_w that makes it critical at this sigma_b"),
-    ]
-    name = f"{field.activation.name}, sigma_w = {field.sigma_w:.6g}, sigma_b = {field.sigma_b:.6g}"
-    lines = [f"  {label:<9} {_number(value):>10}  {meaning}" for label, value, meaning in rows]
-    notes = [f"- {note}" for note in (field.status.advice, why) if note]
-    return "\n".join([f"{name}: {field.phase}", *lines, *notes])
+def _with_gain(field: MeanField, gain: float, why: str) -> str:
+    from netfold.theory.tables import number
 
-
-def _number(value: float) -> str:
-    return "-" if value != value else f"{value:.6g}"
+    critical = f"- sigma_w = {number(gain)} makes it critical at this sigma_b"
+    return f"{field}\n{f'- {why}' if why else critical}"
 
 
 def _layers(field: MeanField, depth: int, width: int | None) -> list[dict[str, Any]]:
@@ -250,15 +227,17 @@ def _growth(field: MeanField, depth: int, width: int | None, curve: str) -> Leng
 def _layer_table(layers: list[dict[str, Any]], width: int | None) -> str:
     import pandas as pd
 
+    from netfold.theory import Method
+    from netfold.theory.tables import table
+
     frame = pd.DataFrame(layers)
-    holds = frame.pop("growth_holds")[0]
+    frame = frame.drop(columns="growth_holds")
+    holds = layers[0]["growth_holds"]
     frame.columns = ["layer", "growth, circle", "length, circle", "growth, line", "switches, arc", "sign changes, arc"]
-    growth = "infinite width" if width is None else f"{width} units a layer, {holds}"
-    note = (
-        f"- growth of a curve's length: {growth}; switches and sign changes of one unit along a quarter arc: "
-        "infinite width"
-    )
-    return "\n".join([frame.to_string(index=False, float_format=_number, na_rep="-"), note])  # type: ignore[arg-type]
+    wide = "in the limit of wide layers"
+    growth = f"at {width:,} units a layer, exact" if holds == Method.EXACT else wide
+    note = f"growth of a curve's length: {growth}; switches and sign changes of a unit along a quarter arc: {wide}"
+    return table("", frame, note)
 
 
 def _diagnosis(found: Diagnosis) -> dict[str, Any]:
@@ -276,6 +255,8 @@ def _diagnosis(found: Diagnosis) -> dict[str, Any]:
         "trainable_depth": found.trainable_depth,
         "critical_sigma_w": found.critical_sigma_w,
         "rescale": found.rescale,
+        "judged": found.judged,
+        "looks_random": found.random,
         "layers": found.to_dataframe().to_dict("records"),
         "verdict": found.verdict,
         "warnings": found.warnings,

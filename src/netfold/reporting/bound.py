@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from netfold.capture import Layer
-from netfold.capture.activations import Elementwise
+from netfold.capture import Program
 from netfold.theory import bounds
 
-LARGEST = 2_000_000_000
-"""Above this sum over layers of min(inputs, units)^2 the bound over all inputs is not evaluated."""
+NAME = "raghu2017"
+"""The bound that is shown, by the name of its row in `netfold.bounds.of`."""
 
 
 @dataclass(frozen=True)
@@ -30,36 +28,15 @@ class BoundOfRegions:
     over_all_inputs: float | None
 
 
-@dataclass(frozen=True)
-class NoBound:
-    """Why the bound does not apply to a network."""
-
-    reason: str
-
-
-def bound_of(layers: Sequence[Layer], inputs: int) -> BoundOfRegions | NoBound:
-    """The bound for a network with these layers.
-
-    Inside a region every pre-activation is affine in the input, whether layers are dense, convolutional or
-    residual, so each unit cuts a region with one hyperplane for every knot it has. Layers of different kinds
-    count with the most knots among them.
+def bound_of(program: Program) -> BoundOfRegions:
+    """The bound for a network, by `netfold.bounds.of`.
 
     Args:
-        layers: the nonlinearities.
-        inputs: input dimension m.
+        program: the network.
 
     Returns:
-        The bound, or why there is none.
+        The bound, on a line and over all inputs.
     """
-    knots = []
-    for layer in layers:
-        if not isinstance(layer.rule, Elementwise):
-            return NoBound(
-                f"the bound counts units with knots; {layer.name} ({layer.op}) picks the largest of several entries"
-            )
-        knots.append(layer.rule.knots.shape[1])
-    unit = bounds.Unit("unit", max(knots), collapses=False)
-    widths = [layer.units for layer in layers]
-    work = sum(min(inputs, width) ** 2 for width in widths)
-    everywhere = bounds.raghu2017(inputs, widths, unit).log10 if work <= LARGEST else None
-    return BoundOfRegions(inputs, sum(widths), bounds.raghu2017(1, widths, unit).log10, everywhere)
+    line, everywhere = (bounds.of(program, dimension=m, only=[NAME]) for m in (1, None))
+    wide = everywhere.rows[0].bound
+    return BoundOfRegions(line.inputs, sum(line.widths), line.upper.log10, None if wide is None else wide.log10)

@@ -14,10 +14,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from netfold.measures.traces import Traces
-from netfold.reporting import pictures, plots
-from netfold.reporting.bound import BoundOfRegions
+from netfold.reporting import pictures, plots, sensitivity
 from netfold.reporting.example import Picture
-from netfold.reporting.expectation import Expectation
 from netfold.reporting.gather import ReportData
 from netfold.reporting.themes import DARK, LIGHT, Theme
 
@@ -53,9 +51,10 @@ def draw_all(data: ReportData) -> dict[str, Drawn]:
         "transitions": _transitions,
         "path": _path,
         "pictures": _pictures,
+        "bound": _bound,
     }
-    if isinstance(data.bound, BoundOfRegions):
-        draws["bound"] = _bound
+    if data.sensitivity is not None:
+        draws["sensitivity"] = _sensitivity
     return {name: _render(name, draw, data) for name, draw in draws.items()}
 
 
@@ -85,21 +84,20 @@ def _bytes(figure: Figure, kind: str, **options: Any) -> bytes:
 
 def _length(data: ReportData, theme: Theme) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.9))
-    theory = spread = None
-    if isinstance(data.expectation, Expectation):
-        theory = np.concatenate([[1.0], np.cumprod(data.expectation.growth)])
-        relative = (data.expectation.growth_spread / data.expectation.growth) ** 2
-        found = theory * np.sqrt(np.concatenate([[0.0], np.cumprod(1 + relative) - 1]))
-        spread = None if np.isnan(found).any() else found
+    theory, spread = data.theory.lengths or (None, None)
     plots.by_layer(_groups(data), "length", theory, spread, figure.subplots(), theme)
     return figure
 
 
 def _transitions(data: ReportData, theme: Theme) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.9))
-    theory = data.expectation.transitions if isinstance(data.expectation, Expectation) else None
-    plots.by_layer(_groups(data), "transitions", theory, None, figure.subplots(), theme)
+    plots.by_layer(_groups(data), "transitions", data.theory.transitions, None, figure.subplots(), theme)
     return figure
+
+
+def _sensitivity(data: ReportData, theme: Theme) -> Figure:
+    assert data.sensitivity is not None
+    return sensitivity.draw(data.sensitivity, WIDTH, theme)
 
 
 def _groups(data: ReportData) -> dict[str, Traces]:
@@ -154,8 +152,6 @@ def _spread_out(count: int, most: int = 5) -> list[int]:
 
 
 def _bound(data: ReportData, theme: Theme) -> Figure:
-    if not isinstance(data.bound, BoundOfRegions):
-        raise TypeError("a bound is drawn only where there is one")
     figure = Figure(figsize=(WIDTH, 2.9))
     plots.bound(data.trained, data.bound, figure.subplots(), theme, "this network, one line: found (mean)")
     return figure

@@ -17,13 +17,13 @@ from netfold.measures.provenance import provenance
 from netfold.measures.traces import Traces
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Line
-from netfold.reporting.bound import BoundOfRegions, NoBound, bound_of
+from netfold.reporting.bound import BoundOfRegions, bound_of
 from netfold.reporting.example import Example, example
-from netfold.reporting.expectation import Expectation, NoExpectation, expect
 from netfold.reporting.pairs import Pairs, choose_pairs
+from netfold.reporting.sensitivity import disturbed
+from netfold.reporting.theory import BesideTheory, beside_theory
 from netfold.reporting.training import hidden
-
-NO_INITIAL = "theory is about random weights, and this report was not given the weights the network started from"
+from netfold.sensitivity import Sensitivity
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,13 @@ class ReportData:
         accuracy: share of inputs classified right, where labels are given; ``initial_accuracy`` before
             training.
         initial_accuracy: before training.
-        expectation: theory for the network before training, or why there is none.
-        bound: the bound on regions, or why there is none.
+        theory: the network before training beside theory; the network itself where that is not given.
+        bound: the bound on regions.
         example: one pair looked at closely.
         seed: of the choice of pairs.
         seconds: what each step took.
         provenance: versions, machine and time.
+        sensitivity: what noise on one layer at a time costs, where the network holds parameters.
     """
 
     story: Story
@@ -82,12 +83,13 @@ class ReportData:
     initial: Traces | None
     accuracy: float | None
     initial_accuracy: float | None
-    expectation: Expectation | NoExpectation
-    bound: BoundOfRegions | NoBound
+    theory: BesideTheory
+    bound: BoundOfRegions
     example: Example
     seed: int
     seconds: dict[str, float]
     provenance: dict[str, Any]
+    sensitivity: Sensitivity | None = None
 
     @property
     def units(self) -> int:
@@ -147,6 +149,8 @@ def gather(
     traced = time.perf_counter()
     story = story or Story()
     looked_at = example(program, trained, before, untrained, points, chosen, story.image_shape)
+    looked = time.perf_counter()
+    layers_disturbed = disturbed(net, points, answers, seed)
     return ReportData(
         story=story,
         layers=tuple((layer.name, layer.op, layer.units) for layer in program.layers),
@@ -159,16 +163,18 @@ def gather(
         initial=untrained,
         accuracy=_accuracy(program, points, answers),
         initial_accuracy=_accuracy(before, points, answers) if before is not None else None,
-        expectation=expect(before, lines) if before is not None else NoExpectation(NO_INITIAL),
-        bound=bound_of(program.layers, int(np.prod(program.input_shape))),
+        theory=beside_theory(before or program, untrained or trained, lines, points, initial=before is not None),
+        bound=bound_of(program),
         example=looked_at,
         seed=seed,
         seconds={
             "capture": captured - begin,
             "tracing": traced - captured,
-            "example": time.perf_counter() - traced,
+            "example": looked - traced,
+            "disturbing layers": time.perf_counter() - looked,
         },
         provenance=provenance(program),
+        sensitivity=layers_disturbed,
     )
 
 

@@ -11,9 +11,8 @@ import numpy as np
 
 from netfold.measures.trace import Trace
 from netfold.measures.traces import Traces, estimate
-from netfold.reporting.bound import NoBound
-from netfold.reporting.expectation import NoExpectation
 from netfold.reporting.gather import ReportData
+from netfold.reporting.theory import BesideTheory
 
 
 def numbers(data: ReportData) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
         },
         "trained": summarised(data.trained),
         "initial": None if data.initial is None else {**summarised(data.initial), "accuracy": data.initial_accuracy},
-        "theory_before_training": data.expectation,
+        "theory": beside(data.theory),
         "bound_log10": data.bound,
         "example": {
             "rows": shown.rows,
@@ -58,6 +57,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
             "class_changes": shown.trace.output.class_changes,
             "classes": shown.trace.output.classes,
         },
+        "sensitivity": None if data.sensitivity is None else data.sensitivity.to_dict(),
         "counting_rule": data.trained[0].counting_rule,
         "method": data.trained[0].method,
         "smallest_margin": min(trace.margin for trace in data.trained),
@@ -106,6 +106,19 @@ def summarised(traces: Traces) -> dict[str, Any]:
     }
 
 
+def beside(theory: BesideTheory) -> dict[str, Any]:
+    """Measured numbers beside their predictions, with the gap in standard errors."""
+    diagnosis = theory.diagnosis
+    return {
+        "of": "initial" if theory.initial else "trained",
+        "looks_random": theory.random,
+        "caveat": theory.caveat or None,
+        "phase": str(diagnosis.phase) if diagnosis is not None and diagnosis.phase is not None else None,
+        "verdict": diagnosis.verdict if diagnosis is not None else [],
+        "numbers": theory.comparison.rows,
+    }
+
+
 def to_json(value: Any) -> str:
     """JSON text without NaN or infinity, which JSON does not know."""
     return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
@@ -118,8 +131,6 @@ def plain(value: Any) -> Any:
         >>> plain({"a": np.array([1.0, np.nan]), "b": (np.int64(2),)})
         {'a': [1.0, None], 'b': [2]}
     """
-    if isinstance(value, NoExpectation | NoBound):
-        return {"none_because": value.reason}
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
     if isinstance(value, dict):

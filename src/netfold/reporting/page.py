@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,13 @@ from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
 from netfold.measures.traces import estimate
-from netfold.reporting.expectation import Expectation
 from netfold.reporting.figures import Drawn, draw_all
 from netfold.reporting.gather import ReportData, Story, gather
 from netfold.reporting.numbers import numbers, plain, to_json
 from netfold.reporting.phrases import number
+from netfold.reporting.sensitivity import sentence
 from netfold.reporting.words import describe
+from netfold.theory import ComparedNumber
 
 MOST_OUTPUTS = 12
 """Outputs that the interactive walk shows; of more, those that come highest anywhere on the path."""
@@ -128,10 +130,13 @@ def render(data: ReportData, figures: dict[str, Drawn], folder: str) -> str:
     return environment.get_template("report.html.j2").render(
         data=data,
         words=describe(data),
+        disturbed=sentence(data.sensitivity) if data.sensitivity is not None else "",
         figures=figures,
         cards=_cards(data),
         rows=_rows(data),
-        has_theory=isinstance(data.expectation, Expectation),
+        has_growth=data.theory.growth is not None,
+        has_transitions=data.theory.transitions is not None,
+        has_spread=data.theory.lengths is not None and data.theory.lengths[1] is not None,
         walk=_walk(data),
         rules=data.trained[0].counting_rule.split("; "),
         when=data.provenance["time"].replace("T", " ").replace("+00:00", " UTC"),
@@ -186,11 +191,17 @@ def _rows(data: ReportData) -> list[dict[str, Any]]:
                 row[f"{key}_transitions"] = _with_half_interval(traces.values("transitions")[:, i])
                 growth = estimate(traces.values("growth")[:, i], geometric=True)
                 row[f"{key}_growth"] = _factor(growth["mean"])
-        if isinstance(data.expectation, Expectation):
-            row["theory_transitions"] = f"{data.expectation.transitions[i]:,.1f}"
-            row["theory_growth"] = _factor(float(data.expectation.growth[i]))
+        compared = data.theory.comparison
+        row["theory_transitions"], row["gap_transitions"] = _beside(compared["transitions"][i], "{:,.1f}".format)
+        row["theory_growth"], row["gap_growth"] = _beside(compared["growth"][i], _factor)
         rows.append(row)
     return rows
+
+
+def _beside(found: ComparedNumber, form: Callable[[float], str]) -> tuple[str, str]:
+    """A prediction, and the gap in standard errors where there is one."""
+    predicted = form(found.predicted) if np.isfinite(found.predicted) else ""
+    return predicted, f"{found.gap:+.1f}".replace("-", "−") if np.isfinite(found.gap) else ""
 
 
 def _with_half_interval(values: NDArray[np.float64]) -> str:

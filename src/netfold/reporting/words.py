@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from netfold.measures.trace import counted
 from netfold.measures.traces import Traces, estimate
-from netfold.reporting.bound import NoBound
-from netfold.reporting.expectation import Expectation, NoExpectation
 from netfold.reporting.gather import ReportData
 from netfold.reporting.phrases import interval, number, power
+from netfold.reporting.theory_words import beside_theory
 
 
 @dataclass(frozen=True)
@@ -29,8 +28,8 @@ class Words:
         path: what happens on the example path, and ``stretch`` where it changes least.
         stretch: where the example path changes least.
         pictures: what its images show.
-        bound: the bound beside the regions found, or why there is none.
-        questions: why bound and measurement differ so much; empty where there is no bound.
+        bound: the bound beside the regions found.
+        questions: why bound and measurement differ so much.
         sampling: how many pairs, and what the intervals mean.
     """
 
@@ -56,7 +55,7 @@ def describe(data: ReportData) -> Words:
         most=_most(data),
         length=_length(data),
         training=_training(data),
-        theory=_theory(data),
+        theory=beside_theory(data),
         path=_path(data),
         stretch=_stretch(data),
         pictures=_pictures(data),
@@ -165,53 +164,6 @@ def _training(data: ReportData) -> str:
     return f"{lengths}, {joined} {counts}."
 
 
-def _theory(data: ReportData) -> str:
-    if isinstance(data.expectation, NoExpectation):
-        return f"No theory is drawn here: {data.expectation.reason}."
-    theory = data.expectation
-    return " ".join([_theory_of_length(data, theory), _theory_of_transitions(data, theory)])
-
-
-def _theory_of_length(data: ReportData, theory: Expectation) -> str:
-    total = float(np.prod(theory.growth))
-    spread = total * float(np.sqrt(np.prod(1 + (theory.growth_spread / theory.growth) ** 2) - 1))
-    if data.initial is None:
-        return ""
-    lengths = data.initial.values("length")
-    measured = float((lengths[:, len(data.layers)] / lengths[:, 0]).mean())
-    if np.isnan(spread):
-        return (
-            "For random weights of this scale and wide layers, theory expects the lines to come out "
-            f"{number(total)} times as long; the one draw of the weights that training started from gave "
-            f"{number(measured)}."
-        )
-    return (
-        f"For random weights of this scale, theory expects the lines to come out {number(total)} times as "
-        f"long, averaged over draws of the weights, with a standard deviation of at most {number(spread)} "
-        f"from draw to draw. The one draw that training started from gave {number(measured)}, "
-        f"{_deviations(measured, total, spread)}."
-    )
-
-
-def _deviations(measured: float, expected: float, spread: float) -> str:
-    off = abs(measured - expected) / spread if spread > 0 else np.inf
-    if off <= 1:
-        return "within one standard deviation"
-    return "within two standard deviations" if off <= 2 else f"{number(off)} standard deviations away"
-
-
-def _theory_of_transitions(data: ReportData, theory: Expectation) -> str:
-    if data.initial is None:
-        return ""
-    measured = data.initial.values("transitions").mean(0).sum()
-    return (
-        f"It expects {number(float(theory.transitions.sum()))} transitions a path; the starting weights made "
-        f"{number(measured)}. "
-        "For the trained weights there is no such line: theory averages over independent random weights, and "
-        "training has fitted them to the data and to each other."
-    )
-
-
 def _path(data: ReportData) -> str:
     trace = data.example.trace
     classes = [_class(data, int(c)) for c in trace.output.classes]
@@ -254,8 +206,6 @@ def _class(data: ReportData, label: int) -> str:
 
 
 def _bound(data: ReportData) -> str:
-    if isinstance(data.bound, NoBound):
-        return f"The bound is not given for this network: {data.bound.reason}."
     found = _regions(data.trained).mean()
     everywhere = data.bound.over_all_inputs
     line = (
@@ -268,8 +218,6 @@ def _bound(data: ReportData) -> str:
 
 
 def _questions(data: ReportData) -> str:
-    if isinstance(data.bound, NoBound):
-        return ""
     bound, found = data.bound, float(np.log10(_regions(data.trained).mean()))
     sentences = [
         "These are answers to different questions: the bound is about all inputs at once, a space of "

@@ -12,7 +12,8 @@ from netfold.theory.activations import (
     hard_tanh,
     leaky_relu,
 )
-from netfold.theory.comparison import ComparedNumber, Comparison, compare
+from netfold.theory.columns import ComparedNumber
+from netfold.theory.comparison import Comparison, compare
 from netfold.theory.criticality import critical_sigma_w
 from netfold.theory.crossings import (
     CrossingRate,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from netfold.capture import Kind, Layer, Node, Program, Stage
-from netfold.capture.operations import by_name, op_name
+from netfold.capture import Kind, Layer, Model, Program, Stage, capture
+from netfold.capture.operations import op_name
 from netfold.capture.program import Values, cut
+from netfold.errors import InvalidInputError
+from netfold.theory.weights import CONVOLUTIONS, DENSE, NORMS, SCALES, Weight, scaled, weight_of
 
 NEUTRAL = {
     *("view", "reshape", "_unsafe_view", "_reshape_alias", "flatten", "unflatten", "squeeze", "unsqueeze"),
@@ -22,64 +24,9 @@ NEUTRAL = {
 }
 """Operations that hand the same numbers on, at most in another order."""
 
-DENSE = {"linear": "weight", "addmm": "mat2", "mm": "mat2", "matmul": "other"}
-"""Dense operations, and the name of their weight; all but ``linear`` hold it with the inputs first."""
-
-CONVOLUTIONS = {"conv1d", "conv2d", "conv3d", "convolution"}
-
-NORMS = {
-    *("batch_norm", "native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"),
-    *("layer_norm", "native_layer_norm", "group_norm", "native_group_norm", "instance_norm", "rms_norm"),
-}
-
 NO_WEIGHTS = "no weights are on the way"
 
-SCALES = NORMS | {"add", "sub", "mul", "multiply", "div", "true_divide", "neg"}
-"""Operations that, with constants, act on each unit alone."""
-
-
-@dataclass(frozen=True)
-class Conv:
-    """The geometry of a convolution, one number an axis.
-
-    Attributes:
-        size: of the input along every spatial axis.
-        channels: of the input, and ``filters`` of the output.
-        kernel: extent of a filter; ``stride`` and ``dilation`` as usual.
-        padding: zeros on both sides; halves where one side has one more than the other.
-        groups: into how many parts the channels are split.
-    """
-
-    size: tuple[int, ...]
-    channels: int
-    filters: int
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[float, ...]
-    dilation: tuple[int, ...]
-    groups: int
-
-
-@dataclass(frozen=True)
-class Weight:
-    """One dense or convolutional operation.
-
-    Attributes:
-        name: its module path.
-        matrix: a row a unit (a filter, for a convolution), a column an input of it, in float64.
-        bias: one entry a row; ``None`` where there is none.
-        conv: the geometry, for a convolution.
-    """
-
-    name: str
-    matrix: Tensor
-    bias: Tensor | None
-    conv: Conv | None
-
-    @property
-    def fan_in(self) -> int:
-        """How many numbers each unit reads."""
-        return self.matrix.shape[1]
+JOINS = "joins several paths on the way"
 
 
 @dataclass(frozen=True)
@@ -149,6 +96,14 @@ class Architecture:
         return (*self.hidden, self.readout)
 
     @property
+    def judged(self) -> str:
+        """What a judgement of its single layers leaves out of sight; empty for a chain of weights alone."""
+        joined = self.skips or any(block.wiring.endswith(JOINS) for block in self.blocks)
+        normalised = any(block.norms for block in self.blocks)
+        parts = [("in evaluation mode", normalised), ("layer by layer as if in a chain", joined)]
+        return " and ".join(words for words, there in parts if there)
+
+    @property
     def chained(self) -> bool:
         """Whether every layer reads the one before it alone."""
         return all(block.chained for block in self.hidden)
@@ -187,6 +142,38 @@ class Architecture:
         found = self.program.advance(stage, {source: rows})
         flat = torch.cat([found[i].reshape(features + 1, -1) for i in stage.inputs], 1).cpu()
         return (flat[1:] - flat[0]).T.contiguous(), flat[0]
+
+
+def captured(model: Model, point: Any = None, shape: Sequence[int] | None = None) -> Program:
+    """Capture a model; the shape of its input may be left out where its first weights are those of a dense layer.
+
+    Args:
+        model: a module in evaluation mode, or a captured program.
+        point: one input, without batch axis; only its shape matters.
+        shape: the shape of one input, instead of ``point``.
+
+    Raises:
+        InvalidInputError: the shape is needed.
+        CaptureError: the model cannot be captured.
+
+    Example:
+        >>> import netfold as nf
+        >>> captured(nf.random_network(3, 5, 2)).input_shape
+        (3,)
+    """
+    if point is not None or shape is not None or not isinstance(model, nn.Module):
+        return capture(model, point, shape=shape)
+    way_out = (
+        f"say what one input of this {type(model).__name__} looks like, as in shape=(1, 28, 28); on the command "
+        "line --shape 1 28 28"
+    )
+    first = next((part for part in model.modules() if next(part.parameters(recurse=False), None) is not None), None)
+    if not isinstance(first, nn.Linear):
+        raise InvalidInputError(f"its first layer does not tell the shape of the input: {way_out}")
+    try:
+        return capture(model, shape=(first.in_features,))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"taking inputs of {first.in_features} numbers failed ({error}): {way_out}") from error
 
 
 def read_architecture(program: Program) -> Architecture:
@@ -232,9 +219,9 @@ def _block(program: Program, stage: Stage, made: Values, source: int | None, ent
     alive = sum(made[i].numel() for i in stage.alive)
     wiring, weights = _wiring(stage, source), []
     for node in stage.nodes:
-        weight = _weight(node, made)
+        weight = weight_of(node, made)
         if weight is not None and not wiring:
-            weight, wiring = _scaled(program, stage, node, weight, made)
+            weight, wiring = scaled(program, stage, node, weight, made)
         weights += [weight] if weight is not None else []
     norms = tuple(dict.fromkeys(op_name(n.schema) for n in stage.nodes if op_name(n.schema) in NORMS))
     return Block(stage.layer, units, reads, tuple(weights), entering, units + alive, wiring, norms)
@@ -260,7 +247,7 @@ def _wiring(stage: Stage, source: int | None) -> str:
         op = op_name(node.schema)
         weighted = op in DENSE or op in CONVOLUTIONS
         if len(node.inputs) > 1:
-            return f"{op} joins several paths on the way"
+            return f"{op} {JOINS}"
         if node.inputs != (last,):
             return "it reads the layer before more than once"
         if not (weighted or op in NEUTRAL or (op in SCALES and weights)):
@@ -269,61 +256,3 @@ def _wiring(stage: Stage, source: int | None) -> str:
     if weights == 1:
         return ""
     return NO_WEIGHTS if weights == 0 else f"{weights} weight operations are on the way"
-
-
-def _weight(node: Node, made: Values) -> Weight | None:
-    """The weight of a dense or convolutional operation, where it is constant."""
-    op, named = op_name(node.schema), by_name(node.schema, node.args, node.kwargs)
-    weight = named.get(DENSE.get(op, "weight"))
-    if not isinstance(weight, Tensor):
-        return None
-    if op in DENSE and weight.ndim == 2:
-        rows = weight if op == "linear" else weight.T
-        return Weight(node.path or op, _plain(rows), _bias(named, len(rows)), None)
-    if op in CONVOLUTIONS and not named.get("transposed"):
-        conv = _geometry(named, weight, made[node.inputs[0]].shape)
-        return Weight(node.path or op, _plain(weight.flatten(1)), _bias(named, conv.filters), conv)
-    return None
-
-
-def _scaled(program: Program, stage: Stage, node: Node, weight: Weight, made: Values) -> tuple[Weight, str]:
-    """The weight with the constants that scale and shift its units afterwards, or why there is none."""
-    scales = [n for n in stage.nodes if op_name(n.schema) in SCALES]
-    if not scales:
-        return weight, ""
-    last, shape = scales[-1].index, made[node.index].shape
-    if made[last].shape != shape:
-        return weight, "its units are rearranged before they are scaled"
-    probes = torch.stack([torch.zeros(shape[1:]), torch.ones(shape[1:])]).to(made[node.index])
-    after = tuple(n for n in stage.nodes if node.index < n.index <= last)
-    found = program.advance(replace(stage, nodes=after, inputs=(last,), alive=()), {node.index: probes})[last]
-    axis = 1 if weight.conv is not None else -1
-    shift, one = found.movedim(axis, 1).flatten(2).cpu() if found.ndim > 2 else found[:, :, None].cpu()
-    scale = (one - shift).square().mean(1).sqrt() * (one - shift).mean(1).sign()
-    bias = shift.mean(1) + (0 if weight.bias is None else scale * weight.bias)
-    return replace(weight, matrix=scale[:, None] * weight.matrix, bias=bias), ""
-
-
-def _bias(named: Mapping[str, Any], size: int) -> Tensor | None:
-    bias = named.get("bias", named.get("self") if "mat2" in named else None)
-    return _plain(bias).expand(size) if isinstance(bias, Tensor) else None
-
-
-def _plain(value: Tensor) -> Tensor:
-    return value.detach().double().cpu()
-
-
-def _geometry(named: Mapping[str, Any], weight: Tensor, shape: torch.Size) -> Conv:
-    axes, groups = weight.ndim - 2, int(named.get("groups", 1))
-    stride, dilation = (_spread(named[key], axes) for key in ("stride", "dilation"))
-    kernel, padding = tuple(weight.shape[2:]), named["padding"]
-    if padding == "same":
-        padding = [d * (k - 1) / 2 for d, k in zip(dilation, kernel, strict=True)]
-    around = _spread([0] if padding == "valid" else padding, axes)
-    size = tuple(shape[-axes:])
-    return Conv(size, weight.shape[1] * groups, len(weight), kernel, stride, around, dilation, groups)
-
-
-def _spread(value: Any, axes: int) -> tuple[Any, ...]:
-    numbers = (value,) if isinstance(value, int) else tuple(value)
-    return numbers * axes if len(numbers) == 1 else numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +13,16 @@ from scipy.special import erf
 from netfold.errors import InvalidInputError
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.curves import Leg, propagate, standard_or_path
-from netfold.theory.fixed_points import ActivationLike, check_gains
+from netfold.theory.fixed_points import ActivationLike, gains_by_layer
 from netfold.theory.gaussian import Array
+from netfold.theory.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CrossingRate:
     """Expected transitions per unit along a curve, layer by layer; see `crossing_rate`.
 
@@ -53,6 +56,23 @@ class CrossingRate:
         columns = {"sign_transitions": self.sign_transitions, "transitions": self.transitions}
         columns |= {"error": self.error}
         return pd.DataFrame({"layer": layer} | columns | {"exact": layer <= self.exact_layers})
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Transitions and sign transitions per unit, layer by layer, on a logarithmic axis.
+
+        Args:
+            ax: axes to draw on; new ones by default.
+        """
+        from netfold.theory.drawing import draw_layers
+
+        columns = {"transitions": self.transitions, "sign transitions": self.sign_transitions}
+        return draw_layers(columns, f"expected per unit of {self.activation}", ax)
+
+    def __repr__(self) -> str:
+        title = f"transitions expected of one {self.activation} unit of each layer:"
+        holds = f"exact at every width in layer {self.exact_layers}, for infinite width after it"
+        shown = self.to_dataframe().drop(columns=["error", "exact"])
+        return table(title, shown, holds, "" if self.status == "converged" else self.status)
 
 
 def kac_rice(square: Array, speed: Array, drift: Array, level: float = 0.0) -> Array:
@@ -89,8 +109,8 @@ def kac_rice(square: Array, speed: Array, drift: Array, level: float = 0.0) -> A
 
 def crossing_rate(
     activation: ActivationLike,
-    sigma_w: float,
-    sigma_b: float = 0.0,
+    sigma_w: float | Sequence[float] | Array,
+    sigma_b: float | Sequence[float] | Array = 0.0,
     depth: int = 1,
     *,
     curve: Any = "circle",
@@ -115,8 +135,8 @@ def crossing_rate(
 
     Args:
         activation: as for `mean_field`.
-        sigma_w: standard deviation of a weight times the square root of its fan-in.
-        sigma_b: standard deviation of a bias.
+        sigma_w: standard deviation of a weight times the square root of its fan-in: one number, or one a layer.
+        sigma_b: standard deviation of a bias, likewise.
         depth: number of layers.
         curve: "circle" around 0 (all of it), quarter "arc" or "line" between orthogonal points, or a path
             (`netfold.Line`, `Polyline`, `Arc`, `Circle`).
@@ -136,11 +156,11 @@ def crossing_rate(
         [0.5, 0.5, 0.5]
     """
     phi = as_activation(activation)
-    check_gains(sigma_w, sigma_b)
-    taken = standard_or_path(phi, sigma_w, sigma_b, curve, q0, fan_in)
     if depth < 1:
         raise InvalidInputError(f"depth must be at least 1, got {depth}")
-    if sigma_b == 0 and any(leg.meets_origin for leg in taken.legs):
+    w, b = gains_by_layer(sigma_w, sigma_b, depth)
+    taken = standard_or_path(phi, float(w[0]), float(b[0]), curve, q0, fan_in)
+    if b[0] == 0 and any(leg.meets_origin for leg in taken.legs):
         raise InvalidInputError(
             "the curve passes through 0, where without biases every unit of the first layer changes sign at "
             "once: expected a curve that avoids 0, or sigma_b > 0"
@@ -148,11 +168,11 @@ def crossing_rate(
     levels = [0.0, *(k for k in phi.kinks if k != 0)]
 
     def rates(square: Array, speed: Array, drift: Array) -> Array:
-        layers = propagate(phi, sigma_w, sigma_b, depth, square, speed, drift)
+        layers = propagate(phi, w, b, square, speed, drift)
         return np.stack([kac_rice(s.square, s.speed, s.drift, u) for u in levels for s in layers])
 
     if phi.homogeneous_gain is not None and all(leg.angle is None for leg in taken.legs):
-        totals = np.sum([[_straight(phi, sigma_w, sigma_b, depth, leg)] for leg in taken.legs], 0)
+        totals = np.sum([[_straight(phi, w, b, leg)] for leg in taken.legs], 0)
         errors = 1e-15 * totals
     else:
         totals, errors = (a.reshape(len(levels), depth) for a in taken.integrate(rates))
@@ -162,9 +182,9 @@ def crossing_rate(
     return CrossingRate(phi.name, totals[0], switches, 1, errors.sum(0))
 
 
-def _straight(phi: Activation, sigma_w: float, sigma_b: float, depth: int, leg: Leg) -> Array:
+def _straight(phi: Activation, sigma_w: Array, sigma_b: Array, leg: Leg) -> Array:
     """Sign transitions on a straight line where phi(a h) = a phi(h): V D - C^2 is constant there."""
-    layers = propagate(phi, sigma_w, sigma_b, depth, *leg.at(np.array([0.0, leg.closest, 1.0])))
+    layers = propagate(phi, sigma_w, sigma_b, *leg.at(np.array([0.0, leg.closest, 1.0])))
     angles = []
     for s in layers:
         # Where the line is closest to 0 the difference cancels least.
@@ -186,6 +206,8 @@ def angular_length(points: Any, bias: float = 0.0) -> float:
 
     Raises:
         InvalidInputError: not a matrix, or a point at the centre.
+
+    Source: elementary; the angles in Kahan's form, which keeps its digits.
 
     Example:
         >>> round(angular_length([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]) / np.pi, 6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +12,14 @@ from netfold.theory.activations import as_activation
 from netfold.theory.fixed_points import ActivationLike, check_gains
 from netfold.theory.gaussian import Array
 from netfold.theory.mean_field import mean_field
+from netfold.theory.tables import table
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CurvatureGrowth:
     """What becomes of a circle in a wide network; arrays over the pre-activations of layers 1 to depth.
 
@@ -26,6 +32,27 @@ class CurvatureGrowth:
     curvature: Array
     length: Array
     tangent_length: Array
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a layer."""
+        import pandas as pd
+
+        columns = {"curvature": self.curvature, "length": self.length, "tangent_length": self.tangent_length}
+        return pd.DataFrame({"layer": np.arange(1, len(self.length) + 1)} | columns)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Length and tangent length layer by layer, on a logarithmic axis.
+
+        Args:
+            ax: axes to draw on; new ones by default.
+        """
+        from netfold.theory.drawing import draw_layers
+
+        columns = {"length": self.length, "length of the tangents": self.tangent_length}
+        return draw_layers(columns, "over that in layer 1, infinite width", ax)
+
+    def __repr__(self) -> str:
+        return table("image of a circle, infinite width:", self.to_dataframe())
 
 
 def curvature_growth(

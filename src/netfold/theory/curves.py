@@ -147,18 +147,18 @@ class LayerSignal:
 
 
 def propagate(
-    phi: Activation, sigma_w: float, sigma_b: float, depth: int, square: Array, speed: Array, drift: Array
+    phi: Activation, sigma_w: Array, sigma_b: Array, square: Array, speed: Array, drift: Array
 ) -> list[LayerSignal]:
     """A curve's statistics in every layer, from the mean products of the input curve.
 
-    With V = Var h, D = Var dh/dt, C = Cov(h, dh/dt),
+    The gains hold one entry a layer. With V = Var h, D = Var dh/dt, C = Cov(h, dh/dt),
 
         V' = sigma_w^2 E phi^2 + sigma_b^2,    C' = sigma_w^2 C d(E phi^2)/dV,
         D' = sigma_w^2 [(D - C^2 / V) E phi'^2 + (C^2 / V) E phi'^2 z^2].
     """
     layers = []
-    for _ in range(depth):
-        v, d, c = sigma_w**2 * square + sigma_b**2, sigma_w**2 * speed, sigma_w**2 * drift
+    for w, b in zip(sigma_w, sigma_b, strict=True):
+        v, d, c = w**2 * square + b**2, w**2 * speed, w**2 * drift
         m = phi.moments(v)
         along = np.minimum(np.divide(c**2, v, out=d.copy(), where=v > 0), d)
         square, speed, drift = m.square, (d - along) * m.slope + along * m.radial, c * m.square_slope
@@ -169,7 +169,10 @@ def propagate(
 def standard_or_path(
     phi: Activation, sigma_w: float, sigma_b: float, curve: Any, q0: float | None, fan_in: int | None
 ) -> InputCurve:
-    """The curve meant by the arguments of `length_growth`, its mean products taken per unit of ``fan_in``."""
+    """The curve meant by the arguments of `length_growth`, its mean products taken per unit of ``fan_in``.
+
+    The gains are those of the first layer.
+    """
     if not isinstance(curve, str):
         return InputCurve.of(curve, fan_in)
     if q0 is None:

@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netfold.capture import Model, capture
+from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.paths import point as as_point
 from netfold.theory.activations import Activation
-from netfold.theory.architecture import Architecture, Block, Weight, read_architecture
-from netfold.theory.criticality import critical_sigma_w
+from netfold.theory.architecture import Architecture, Block, captured, read_architecture
 from netfold.theory.ensemble import Scale, WeightStatistics, activation_of, same_activation, statistics
-from netfold.theory.fixed_points import CRITICAL, Phase, phase_of, solve
+from netfold.theory.fixed_points import Phase
+from netfold.theory.gaussian import Array
 from netfold.theory.mean_field import MeanField, mean_field
+from netfold.theory.uncertainty import (
+    chi,
+    critical_gain,
+    geometric_mean,
+    phase_within,
+    root_mean_square,
+    surviving_depth,
+)
 from netfold.theory.verdict import verdict, warnings
+from netfold.theory.weights import Weight
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-
-CERTAIN = 3.0
-"""How many standard errors chi_1 has to be from 1 to call a network ordered or chaotic."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,7 @@ class Diagnosis:
             Where signals grow without bound: 1 / ln chi_1, layers in which their mean square grows by e.
         depth_range: what three standard errors of the gains leave possible for ``depth``.
         critical_sigma_w: the gain that would make the network critical at this sigma_b; nan where none does.
+        judged: what stands between the judgement of single layers and the network; empty for a chain of weights.
         structure: why exact theory of chains of dense layers does not speak of this network; empty where it does.
         warnings: where the theory behind these numbers does not hold, in sentences.
     """
@@ -95,6 +102,7 @@ class Diagnosis:
     depth: float
     depth_range: tuple[float, float]
     critical_sigma_w: float
+    judged: str
     structure: str
     warnings: tuple[str, ...]
 
@@ -102,6 +110,11 @@ class Diagnosis:
     def hidden(self) -> tuple[LayerDiagnosis, ...]:
         """The layers with an activation."""
         return tuple(layer for layer in self.layers if layer.activation)
+
+    @property
+    def random(self) -> bool:
+        """Whether nothing speaks against independent weights of one scale in every layer."""
+        return not any(layer.weights.doubts for layer in self.layers)
 
     @property
     def trainable_depth(self) -> float:
@@ -167,7 +180,8 @@ def diagnose(model: Model, point: Any = None, *, shape: Sequence[int] | None = N
     Args:
         model: a module in evaluation mode, or a captured program.
         point: one input, without batch axis: q0 is the mean square of its coordinates (1 without it).
-        shape: the shape of one input, instead of ``point``.
+        shape: the shape of one input, instead of ``point``. Neither is needed where the first weights are those of
+            a dense layer that reads the whole input.
 
     Returns:
         The diagnosis: a table with a verdict.
@@ -182,11 +196,11 @@ def diagnose(model: Model, point: Any = None, *, shape: Sequence[int] | None = N
     Example:
         >>> import torch, netfold as nf
         >>> net = nf.random_network(100, 300, 3, activation="hardtanh", sigma_w=4.0)
-        >>> found = nf.theory.diagnose(net, shape=(100,))
+        >>> found = nf.diagnose(net)
         >>> print(found.phase, round(found.critical_sigma_w, 3))
         chaotic 1.0
     """
-    program = capture(model, point, shape=shape)
+    program = captured(model, point, shape)
     network = read_architecture(program)
     if not program.layers:
         raise InvalidInputError(f"{program.name} has no nonlinearity, so it has no phase: it is affine")
@@ -197,6 +211,20 @@ def diagnose(model: Model, point: Any = None, *, shape: Sequence[int] | None = N
     if not layers:
         raise InvalidInputError(f"{program.name} has no dense or convolutional weights to read")
     return _summary(network, layers, q0)
+
+
+def typical(points: Any) -> Array:
+    """A point as large as the data are on average, for `diagnose`: its mean square is that of all their numbers.
+
+    Args:
+        points: inputs, one a row.
+
+    Example:
+        >>> typical([[3.0, 4.0], [0.0, 5.0]]).round(4).tolist()
+        [3.5355, 3.5355]
+    """
+    rows = np.asarray(points, np.float64)
+    return np.full(rows.shape[1:], np.sqrt(np.mean(rows**2)))
 
 
 def _layers(network: Architecture, q0: float) -> Iterator[LayerDiagnosis]:
@@ -230,127 +258,67 @@ def _layer(
     q: float,
     q0: float,
 ) -> LayerDiagnosis:
-    chi_1, error, growth = np.nan, np.nan, np.nan
+    found_chi, growth = Scale(np.nan, np.nan), np.nan
     if found.sigma_w.value == 0:
         why = why or "its weights are all 0"
     elif function is not None:
-        chi_1, error = _chi(function, found.sigma_w, found.sigma_b, q0)
+        found_chi = chi(function, found.sigma_w, found.sigma_b, q0)
         growth = found.sigma_w.value * float(np.sqrt(function.moments(np.array([q])).slope[0]))
     elif block.layer is None and np.isfinite(q):
         growth = found.sigma_w.value
     return LayerDiagnosis(
-        weight.name,
-        block.layer.op if block.layer is not None else "",
-        function,
-        len(weight.matrix),
-        weight.fan_in,
-        found,
-        float(q),
-        float(growth) if np.isfinite(q) else np.nan,
-        chi_1,
-        error,
-        _phase(chi_1, error),
-        why or (block.wiring if block.layer is not None else ""),
+        name=weight.name,
+        activation=block.layer.op if block.layer is not None else "",
+        function=function,
+        units=len(weight.matrix),
+        fan_in=weight.fan_in,
+        weights=found,
+        q=float(q),
+        growth=float(growth) if np.isfinite(q) else np.nan,
+        chi_1=found_chi.value,
+        chi_1_error=found_chi.error,
+        phase=phase_within(found_chi),
+        note=why or (block.wiring if block.layer is not None else ""),
     )
-
-
-def _chi(function: Activation, sigma_w: Scale, sigma_b: Scale, q0: float) -> tuple[float, float]:
-    """chi_1 at the fixed point, and its standard error from those of the gains."""
-    w, b = _around(sigma_w, sigma_b, 1.0)
-    chi = solve(function, w, b, q0)["chi_1"]
-    off = np.abs(chi[1:] - chi[0])
-    return float(chi[0]), float(np.hypot(off[:2].max(), off[2:].max()))
-
-
-def _around(sigma_w: Scale, sigma_b: Scale, errors: float) -> tuple[np.ndarray, np.ndarray]:
-    """The gains, then each moved down and up by so many standard errors."""
-    w, b = sigma_w.value, sigma_b.value
-    dw, db = min(errors * sigma_w.error, 0.99 * w), errors * sigma_b.error
-    return np.array([w, w - dw, w + dw, w, w]), np.array([b, b, b, max(b - db, 0.0), b + db])
-
-
-def _phase(chi_1: float, error: float) -> Phase | None:
-    if np.isnan(chi_1):
-        return None
-    near = abs(chi_1 - 1) <= max(CERTAIN * error, CRITICAL)
-    return Phase.CRITICAL if near else phase_of(chi_1)
 
 
 def _summary(network: Architecture, layers: tuple[LayerDiagnosis, ...], q0: float) -> Diagnosis:
     used = [layer for layer in layers if layer.function is not None and layer.weights.sigma_w.value > 0]
     functions = [layer.function for layer in used if layer.function is not None]
     common = functions[0] if functions and all(same_activation(functions[0], f) for f in functions) else None
-    sigma_w, sigma_b = _pooled(used)
+    sigma_w = geometric_mean([layer.weights.sigma_w for layer in used])
+    sigma_b = root_mean_square([layer.weights.sigma_b for layer in used])
     field, gain, no_gain = None, np.nan, ""
     depth, depth_range = np.nan, (np.nan, np.nan)
     if common is not None:
         field = mean_field(common, sigma_w.value, sigma_b.value, q0=q0)
-        chi_1, error = _chi(common, sigma_w, sigma_b, q0)
-        depth, depth_range = _depth(common, sigma_w, sigma_b, q0)
-        if _phase(chi_1, error) is Phase.CRITICAL:
-            depth_range = (depth_range[0], np.inf)
-        gain, no_gain = _critical_gain(common, sigma_b.value, q0)
+        chi_1 = chi(common, sigma_w, sigma_b, q0)
+        depth, depth_range = surviving_depth(common, sigma_w, sigma_b, q0)
+        gain, no_gain = critical_gain(common, sigma_b.value, q0)
     else:
-        chi_1, error = _mean_chi(used)
-    phase = _phase(chi_1, error)
+        chi_1 = geometric_mean([Scale(layer.chi_1, layer.chi_1_error) for layer in used])
+    phase = phase_within(chi_1)
+    if phase is Phase.CRITICAL and common is not None:
+        depth_range = (depth_range[0], np.inf)
     return Diagnosis(
-        network.name,
-        network.inputs,
-        q0,
-        layers,
-        common,
-        sigma_w,
-        sigma_b,
-        field,
-        chi_1,
-        error,
-        phase,
-        depth,
-        depth_range,
-        gain,
-        _structure(network),
-        tuple(warnings(network, layers, common, None if phase is Phase.CRITICAL else field, no_gain)),
+        name=network.name,
+        inputs=network.inputs,
+        q0=q0,
+        layers=layers,
+        activation=common,
+        sigma_w=sigma_w,
+        sigma_b=sigma_b,
+        field=field,
+        chi_1=chi_1.value,
+        chi_1_error=chi_1.error,
+        phase=phase,
+        depth=depth,
+        depth_range=depth_range,
+        critical_sigma_w=gain,
+        judged=network.judged,
+        structure=_structure(network),
+        warnings=tuple(warnings(network, layers, common, None if phase is Phase.CRITICAL else field, no_gain)),
     )
-
-
-def _pooled(layers: list[LayerDiagnosis]) -> tuple[Scale, Scale]:
-    """Geometric mean of sigma_w and root mean square of sigma_b, over layers."""
-    if not layers:
-        return Scale(np.nan, np.nan), Scale(np.nan, np.nan)
-    w = np.array([[layer.weights.sigma_w.value, layer.weights.sigma_w.error] for layer in layers]).T
-    b = np.array([[layer.weights.sigma_b.value, layer.weights.sigma_b.error] for layer in layers]).T
-    mean = float(np.exp(np.log(w[0]).mean()))
-    root = float(np.sqrt((b[0] ** 2).mean()))
-    bias_error = float(np.linalg.norm(b[0] * b[1])) / (len(layers) * root) if root > 0 else 0.0
-    return Scale(mean, mean * float(np.linalg.norm(w[1] / w[0])) / len(layers)), Scale(root, bias_error)
-
-
-def _mean_chi(layers: list[LayerDiagnosis]) -> tuple[float, float]:
-    """Geometric mean of chi_1 over layers with different activations."""
-    chi = np.array([layer.chi_1 for layer in layers])
-    if not len(chi) or not (chi > 0).all():
-        return np.nan, np.nan
-    errors = np.array([layer.chi_1_error for layer in layers])
-    mean = float(np.exp(np.log(chi).mean()))
-    return mean, mean * float(np.linalg.norm(errors / chi)) / len(chi)
-
-
-def _depth(function: Activation, sigma_w: Scale, sigma_b: Scale, q0: float) -> tuple[float, tuple[float, float]]:
-    """xi_c, and its range within three standard errors of the gains."""
-    w, b = _around(sigma_w, sigma_b, CERTAIN)
-    found = solve(function, w, b, q0)
-    chi = found["chi_1"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scales = np.where(np.isinf(found["q"]) & (chi > 1 + CRITICAL), 1 / np.log(chi), found["xi_c"])
-    high = np.inf if chi.min() <= 1 + CRITICAL and chi.max() >= 1 - CRITICAL else scales.max()
-    return float(scales[0]), (float(scales.min()), float(high))
-
-
-def _critical_gain(function: Activation, sigma_b: float, q0: float) -> tuple[float, str]:
-    try:
-        return critical_sigma_w(function, sigma_b, q0=q0), ""
-    except InvalidInputError as error:
-        return np.nan, str(error)
 
 
 def _structure(network: Architecture) -> str:

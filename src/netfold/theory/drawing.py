@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netfold.theory.fixed_points import Phase
+from netfold.theory.gaussian import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,6 +52,20 @@ def draw_diagnosis(found: Diagnosis, ax: Axes | None) -> Axes:
     )
     if layers:
         ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def draw_layers(columns: dict[str, Array], label: str, ax: Axes | None) -> Axes:
+    """Numbers layer by layer, one line a column, on a logarithmic axis."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax = _axes(ax)
+    for (name, values), color in zip(columns.items(), (BLUE, VERMILION), strict=False):
+        if np.isfinite(values).any():
+            ax.plot(np.arange(1, len(values) + 1), values, "o-", color=color, label=name)
+    ax.set(xlabel="layer", ylabel=label, yscale="log")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.legend(fontsize="small", frameon=False)
     return ax
 
 

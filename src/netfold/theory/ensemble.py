@@ -14,7 +14,7 @@ from netfold.capture import Layer
 from netfold.capture.activations import Elementwise
 from netfold.errors import InvalidInputError
 from netfold.theory.activations import Activation, Custom, PiecewiseLinear, as_activation
-from netfold.theory.architecture import Weight
+from netfold.theory.weights import Weight
 
 NAMES = ("tanh", "erf", "gelu", "silu")
 """Smooth activations with closed forms, by their operation; others are taken by their values."""
@@ -58,6 +58,11 @@ class WeightStatistics:
     edge: float
     edge_limit: float
     spread: float
+
+    @property
+    def gaussian(self) -> bool:
+        """Whether the tails of the weights are those of Gaussian ones, to five standard errors."""
+        return abs(self.kurtosis - 3) <= 5 * (24 / self.entries) ** 0.5
 
     @property
     def doubts(self) -> tuple[str, ...]:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netfold.errors import InvalidInputError
-from netfold.paths import Polyline
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.crossings import crossing_rate
-from netfold.theory.fixed_points import ActivationLike, check_gains
+from netfold.theory.fixed_points import ActivationLike, gains_by_layer
 from netfold.theory.gaussian import Array
 from netfold.theory.growth import Method, length_growth
 
@@ -26,9 +25,10 @@ class Law:
 
     Attributes:
         activation: of all hidden layers; ``None`` where theory has none.
-        sigma_w: of every layer, the readout last: standard deviation of a weight times the square root of its
-            fan-in.
-        sigma_b: of every layer, the readout last: standard deviation of a bias.
+        sigma_w: of every layer, the readout last where there is one: standard deviation of a weight times the
+            square root of its fan-in.
+        sigma_b: likewise: standard deviation of a bias.
+        gaussian: whether weights and biases are Gaussian; what is exact at finite width is so for these alone.
         reason: why theory does not speak of this network; empty where it does.
         caveat: what the numbers leave out, where they are given nevertheless.
     """
@@ -36,6 +36,7 @@ class Law:
     activation: Activation | None
     sigma_w: Array
     sigma_b: Array
+    gaussian: bool = True
     reason: str = ""
     caveat: str = ""
 
@@ -47,7 +48,13 @@ class Law:
         sigma_b: float | Sequence[float],
         layers: int,
     ) -> Law:
-        """A law stated in numbers, one for all layers or one a layer.
+        """A law stated in numbers, one for all layers or one a layer; of Gaussian weights.
+
+        Args:
+            activation: as for `mean_field`.
+            sigma_w: gains, and ``sigma_b`` standard deviations of the biases.
+            sigma_b: standard deviations of the biases.
+            layers: how many layers there are, with the readout.
 
         Raises:
             InvalidInputError: an unknown activation, gains out of range, or not as many as layers.
@@ -56,31 +63,34 @@ class Law:
             >>> Law.given("relu", 1.4, 0.0, layers=2).sigma_w.tolist()
             [1.4, 1.4]
         """
-        scales = []
-        for name, value in (("sigma_w", sigma_w), ("sigma_b", sigma_b)):
-            listed = np.atleast_1d(np.asarray(value, np.float64))
-            if listed.ndim != 1 or len(listed) not in (1, layers):
-                raise InvalidInputError(
-                    f"{name} must be one number, or one for each of {layers} layers with the readout, got {value!r}"
-                )
-            scales.append(np.broadcast_to(listed, (layers,)))
-        for w, b in zip(*scales, strict=True):
-            check_gains(float(w), float(b))
-        return cls(as_activation(activation), *scales)
+        return cls(as_activation(activation), *gains_by_layer(sigma_w, sigma_b, layers))
 
     @classmethod
     def of(cls, diagnosis: Diagnosis) -> Law:
-        """The law that a network looks drawn from."""
-        scales = [(layer.weights.sigma_w.value, layer.weights.sigma_b.value) for layer in diagnosis.layers]
-        sigma_w, sigma_b = np.array(scales).reshape(-1, 2).T
-        law = cls(diagnosis.activation, sigma_w, sigma_b, diagnosis.structure)
+        """The law that a network looks drawn from.
+
+        Args:
+            diagnosis: of the network.
+        """
+        weights = [layer.weights for layer in diagnosis.layers]
+        sigma_w, sigma_b = (np.array([getattr(w, name).value for w in weights]) for name in ("sigma_w", "sigma_b"))
         odd = next((layer.note for layer in diagnosis.hidden if layer.function is None), "")
-        if not law.reason and (odd or diagnosis.activation is None):
-            law = replace(law, reason=odd or "its layers have no common activation")
-        doubts = dict.fromkeys(d for layer in diagnosis.layers for d in layer.weights.doubts)
-        if doubts:
-            law = replace(law, caveat=f"for random weights of the same scale; {'; '.join(doubts)}")
-        return law
+        mixed = "its layers have no common activation" if diagnosis.activation is None else ""
+        doubts = [f"in '{layer.name}' {doubt}" for layer in diagnosis.layers for doubt in layer.weights.doubts]
+        more = f" (and {len(doubts) - 1} more: see nf.diagnose)" if len(doubts) > 1 else ""
+        odd_tails = next((w for w in weights if not w.gaussian), None)
+        caveat = f"for random weights of the same scale, which these are not: {doubts[0]}{more}" if doubts else ""
+        if odd_tails is not None and not doubts:
+            caveat = f"for wide layers, as its weights are not Gaussian (kurtosis {odd_tails.kurtosis:.2g}, not 3)"
+        reason = diagnosis.structure or odd or mixed
+        return cls(
+            diagnosis.activation,
+            sigma_w,
+            sigma_b,
+            odd_tails is None,
+            reason,
+            "" if reason else caveat,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,8 +103,10 @@ class Expectation:
         growth_method: at what width that holds.
         transitions: state switches, summed over units; nan where there are no states.
         sign_transitions: crossings of 0, summed over units.
+        first_method: at what width the counts of the first layer hold; those of later ones are for infinite width.
         first_spread: standard deviation of the sign transitions in the first layer; nan where unknown.
         no_growth: why there is no ``growth``, and ``no_transitions`` why there are no counts.
+        no_transitions: why there are no counts.
     """
 
     growth: Array
@@ -102,6 +114,7 @@ class Expectation:
     growth_method: Method
     transitions: Array
     sign_transitions: Array
+    first_method: Method
     first_spread: float
     no_growth: str = ""
     no_transitions: str = ""
@@ -110,19 +123,24 @@ class Expectation:
 def expect(law: Law, path: Any, widths: Sequence[int], outputs: int) -> Expectation:
     """What a network with these layers does to a path, on average over its weights.
 
-    ReLU, leaky ReLU and linear layers of n units on k inputs stretch by ``sigma_w / sqrt(k) M(n)`` on average
-    and by ``n sigma_w^2 / (2 k)`` in the mean square, at a point; averaging along the path can only narrow
-    that, so the difference bounds the variance of one draw. Other activations: `length_growth` along this
-    path, for infinite width, at the first layer's gain and the root mean square gain of the others. Transitions
-    are those of `crossing_rate`
-    along this path. On a straight line a unit of the first layer changes its sign at most once, so their number
-    is binomial.
+    Growth is that of `length_growth` along this path, transitions those of `crossing_rate`, with the gains of
+    every layer. ReLU, leaky ReLU and linear layers of n units on k inputs stretch by ``sigma_w / sqrt(k) M(n)``
+    on average and by ``n sigma_w^2 g / k`` in the mean square at a point (g = 1/2 for ReLU); averaging along the
+    path can only narrow that, so the difference bounds the variance of one draw. On a straight line, and without
+    biases on up to half an ellipse around 0, a unit of the first layer changes its sign at most once, so their
+    number is binomial; on a whole ellipse around 0 all of them change it twice.
 
     Args:
         law: of the weights.
         path: a `netfold.Line`, `Polyline`, `Arc` or `Circle`.
         widths: hidden units of every layer.
         outputs: number of outputs.
+
+    Returns:
+        The means, with why there are none where there are none.
+
+    Raises:
+        InvalidInputError: the law is of another number of layers.
 
     Example:
         >>> import netfold as nf
@@ -132,12 +150,15 @@ def expect(law: Law, path: Any, widths: Sequence[int], outputs: int) -> Expectat
         ([2.0921, 0.9356, 0.3568], [5.0, 5.0])
     """
     none = np.full(len(widths), np.nan)
-    blank = Expectation(np.append(none, np.nan), np.append(none, np.nan), Method.INFINITE, none, none, np.nan)
+    holds = Method.EXACT if law.gaussian else Method.INFINITE
+    blank = Expectation(np.append(none, np.nan), np.append(none, np.nan), holds, none, none, holds, np.nan)
     if law.reason or law.activation is None:
         return replace(blank, no_growth=law.reason, no_transitions=law.reason)
-    if len(law.sigma_w) != len(widths) + 1:
-        why = f"the law has {len(law.sigma_w)} layers with the readout, the trace {len(widths) + 1}"
-        return replace(blank, no_growth=why, no_transitions=why)
+    if len(law.sigma_w) - len(widths) not in (0, 1):
+        raise InvalidInputError(
+            f"the law has {len(law.sigma_w)} layers with the readout, what was traced {len(widths) + 1}: give the "
+            "law of the network that was traced"
+        )
     found = _growth(law, law.activation, path, widths, outputs, blank)
     return _transitions(law, law.activation, path, widths, found)
 
@@ -146,56 +167,42 @@ def _growth(
     law: Law, phi: Activation, path: Any, widths: Sequence[int], outputs: int, blank: Expectation
 ) -> Expectation:
     inputs = int(np.prod(path.shape, dtype=np.int64))
-    if phi.homogeneous_gain is not None:
-        unit = length_growth(phi, 1.0, width=widths, inputs=inputs, outputs=outputs)
-        growth = law.sigma_w * unit.growth
-        spread = np.sqrt(np.maximum(law.sigma_w**2 * unit.energy_growth - growth**2, 0))
-        return replace(blank, growth=growth, growth_spread=spread, growth_method=unit.method)
-    sigma_w, sigma_b, first = _pooled(law)
+    read_out = len(law.sigma_w) > len(widths)
+    along = "circle" if phi.homogeneous_gain is not None else path  # homogeneous ones treat all curves alike
     try:
-        curve = _scaled(path, first)
-        found = length_growth(phi, sigma_w, sigma_b, widths, inputs=inputs, outputs=outputs, curve=curve)
+        found = length_growth(
+            phi, law.sigma_w, law.sigma_b, widths, inputs=inputs, outputs=outputs if read_out else None, curve=along
+        )
     except InvalidInputError as error:
         return replace(blank, no_growth=str(error))
-    growth = found.growth.copy()
-    growth[0] *= first
-    growth[-1] *= law.sigma_w[-1] / sigma_w
-    return replace(blank, growth=growth, growth_method=found.method)
+    same = [] if read_out else [1.0]  # what no weights read stays as long as it is
+    growth, energy = np.append(found.growth, same), np.append(found.energy_growth, same)
+    exact = found.method is Method.EXACT
+    spread = np.sqrt(np.maximum(energy - growth**2, 0)) if exact else blank.growth_spread
+    method = found.method if law.gaussian else Method.INFINITE
+    return replace(blank, growth=growth, growth_spread=spread, growth_method=method)
 
 
 def _transitions(law: Law, phi: Activation, path: Any, widths: Sequence[int], found: Expectation) -> Expectation:
-    sigma_w, sigma_b, first = _pooled(law)
     try:
-        rates = crossing_rate(phi, sigma_w, sigma_b, len(widths), curve=_scaled(path, first))
+        hidden = slice(len(widths))
+        rates = crossing_rate(phi, law.sigma_w[hidden], law.sigma_b[hidden], len(widths), curve=path)
     except InvalidInputError as error:
         return replace(found, no_transitions=str(error))
-    once = float(rates.sign_transitions[0])
-    straight = len(getattr(path, "vertices", ((),))[0]) == 2
-    spread = np.sqrt(widths[0] * max(once * (1 - once), 0)) if straight else np.nan
     return replace(
         found,
         transitions=rates.transitions * widths,
         sign_transitions=rates.sign_transitions * widths,
-        first_spread=float(spread),
+        first_spread=_first_spread(path, float(rates.sign_transitions[0]), widths[0], bool(law.sigma_b[0] > 0)),
         no_transitions="" if np.isfinite(rates.transitions).all() else "a smooth activation has no states to switch",
     )
 
 
-def _pooled(law: Law) -> tuple[float, float, float]:
-    """Root mean square gains of the hidden layers, and the first layer's gain over that of the others."""
-    hidden = law.sigma_w[:-1]
-    rest = hidden[1:] if len(hidden) > 1 else hidden
-    sigma_w = float(np.sqrt((rest**2).mean()))
-    return sigma_w, float(np.sqrt((law.sigma_b[:-1] ** 2).mean())), float(hidden[0] / sigma_w)
-
-
-def _scaled(path: Any, factor: float) -> Any:
-    """The path that the common gain takes to where the first layer's own gain takes the path."""
-    if factor == 1:
-        return path
-    if hasattr(path, "vertices"):
-        return Polyline(factor * path.vertices[1])
-    if hasattr(path, "ellipse"):
-        form = path.ellipse
-        return replace(form, center=factor * form.center, u=factor * form.u, v=factor * form.v)
-    return path
+def _first_spread(path: Any, rate: float, units: int, biased: bool) -> float:
+    """Standard deviation of the first layer's sign transitions, where their law is known; otherwise nan."""
+    around = not biased and hasattr(path, "ellipse") and not np.any(path.ellipse.center)
+    if around and np.isclose(path.ellipse.angle, 2 * np.pi):
+        return 0.0
+    if len(getattr(path, "vertices", ((),))[0]) == 2 or (around and path.ellipse.angle <= np.pi):
+        return float(np.sqrt(units * max(rate * (1 - rate), 0)))
+    return float("nan")

@@ -68,6 +68,27 @@ def check_gains(sigma_w: float, sigma_b: float, q0: float = 1.0) -> None:
         raise InvalidInputError(f"q0, the mean square of the input, must be a positive number, got {q0}")
 
 
+def gains_by_layer(sigma_w: Any, sigma_b: Any, layers: int) -> tuple[Array, Array]:
+    """Gains given as one number for all layers or one a layer, as one a layer.
+
+    Raises:
+        InvalidInputError: not as many as layers, or one out of range.
+
+    Example:
+        >>> gains_by_layer([1.0, 2.0], 0.5, 2)
+        (array([1., 2.]), array([0.5, 0.5]))
+    """
+    found = []
+    for name, value in (("sigma_w", sigma_w), ("sigma_b", sigma_b)):
+        listed = np.atleast_1d(np.asarray(value, np.float64))
+        if listed.ndim != 1 or len(listed) not in (1, layers):
+            raise InvalidInputError(f"{name} must be one number, or one for each of {layers} layers, got {value!r}")
+        found.append(np.broadcast_to(listed, (layers,)).copy())
+    for w, b in zip(*found, strict=True):
+        check_gains(float(w), float(b))
+    return found[0], found[1]
+
+
 def solve(phi: Activation, sigma_w: Array, sigma_b: Array, q0: float) -> dict[str, Any]:
     """Every number of `MeanField` but the phase, for many pairs of gains at once."""
     w, b = np.square(sigma_w, dtype=np.float64), np.square(sigma_b, dtype=np.float64)

@@ -14,11 +14,13 @@ from netfold.errors import InvalidInputError
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.chi import chi_mean, gated_chi_mean
 from netfold.theory.curves import InputCurve, propagate, standard_or_path
-from netfold.theory.fixed_points import ActivationLike, check_gains
+from netfold.theory.fixed_points import ActivationLike, gains_by_layer
 from netfold.theory.gaussian import Array
+from netfold.theory.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 
 class Method(StrEnum):
@@ -28,7 +30,7 @@ class Method(StrEnum):
     INFINITE = "infinite width"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LengthGrowth:
     """Expected growth of a curve, layer by layer; see `length_growth`.
 
@@ -63,11 +65,26 @@ class LengthGrowth:
         rows.insert(0, "layer", np.arange(1, len(rows) + 1))
         return rows
 
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Length after every layer over that of the input curve, on a logarithmic axis.
+
+        Args:
+            ax: axes to draw on; new ones by default.
+        """
+        from netfold.theory.drawing import draw_layers
+
+        return draw_layers({self.activation: self.lengths}, f"length over that of the input, {self.method}", ax)
+
+    def __repr__(self) -> str:
+        title = f"growth of a curve's length, {self.activation}, {self.method}:"
+        shown = self.to_dataframe().drop(columns="error")
+        return table(title, shown, "" if self.status == "converged" else self.status)
+
 
 def length_growth(
     activation: ActivationLike,
-    sigma_w: float,
-    sigma_b: float = 0.0,
+    sigma_w: float | Sequence[float] | Array,
+    sigma_b: float | Sequence[float] | Array = 0.0,
     width: int | Sequence[int] | None = None,
     depth: int | None = None,
     *,
@@ -103,8 +120,9 @@ def length_growth(
 
     Args:
         activation: as for `mean_field`.
-        sigma_w: standard deviation of a weight times the square root of its fan-in.
-        sigma_b: standard deviation of a bias.
+        sigma_w: standard deviation of a weight times the square root of its fan-in: one number, or one a layer
+            (the readout's last, if asked for).
+        sigma_b: standard deviation of a bias, likewise.
         width: hidden units, one number for all layers or one a layer; None for infinite width.
         depth: number of hidden layers; 1 by default, or as many as ``width`` lists.
         inputs: number of inputs; by default those of the path, otherwise the first width.
@@ -130,20 +148,21 @@ def length_growth(
         (1.345241, True)
     """
     phi = as_activation(activation)
-    check_gains(sigma_w, sigma_b)
     shape = Shape.of(width, depth, inputs, outputs, curve, scaling)
+    hidden = len(shape.widths)
+    w, b = gains_by_layer(sigma_w, sigma_b, hidden + (outputs is not None))
     if phi.homogeneous_gain is not None:
-        growth, energy, error = _homogeneous(phi, sigma_w, shape)
+        growth, energy, error = _homogeneous(phi, w[:hidden], shape)
     else:
         fan_in = shape.fan_in[0] if shape.finite else None
         scaled = None if q0 is None else q0 * shape.inputs / (fan_in or 1)
-        taken = standard_or_path(phi, sigma_w, sigma_b, curve, scaled, fan_in)
-        growth, energy, error = _along_curve(phi, sigma_w, sigma_b, taken, shape)
+        taken = standard_or_path(phi, float(w[0]), float(b[0]), curve, scaled, fan_in)
+        growth, energy, error = _along_curve(phi, w[:hidden], b[:hidden], taken, shape)
     if outputs is not None:
         # Of infinitely many units only ratios of mean squares are left, so a readout counts per output then.
         fan_in = shape.widths[-1] if shape.finite else outputs
-        growth = np.append(growth, sigma_w * chi_mean(outputs) / math.sqrt(fan_in))
-        energy = np.append(energy, sigma_w**2 * outputs / fan_in)
+        growth = np.append(growth, w[-1] * chi_mean(outputs) / math.sqrt(fan_in))
+        energy = np.append(energy, w[-1] ** 2 * outputs / fan_in)
         error = np.append(error, error[-1])
     exact = shape.finite and phi.homogeneous_gain is not None
     method = Method.EXACT if exact else Method.INFINITE
@@ -200,7 +219,7 @@ class Shape:
         return cls(widths, (widths[0] if scaling == "width" else first, *widths[:-1]), first, True)
 
 
-def _homogeneous(phi: Activation, sigma_w: float, shape: Shape) -> tuple[Array, Array, Array]:
+def _homogeneous(phi: Activation, sigma_w: Array, shape: Shape) -> tuple[Array, Array, Array]:
     gain = phi.homogeneous_gain or 0.0
     fan_in, widths = np.array(shape.fan_in), np.array(shape.widths)
     energy = sigma_w**2 * gain * widths / fan_in
@@ -211,12 +230,12 @@ def _homogeneous(phi: Activation, sigma_w: float, shape: Shape) -> tuple[Array, 
 
 
 def _along_curve(
-    phi: Activation, sigma_w: float, sigma_b: float, curve: InputCurve, shape: Shape
+    phi: Activation, sigma_w: Array, sigma_b: Array, curve: InputCurve, shape: Shape
 ) -> tuple[Array, Array, Array]:
     depth = len(shape.widths)
 
     def rates(square: Array, speed: Array, drift: Array) -> Array:
-        layers = propagate(phi, sigma_w, sigma_b, depth, square, speed, drift)
+        layers = propagate(phi, sigma_w, sigma_b, square, speed, drift)
         energy = np.stack([speed, *(layer.image_speed for layer in layers)])
         return np.concatenate([np.sqrt(energy), energy])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,13 @@ from netfold.theory.fixed_points import (
     phase_of,
     solve,
 )
+from netfold.theory.tables import number
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class MeanField:
     """A wide random network at its fixed point; see `mean_field` for the formulas.
 
@@ -85,6 +89,26 @@ class MeanField:
         record = {k: v for k, v in asdict(self).items() if k != "activation"}
         labels = {"phase": str(self.phase), "status": str(self.status)}
         return {"activation": self.activation.name} | record | labels
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row, with the columns of `to_dict`."""
+        import pandas as pd
+
+        return pd.DataFrame([self.to_dict()])
+
+    def __repr__(self) -> str:
+        rows = [
+            ("q*", self.q, "variance of a pre-activation, deep in the network"),
+            ("chi_1", self.chi_1, "squared growth of a small displacement in one layer"),
+            ("growth", self.growth, "growth of a curve's length in one layer, sqrt(chi_1)"),
+            ("c*", self.c if abs(self.c) > 1e-15 else 0.0 * self.c, "correlation that two different inputs end at"),
+            ("xi_q", self.xi_q, "layers in which the length settles by a factor e"),
+            ("xi_c", self.xi_c, "layers in which the correlation settles by a factor e"),
+            ("6 xi_c", 6 * self.xi_c, "about how many layers can be trained"),
+        ]
+        name = f"{self.activation.name}, sigma_w = {number(self.sigma_w)}, sigma_b = {number(self.sigma_b)}"
+        lines = [f"  {label:<9} {number(value):>10}  {meaning}" for label, value, meaning in rows]
+        return "\n".join([f"{name}: {self.phase}", *lines, f"- {self.status.advice}"])
 
 
 def mean_field(activation: ActivationLike, sigma_w: float, sigma_b: float = 0.0, *, q0: float = 1.0) -> MeanField:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
 from netfold.theory.activations import as_activation
-from netfold.theory.fixed_points import ActivationLike, phase_of, solve
+from netfold.theory.fixed_points import ActivationLike, Phase, phase_of, solve
 from netfold.theory.gaussian import Array
+from netfold.theory.tables import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 NUMBERS = ("q", "c", "chi_1", "chi_2", "chi_radial", "curvature", "xi_q", "xi_c", "error")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PhaseDiagram:
     """Mean-field numbers over a grid of gains; every array has shape (len(sigma_b), len(sigma_w)).
 
@@ -53,6 +54,14 @@ class PhaseDiagram:
         labels = {name: (axes, getattr(self, name).astype(str)) for name in ("phase", "status")}
         coordinates = {"sigma_w": self.sigma_w, "sigma_b": self.sigma_b}
         return xr.Dataset(variables | labels, coordinates, {"activation": self.activation})
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{np.mean(self.phase == phase):.0%} {phase}" for phase in Phase)
+        w, b, size = self.sigma_w, self.sigma_b, self.phase.size
+        return (
+            f"phase diagram of {self.activation}: sigma_w {number(w[0])} to {number(w[-1])}, sigma_b {number(b[0])} to "
+            f"{number(b[-1])}, {size:,} points: {shares}; see plot() and to_dataframe()"
+        )
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Growth per layer, sqrt(chi_1), over the gains, with the critical line chi_1 = 1.

@@ -26,16 +26,23 @@ def verdict(found: Diagnosis) -> Iterator[str]:
         yield f"{found.name}: no phase, for mean-field theory has no number for any of its layers"
         return
     about = " within three standard errors" if found.phase is Phase.CRITICAL else ""
-    yield (
-        f"{found.name} is {found.phase}{about}: chi_1 = {Scale(found.chi_1, found.chi_1_error)}, with sigma_w = "
-        f"{found.sigma_w} and sigma_b = {found.sigma_b}"
+    numbers = (
+        f"chi_1 = {Scale(found.chi_1, found.chi_1_error)}, with sigma_w = {found.sigma_w} and sigma_b = {found.sigma_b}"
     )
+    if found.random:
+        judged = f", judged {found.judged}," if found.judged else ""
+        yield f"{found.name}{judged} is {found.phase}{about}: {numbers}"
+    else:
+        yield (
+            f"{found.name} has weights that are not independent ones of one scale, of which theory speaks; such "
+            f"weights of its scale would make it {found.phase}{about}: {numbers}"
+        )
     if not np.isnan(found.depth):
         yield _reach(found)
     if np.isnan(found.critical_sigma_w):
         return
-    if found.phase is Phase.CRITICAL:
-        yield f"the critical gain at this sigma_b is sigma_w = {found.critical_sigma_w:.6g}"
+    if found.phase is Phase.CRITICAL or found.judged or not found.random:
+        yield f"the critical gain to initialise with at this sigma_b is sigma_w = {found.critical_sigma_w:.6g}"
     else:
         yield (
             f"sigma_w = {found.critical_sigma_w:.6g} would make it critical at this sigma_b: multiply the hidden "
@@ -97,6 +104,12 @@ def _about_structure(network: Architecture) -> Iterator[str]:
         yield (
             f"{', '.join(norms)}: in training it rescales every layer's signal by the statistics of the batch, which "
             "these numbers leave out: they are of the network in evaluation mode"
+        )
+    padded = [w.name for block in network.blocks for w in block.weights if w.conv is not None and any(w.conv.padding)]
+    if padded:
+        yield (
+            f"{', '.join(padded)}: zero padding leaves units at the border fewer inputs; these numbers are of units "
+            "inside"
         )
     if network.skips:
         yield f"{network.skips} (a skip connection): every layer is judged alone, as if in a chain"

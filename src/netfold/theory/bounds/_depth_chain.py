@@ -14,12 +14,13 @@ from netfold.theory.bounds import _plots
 from netfold.theory.bounds._bound import Bound
 from netfold.theory.bounds._raghu2017 import raghu2017
 from netfold.theory.bounds._shape import Unit, positive, unit_of
+from netfold.theory.tables import table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DepthChain:
     """N units spread over 1, 2, ..., N layers; entry ``i`` of each list belongs to ``i + 1`` layers.
 
@@ -74,6 +75,22 @@ class DepthChain:
                 "log10_recursive": [value.log10 for value in self.recursive],
                 "recursive_rises": [n <= recursive_until for n in layers],
             }
+        )
+
+    def __repr__(self) -> str:
+        frame = self.to_dataframe()
+        rises = [
+            " and ".join(name for name in ("leading", "recursive") if row[f"{name}_rises"]) or "-"
+            for row in frame.to_dict("records")
+        ]
+        columns = ("layers", "mean_width", "log10_leading", "log10_recursive")
+        shown = pd.DataFrame({name: frame[name] for name in columns} | {"rises": rises})
+        return table(
+            f"{self.neurons} {self.unit.name} units over 1, 2, ... layers, {self.inputs} inputs: patterns, as log10:",
+            shown,
+            f"leading form U(n, N/n, m): rises to {self.leading_holds_until} layers (its peak is at pN/e = "
+            f"{self.leading_peak:.3g})",
+            f"recursive product, an upper bound: rises to {self.recursive_holds_until} layers",
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:

@@ -10,10 +10,11 @@ import torch
 from netfold.capture import Layer
 from netfold.capture.activations import Elementwise, Selection
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
-from netfold.theory.architecture import Architecture, Block, Weight
-from netfold.theory.architecture import Conv as Geometry
+from netfold.theory.architecture import Architecture, Block
 from netfold.theory.bounds._shape import RELU, Unit, cells
 from netfold.theory.bounds._xiong2020 import Conv
+from netfold.theory.weights import Conv as Geometry
+from netfold.theory.weights import Weight
 
 LARGEST_RANK = 4_000_000_000
 """Above this product of a matrix's sides and the smaller of them, about a second, no rank is taken."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netfold.capture import Kind as NodeKind
-from netfold.capture import Model, Program, capture
+from netfold.capture import Model, Program
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
-from netfold.theory.architecture import Architecture, read_architecture
+from netfold.theory.architecture import Architecture, captured, read_architecture
 from netfold.theory.bounds import _plots
 from netfold.theory.bounds._arora2018 import arora2018
 from netfold.theory.bounds._bound import Bound, Kind, Statement
@@ -95,7 +95,12 @@ class NetworkBounds(Rows):
 
 
 def of(
-    model: Model, point: Any = None, *, shape: Sequence[int] | None = None, dimension: int | None = None
+    model: Model,
+    point: Any = None,
+    *,
+    shape: Sequence[int] | None = None,
+    dimension: int | None = None,
+    only: Sequence[str] | None = None,
 ) -> NetworkBounds:
     """The bounds that apply to a given network, and why the others do not.
 
@@ -118,16 +123,19 @@ def of(
     Args:
         model: a module in evaluation mode, or a captured program.
         point: one input, without batch axis; only its shape matters.
-        shape: the shape of one input, instead of ``point``.
+        shape: the shape of one input, instead of ``point``. Neither is needed where the first weights are those of
+            a dense layer that reads the whole input.
         dimension: count regions in an affine part of the input space with that many dimensions: 1 bounds the
             regions that a straight line can cross.
+        only: names of the rows to evaluate; all by default.
 
     Returns:
         A table. Counted are activation regions (lower bounds count linear ones, which are never more).
 
     Raises:
         NotPiecewiseLinearError: the network has no regions, because of an operation that the message names.
-        InvalidInputError: no nonlinearity, or a dimension that is not one of 1, ..., inputs.
+        InvalidInputError: no nonlinearity, a dimension that is not one of 1, ..., inputs, or a name that is none of
+            this network's rows.
         CaptureError: the model cannot be captured.
 
     Source:
@@ -136,20 +144,24 @@ def of(
     Example:
         >>> import netfold as nf
         >>> net = nf.random_network(inputs=2, width=10, depth=3, sigma_b=0.5)
-        >>> found = nf.bounds.of(net, shape=(2,))
+        >>> found = nf.bounds.of(net)
         >>> int(found.upper), int(found.lower)
         (175616, 72576)
-        >>> int(nf.bounds.of(net, shape=(2,), dimension=1).upper)
+        >>> int(nf.bounds.of(net, dimension=1).upper)
         1331
     """
-    program = capture(model, point, shape=shape)
+    program = captured(model, point, shape)
     _require_regions(program)
     network = read_architecture(program)
     taken = network.inputs if dimension is None else positive(dimension, "dimension")
     if taken > network.inputs:
         raise InvalidInputError(f"dimension: {program.name} has {network.inputs} inputs, got {dimension}")
     layers = tuple(Units.of(block, layer) for block, layer in zip(network.hidden, program.layers, strict=True))
-    rows = tuple(_rows(network, layers, taken))
+    calls = dict(_calls(network, layers, taken))
+    unknown = [name for name in only or () if name not in calls]
+    if unknown:
+        raise InvalidInputError(f"only: no bound {unknown[0]!r} for this network; there are {', '.join(calls)}")
+    rows = tuple(_row(name, call) for name, call in calls.items() if only is None or name in only)
     return NetworkBounds(program.name, network.inputs, taken, layers, rows)
 
 
@@ -167,26 +179,26 @@ def _require_regions(program: Program) -> None:
         )
 
 
-def _rows(network: Architecture, layers: tuple[Units, ...], m: int) -> Iterator[Row]:
+def _calls(network: Architecture, layers: tuple[Units, ...], m: int) -> Iterator[tuple[str, Callable[[], Bound]]]:
     unit, widths = common_unit(network), tuple(layer.count for layer in layers)
     kind = Kind.GIVEN_NETWORK if unit is None else upper_kind(m, widths, unit)
-    yield _row("hinz2019 (naive)", lambda: _every_pattern(layers))
-    yield _row("raghu2017", lambda: _full_dimension(layers, m, kind))
-    yield _row("montufar2017", lambda: _what_is_left(network, layers, m, kind))
+    yield "hinz2019 (naive)", lambda: _every_pattern(layers)
+    yield "raghu2017", lambda: _full_dimension(layers, m, kind)
+    yield "montufar2017", lambda: _what_is_left(network, layers, m, kind)
     sharpest, with_ranks = _sharpest(layers)
     if sharpest:
-        yield _row(sharpest, lambda: _thinning(network, layers, m, kind))
-    yield _row(with_ranks, lambda: _ranked(network, layers, m))
+        yield sharpest, lambda: _thinning(network, layers, m, kind)
+    yield with_ranks, lambda: _ranked(network, layers, m)
     if any(weight.conv is not None for block in network.blocks for weight in block.weights):
-        yield _row("xiong2020_upper", lambda: _windows_first(network, layers, m))
-        yield _row("xiong2020_lower", lambda: _folded_windows(network, m))
+        yield "xiong2020_upper", lambda: _windows_first(network, layers, m)
+        yield "xiong2020_lower", lambda: _folded_windows(network, m)
     if all(layer.selects for layer in layers):
         for bound in _MAXOUT:
-            yield _row(bound.__name__, lambda f=bound: f(m, widths, maxout_rank(network)))
+            yield bound.__name__, lambda f=bound: f(m, widths, maxout_rank(network))
     else:
         for bound in (serra2018_lower, montufar2014, pascanu2013, arora2018):
-            yield _row(bound.__name__, lambda f=bound: f(m, dense_relu_widths(network)))
-    yield Row("hanin_rolnick2019", None, RANDOM)
+            yield bound.__name__, lambda f=bound: f(m, dense_relu_widths(network))
+    yield "hanin_rolnick2019", _about_random_weights
 
 
 _MAXOUT = (serra2018_maxout, montufar2022_maxout_upper, montufar2022_maxout_lower, montufar2014_maxout)
@@ -197,6 +209,10 @@ def _row(name: str, call: Callable[[], Bound]) -> Row:
         return Row(name, call())
     except InvalidInputError as error:  # the network is captured: only a theorem's own condition is left
         return Row(name, None, str(error))
+
+
+def _about_random_weights() -> Bound:
+    raise InvalidInputError(RANDOM)
 
 
 def _every_pattern(layers: tuple[Units, ...]) -> Bound:
@@ -245,7 +261,7 @@ def _ranked(network: Architecture, layers: tuple[Units, ...], m: int) -> Bound:
     _require_no_skips(network)
     ranks = [rank(network, number) for number in range(len(layers))]
     value = _by_image(network, layers, m, ranks)
-    assumes = f"the ranks of its matrices are their numerical ranks {ranks}"
+    assumes = f"its matrices have at most the ranks {ranks} (numerical ones, where a matrix is small enough)"
     return _upper(value, Kind.GIVEN_NETWORK, _thinning_source(layers), assumes)
 
 

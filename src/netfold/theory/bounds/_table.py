@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,18 +73,20 @@ class Rows:
         ).astype({"log10": float})
 
     def to_text(self) -> str:
-        """The table in words: a line for each bound that applies, and why the others do not."""
+        """The table in words: a line for each bound that applies, what it assumes, and why the others do not."""
         given = [(row.name, row.bound) for row in self.rows if row.bound is not None]
-        cells = [(name, str(bound), bound.kind.value.split(":")[0]) for name, bound in given]
+        cells = [(name, str(bound), bound.counts, bound.kind.value.split(":")[0]) for name, bound in given]
         reasons: dict[str, list[str]] = {}
         for row in self.rows:
             if row.bound is None:
                 reasons.setdefault(row.note, []).append(row.name)
-        text = pd.DataFrame(cells, columns=["bound", "value", "kind"]).to_string(index=False)
-        return "\n".join([text, *(f"does not apply: {', '.join(names)}: {why}" for why, names in reasons.items())])
+        text = _aligned([("bound", "value", "of", "kind"), *cells])
+        assumed = [f"assumes, {name}: {bound.assumes}" for name, bound in given if bound.assumes]
+        silent = [f"does not apply: {', '.join(names)}: {why}" for why, names in reasons.items()]
+        return "\n".join([text, *assumed, *silent])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BoundsTable(Rows):
     """What the theorems say about one architecture.
 
@@ -124,7 +126,7 @@ class BoundsTable(Rows):
         """
         return _plots.draw_table(self, ax)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         head = f"{self.inputs} inputs, {self.units} widths {' '.join(map(str, self.widths))}"
         return f"{head}\n{self.to_text()}"
 
@@ -154,11 +156,11 @@ def table(inputs: int, widths: Iterable[int], activation: str | Unit = "relu", r
         True
         >>> print(bounds.table(2, [4, 4], activation="hardtanh"))
         2 inputs, hardtanh widths 4 4
-                      bound value        kind
-           hinz2019 (naive)  6561 upper bound
-                  raghu2017  1089 upper bound
-               montufar2017  1089 upper bound
-        hinz2019 (binomial)  1089 upper bound
+        bound                value  of                  kind
+        hinz2019 (naive)      6561  activation regions  upper bound
+        raghu2017             1089  activation regions  upper bound
+        montufar2017          1089  activation regions  upper bound
+        hinz2019 (binomial)   1089  activation regions  upper bound
     """
     inputs, widths = shape_of(inputs, widths)
     unit = unit_of(activation)
@@ -201,6 +203,16 @@ def _row(name: str, call: Call, inputs: int, widths: tuple[int, ...]) -> Row:
         return Row(name, call(inputs, widths))
     except InvalidInputError as error:  # the shape is checked: only a theorem's own condition is left
         return Row(name, None, str(error))
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns of text, the second one (the numbers) flush right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(f"{cell:{'>' if i == 1 else '<'}{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _record(row: Row) -> tuple[object, ...]:

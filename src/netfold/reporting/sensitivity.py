@@ -1,0 +1,73 @@
+"""The report's section on layers: what happens when one of them is disturbed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import nn
+from torch.export import ExportedProgram
+
+from netfold.errors import NetfoldError
+from netfold.measures.trace import counted
+from netfold.reporting.themes import Theme
+from netfold.sensitivity import Effect, GaussianNoise, Sensitivity, layer_sensitivity, plots
+
+STRENGTHS = (0.1, 0.25, 0.5, 1.0)
+"""Noise as a share of the layer's RMS weight."""
+
+AT_MOST = 512
+"""Inputs that are used, evenly spread over the data, so that the section costs little."""
+
+DRAWS = 10
+
+NAMED = 0.5
+"""The strength that the sentences speak of."""
+
+
+def disturbed(net: Any, points: NDArray[np.float64], labels: Any, seed: int) -> Sensitivity | None:
+    """Noise on one layer at a time, on a part of the data; None for what has no parameters to disturb.
+
+    Args:
+        net: the network of the report.
+        points: its inputs, and ``labels`` their classes or None.
+        seed: of the draws.
+    """
+    if not isinstance(net, nn.Module | ExportedProgram):
+        return None
+    rows = np.unique(np.linspace(0, len(points) - 1, min(AT_MOST, len(points))).astype(np.int64))
+    data = points[rows] if labels is None else (points[rows], np.asarray(labels)[rows])
+    try:
+        return layer_sensitivity(
+            net, data, None, GaussianNoise(NAMED), DRAWS, seed, strengths=STRENGTHS, progress=False
+        )
+    except NetfoldError:
+        # A network without weights, or one that only a whole batch of this size can go through.
+        return None
+
+
+def draw(found: Sensitivity, width: float, theme: Theme) -> Figure:
+    """The metric against the noise, one line a layer."""
+    figure = Figure(figsize=(width, 3.9))
+    plots.curves(found, figure.subplots(), theme)
+    return figure
+
+
+def sentence(found: Sensitivity) -> str:
+    """Which layer loses most and which least, in a sentence."""
+    column = STRENGTHS.index(NAMED)
+    order = found.ranking(NAMED)
+    if not order:
+        return "Noise on a single layer changed no output at all, so nothing is known about how robust the layers are."
+    names = [layer.name for layer in found.layers]
+    of = "accuracy" if found.metric == "accuracy" else "agreement with the undisturbed network"
+    loss = {name: max(0.0, float(found.loss[names.index(name), column])) for name in order}
+    first = f"Noise of half the size of its weights on layer {order[0]} alone costs {loss[order[0]]:.1%} of {of}"
+    if len(order) == 1:
+        return f"{first}."
+    more = f"; on layer {order[-1]}, the least sensitive of {len(order)}, {loss[order[-1]]:.1%}."
+    silent = int((found.effect[:, column] != Effect.MEASURED).sum())
+    unknown = f" {counted(silent, 'layer')} showed no effect at all and count as unknown." if silent else ""
+    return first + more + unknown
