@@ -17,7 +17,7 @@ from netfold.capture import Program
 def provenance(program: Program, **more: Any) -> dict[str, Any]:
     """What made a result: netfold, torch and numpy versions, the model, number type, machine and time."""
     return {
-        **_surroundings(),
+        **surroundings(),
         "model": program.name,
         "parameters": program.parameters,
         "model_dtype": str(program.dtype).removeprefix("torch."),
@@ -27,7 +27,7 @@ def provenance(program: Program, **more: Any) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=1)
-def _surroundings() -> dict[str, str]:
+def surroundings() -> dict[str, str]:
     """Versions and machine, read once."""
     return {
         "netfold": version("netfold"),

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 import netfold as nf
-from netfold.measures.dichotomies import NARROW, sauer_shelah
-from netfold.measures.sweeping import LayerSweep, WeightTape
 from netfold.sensitivity import weight_layers
+from netfold.sensitivity.dichotomies import NARROW, sauer_shelah
+from netfold.sensitivity.sweeping import LayerSweep, WeightTape
 from tests.models import Residual
 
 
@@ -48,13 +48,13 @@ def sweep_by_hand(
 
 
 @pytest.mark.parametrize(("outputs", "activation"), [(1, "hardtanh"), (1, "relu"), (3, "relu")])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_counts_equal_a_fine_sweep(outputs: int, activation: str, seed: int) -> None:
-    """Forward passes at 1,000 moments see no labelling beyond the count, and nearly as many."""
+    """Forward passes at 600 moments see no labelling beyond the count, and nearly as many."""
     model, direction = net(seed, outputs=outputs, activation=activation), net(seed + 100, outputs=outputs)
     x = points(seed=seed)
     found = nf.count_dichotomies(model, x, other=direction)
-    times = (np.arange(1000) + 0.5) / 1000
+    times = (np.arange(600) + 0.5) / 600
     for i, name in enumerate(found.layers):
         seen = sweep_by_hand(model, direction, name, x, times)
         assert len(set(seen)) <= found.counts[i, 0] <= len(set(seen)) + 2  # narrow stretches lie between the moments
@@ -62,7 +62,7 @@ def test_counts_equal_a_fine_sweep(outputs: int, activation: str, seed: int) -> 
         assert flips <= found.changes[i, 0]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_every_stretch_is_a_labelling_of_the_network(seed: int) -> None:
     """A forward pass in the middle of each stretch between changes gives the labellings that were counted."""
     from netfold.exact.arc import trace_ellipses

@@ -1,0 +1,216 @@
+"""Layers and training on the command line: ``netfold sensitivity`` and ``netfold history``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from netfold.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from netfold.sensitivity import Perturbation, Sensitivity
+    from netfold.training.history import History
+
+# Commands import what they need when they run, so that --help does not wait for torch.
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")]
+Weights = Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")]
+Save = Annotated[Path | None, Parameter(help="Also save the result, as netCDF.")]
+Plot = Annotated[Path | None, Parameter(help="Also draw it: a .png, .svg or .pdf file.")]
+Kind = Literal["noise", "absolute-noise", "quantise", "prune", "zero", "rerandomise"]
+
+DEFAULTS: dict[str, float | None] = {
+    "noise": 0.25,
+    "absolute-noise": 0.25,
+    "quantise": 4,
+    "prune": 0.5,
+    "zero": None,
+    "rerandomise": None,
+}
+
+
+def sensitivity(
+    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    /,
+    *,
+    data: Annotated[Path, Parameter(help="Inputs x, one a row, and labels y if there are any: .npz, .safetensors.")],
+    weights: Weights = None,
+    perturbation: Annotated[Kind, Parameter(help="What to do to one layer at a time.")] = "noise",
+    strength: Annotated[
+        list[float] | None,
+        Parameter(
+            help="How strong: standard deviation of the noise over the layer's RMS weight (or absolute), bits, or the "
+            "share pruned. Several draw curves. By default 0.25, 4 bits, 0.5.",
+            consume_multiple=True,
+            negative="",
+        ),
+    ] = None,
+    metric: Annotated[
+        Literal["accuracy", "loss", "disagreement", "squared_change"] | None,
+        Parameter(help="What to watch. By default accuracy, or without labels disagreement with the clean network."),
+    ] = None,
+    layers: Annotated[
+        list[str] | None, Parameter(help="Module paths; all by default.", consume_multiple=True, negative="")
+    ] = None,
+    repeats: Annotated[int, Parameter(help="Draws of a random perturbation.")] = 10,
+    seed: Annotated[int, Parameter(help="Seed of the draws.")] = 0,
+    save: Save = None,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Perturb one layer at a time and tell how much worse the network gets: which layers must not be touched.
+
+    A layer on which the perturbation had no effect says so; it does not count as robust.
+
+    For example:
+
+      netfold sensitivity model.pt2 --data test.npz
+      netfold sensitivity model.pt2 --data test.npz --perturbation quantise
+      netfold sensitivity model.pt2 --data test.npz --strength 0.1 0.5 1
+      netfold sensitivity shop.nets:make --weights new.safetensors --data test.npz
+    """
+    from netfold.capture.loading import load_data, load_model
+    from netfold.sensitivity import layer_sensitivity
+
+    rule = _rule(perturbation, strength)
+    found = layer_sensitivity(
+        load_model(model, weights),
+        load_data(data),
+        metric,
+        rule,
+        repeats,
+        seed,
+        strengths=strength if strength and len(strength) > 1 else None,
+        layers=layers,
+    )
+    _keep(found, save, plot)
+    if as_json:
+        _print_json(found.to_dict())
+    else:
+        print(found)
+
+
+def history(
+    model: Annotated[str, Parameter(help="The network: module:factory (its weights come from the checkpoints).")],
+    folder: Annotated[Path, Parameter(help="Folder of checkpoints: .safetensors files, the step in their names.")],
+    /,
+    *,
+    data: Annotated[Path, Parameter(help="Inputs x, one a row, and labels y if there are any: .npz, .safetensors.")],
+    pairs: Annotated[int, Parameter(help="Pairs of inputs to walk between.")] = 5,
+    layer_loss: Annotated[
+        bool, Parameter(name="--sensitivity", negative="", help="Also perturb one layer at a time.")
+    ] = False,
+    seed: Annotated[int, Parameter(help="Seed of the pairs.")] = 0,
+    save: Save = None,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Follow length, transitions and regions over the checkpoints of a training.
+
+    For example:
+
+      netfold history shop.nets:make checkpoints --data test.npz
+      netfold history shop.nets:make checkpoints --data test.npz --sensitivity
+    """
+    import numpy as np
+
+    from netfold.capture.loading import load_data
+    from netfold.paths import Line
+    from netfold.training import monitors
+
+    found = load_data(data)
+    if len(found) < 2 or pairs < 1:
+        raise InvalidInputError(f"{data} holds {len(found)} inputs and --pairs is {pairs}; two inputs make a pair")
+    rng = np.random.default_rng(seed)
+    chosen = [rng.choice(len(found), 2, replace=False) for _ in range(pairs)]
+    measures: list[Any] = [monitors.AlongPaths([Line(*found.inputs[pair]) for pair in chosen])]
+    if layer_loss:
+        measures.append(monitors.LayerLoss(found))
+    followed = monitors.follow(_networks(model, checkpoints(folder)), measures)
+    _keep(followed, save, plot)
+    if as_json:
+        steps = [{"step": s, **r} for s, r in zip(followed.steps, followed.records, strict=True)]
+        _print_json({"model": model, "folder": str(folder), "steps": steps})
+    else:
+        print(followed.to_dataframe().to_string(float_format=lambda value: f"{value:.4g}"))
+
+
+def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """The checkpoints of a folder by step: the last number in the name of a file, or of the folder it lies in.
+
+    Raises:
+        InvalidInputError: there is no such folder or no checkpoint in it, a name has no number, or two have the same.
+    """
+    if not folder.is_dir():
+        raise InvalidInputError(f"there is no folder {folder}")
+    files = sorted([*folder.glob("*.safetensors"), *folder.glob("*/*.safetensors")])
+    if not files:
+        raise InvalidInputError(
+            f"{folder} holds no .safetensors files; save checkpoints with safetensors.torch.save_file"
+        )
+    found: dict[int, Path] = {}
+    for file in files:
+        digits = re.findall(r"\d+", file.stem) or re.findall(r"\d+", file.parent.name if file.parent != folder else "")
+        if not digits:
+            raise InvalidInputError(f"{file} has no step in its name, as step-100.safetensors has")
+        if int(digits[-1]) in found:
+            raise InvalidInputError(f"{file} and {found[int(digits[-1])]} are both of step {int(digits[-1])}")
+        found[int(digits[-1])] = file
+    return sorted(found.items())
+
+
+def _networks(model: str, files: list[tuple[int, Path]]) -> Iterator[tuple[int, nn.Module]]:
+    from torch import nn
+    from tqdm import tqdm
+
+    from netfold.capture.loading import load_model
+
+    for step, file in tqdm(files, desc="following checkpoints", unit="step", disable=None, leave=False):
+        net = load_model(model, file)
+        if not isinstance(net, nn.Module):
+            raise InvalidInputError(f"{model}: a history needs module:factory, into which checkpoints are loaded")
+        yield step, net
+
+
+def _rule(kind: Kind, strength: list[float] | None) -> Perturbation:
+    from netfold.sensitivity import GaussianNoise, Prune, Quantise, Rerandomise, Zero
+
+    if DEFAULTS[kind] is None and strength:
+        raise InvalidInputError(f"--perturbation {kind} has no strength; leave --strength out")
+    first = strength[0] if strength else DEFAULTS[kind]
+    if first is None:
+        return Zero() if kind == "zero" else Rerandomise()
+    if kind == "quantise":
+        return Quantise(first)  # type: ignore[arg-type]
+    if kind == "prune":
+        return Prune(first)
+    return GaussianNoise(first, "layer" if kind == "noise" else None)
+
+
+def _keep(found: Sensitivity | History, save: Path | None, plot: Path | None) -> None:
+    if save is not None:
+        found.save(save)
+    if plot is None:
+        return
+    if plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise InvalidInputError(f"--plot {plot}: a picture is a .png, .svg or .pdf file")
+    import matplotlib as mpl
+
+    from netfold.files import write_atomically
+
+    mpl.use("Agg")
+    drawn: Any = found.plot()
+    with write_atomically(plot) as temporary:
+        getattr(drawn, "figure", drawn).savefig(temporary, format=plot.suffix[1:].lower(), dpi=150, bbox_inches="tight")
+
+
+def _print_json(value: Any) -> None:
+    from netfold.reporting.numbers import to_json
+
+    print(to_json(value), end="")

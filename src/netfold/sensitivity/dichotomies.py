@@ -1,0 +1,259 @@
+"""Dichotomies: how many labellings of fixed inputs a network reaches as one layer's weights are swept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from netfold.capture.untouched import untouched
+from netfold.errors import InvalidInputError
+from netfold.exact.arc import trace_ellipses
+from netfold.measures.provenance import surroundings
+from netfold.sensitivity.layers import weight_layers
+from netfold.sensitivity.sweeping import LayerSweep, WeightTape, as_points
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+Ints = NDArray[np.int64]
+
+NARROW = 2.0**-40
+"""Share of the sweep below which the stretch between two label changes is within their rounding and is not counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dichotomies:
+    """Labellings met while the weights of one layer run along W cos t + W' sin t, for several layers.
+
+    Attributes:
+        layers: the swept layers; ``remaining_depth`` the nonlinearities behind each.
+        counts: distinct labellings met, shape ``(layers, sweeps)``.
+        changes: label changes along the sweep, summed over inputs, ``(layers, sweeps)``.
+        narrow: stretches too narrow to count, ``(layers, sweeps)``: a count is proven only up to so many.
+        inputs: how many inputs were labelled; ``classes`` in how many classes.
+        angle: how far t runs.
+        vc_dimension: an upper bound for all weights of the network (see `vc_dimension_bound`).
+        counting_rule: what was counted.
+        provenance: model, seed, versions.
+    """
+
+    layers: tuple[str, ...]
+    remaining_depth: Ints
+    counts: Ints
+    changes: Ints
+    narrow: Ints
+    inputs: int
+    classes: int
+    angle: float
+    vc_dimension: float
+    counting_rule: str
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ceiling(self) -> int:
+        """No network has more labellings of these inputs, with all its weights free: Sauer-Shelah for two classes."""
+        if self.classes > 2:
+            return self.classes**self.inputs
+        return sauer_shelah(self.inputs, int(min(self.vc_dimension, self.inputs)))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a layer and sweep: ``layer``, ``remaining_depth``, ``sweep``, ``count``, ``changes``, ``narrow``."""
+        import pandas as pd
+
+        rows = [
+            {
+                "layer": name,
+                "remaining_depth": int(self.remaining_depth[i]),
+                "sweep": s,
+                "count": int(self.counts[i, s]),
+                "changes": int(self.changes[i, s]),
+                "narrow": int(self.narrow[i, s]),
+            }
+            for i, name in enumerate(self.layers)
+            for s in range(self.counts.shape[1])
+        ]
+        return pd.DataFrame(rows)
+
+    def to_xarray(self) -> xr.Dataset:
+        """Everything, with the dimensions ``layer`` and ``sweep``."""
+        import xarray as xr
+
+        data = {name: (("layer", "sweep"), getattr(self, name)) for name in ("counts", "changes", "narrow")}
+        coordinates = {"layer": list(self.layers), "remaining_depth": ("layer", self.remaining_depth)}
+        attributes = {name: getattr(self, name) for name in ("inputs", "classes", "angle", "counting_rule")}
+        return xr.Dataset(data, coordinates, attributes)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the number of labellings against the remaining depth, one mark a sweep, with the ceiling."""
+        from netfold.reporting.plots import axes_or_new
+        from netfold.reporting.themes import LIGHT
+
+        ax = axes_or_new(ax)
+        depth = np.repeat(self.remaining_depth[:, None], self.counts.shape[1], 1)
+        ax.semilogy(
+            depth.ravel(), self.counts.ravel(), "o", color=LIGHT.main, alpha=0.45, markersize=5, label="one sweep"
+        )
+        order = np.argsort(self.remaining_depth)
+        mean = np.exp(np.log(self.counts).mean(1))
+        ax.semilogy(self.remaining_depth[order], mean[order], "-", color=LIGHT.main, label="geometric mean")
+        ax.axhline(self.ceiling, color=LIGHT.ink, linestyle=(0, (5, 3)), label=f"ceiling, {self.ceiling:,}")
+        ax.set_xticks(np.unique(self.remaining_depth))
+        ax.set_xlabel("remaining depth (nonlinearities behind the swept layer)")
+        ax.set_ylabel(f"labellings of {self.inputs} inputs")
+        ax.legend()
+        return ax
+
+    def __repr__(self) -> str:
+        width = max(len(name) for name in self.layers)
+        lines = [f"Dichotomies: labellings of {self.inputs} inputs, at most {self.ceiling:,}"]
+        lines.append(f"  {'swept layer':<{width}} {'remaining depth':>15} {'labellings':>12} {'label changes':>14}")
+        for i, name in enumerate(self.layers):
+            mean, changes = self.counts[i].mean(), self.changes[i].mean()
+            lines.append(f"  {name:<{width}} {self.remaining_depth[i]:>15} {mean:>12,.1f} {changes:>14,.1f}")
+        return "\n".join([*lines, f"counted: {self.counting_rule}"])
+
+
+def count_dichotomies(
+    net: nn.Module,
+    inputs: Any,
+    layers: Sequence[str] | None = None,
+    *,
+    sweeps: int = 1,
+    other: nn.Module | None = None,
+    angle: float = 2 * math.pi,
+    seed: int = 0,
+) -> Dichotomies:
+    """Count the labellings of fixed inputs that appear while one layer's weights run along W cos t + W' sin t.
+
+    A labelling gives each of the s inputs its class (the sign of the output where there is one, the largest output
+    otherwise). The layer's biases and all other layers stay. The count is exact for piecewise-linear networks: as t
+    runs, the layer's output for one input runs along an ellipse, so every label change of every input is a root in
+    closed form; labellings are read between consecutive changes, in float64 (Raghu et al. 2017, dichotomies; v4,
+    figures 4 and 5: s = 15, sigma_w^2 = 8, sigma_b = 0).
+
+    Args:
+        net: a piecewise-linear module in evaluation mode.
+        inputs: the inputs, one a row.
+        layers: module paths of the layers to sweep, one after the other; by default all.
+        sweeps: how many directions W' to draw, each as N(0, mean square of W).
+        other: take W' from this network of the same architecture instead.
+        angle: how far t runs; the circle by default.
+        seed: of the draws.
+
+    Returns:
+        Counts by layer and sweep, beside the remaining depth and the ceiling.
+
+    Raises:
+        InvalidInputError: inputs do not fit, a layer is used several times or has several weights.
+        NotPiecewiseLinearError: what follows a layer is not piecewise linear.
+        CaptureError: the model cannot be captured.
+
+    Example:
+        >>> import netfold as nf
+        >>> net = nf.random_network(inputs=10, width=20, depth=2, activation="hardtanh", sigma_w=8**0.5, seed=0)
+        >>> found = count_dichotomies(net, np.random.default_rng(0).normal(size=(5, 10)))
+        >>> found.remaining_depth.tolist(), found.ceiling
+        ([2, 1, 0], 32)
+        >>> bool((found.counts <= 32).all())
+        True
+    """
+    if sweeps < 1 or (other is not None and sweeps != 1):
+        raise InvalidInputError(f"sweeps must be at least 1, and 1 where other is given, got {sweeps}")
+    shape = tuple(torch.as_tensor(inputs).shape[1:])
+    with untouched(net):
+        tape = WeightTape.of(net, shape)
+        found = [LayerSweep.of(tape, layer) for layer in weight_layers(net, layers)]
+    points = as_points(tape, inputs)
+    rows = [[_count(s, points, _direction(s, seed, r, other), angle) for r in range(sweeps)] for s in found]
+    counts = np.array(rows, np.int64).reshape(len(found), sweeps, 3)
+    outputs = int(np.prod(found[0].program.output_shape, dtype=np.int64))
+    return Dichotomies(
+        layers=tuple(sweep.layer.name for sweep in found),
+        remaining_depth=np.array([len(sweep.program.layers) for sweep in found], np.int64),
+        counts=counts[:, :, 0],
+        changes=counts[:, :, 1],
+        narrow=counts[:, :, 2],
+        inputs=len(points),
+        classes=max(outputs, 2),
+        angle=angle,
+        vc_dimension=_dimension(net),
+        counting_rule=(
+            "distinct vectors of classes (sign of a single output, else the largest output) on the open stretches "
+            "between label changes, the layer's biases and all other layers fixed"
+        ),
+        provenance={**surroundings(), "model": type(net).__name__, "seed": seed},
+    )
+
+
+def sauer_shelah(points: int, dimension: int) -> int:
+    """Labellings of so many points by a class of that VC dimension: sum over i <= dimension of C(points, i).
+
+    Source: Sauer 1972, Shelah 1972. From ``dimension >= points`` on it is 2^points.
+
+    Example:
+        >>> sauer_shelah(15, 2), sauer_shelah(15, 40)
+        (121, 32768)
+    """
+    return sum(math.comb(points, i) for i in range(min(dimension, points) + 1))
+
+
+def vc_dimension_bound(weights: int, layers: int, width: int) -> float:
+    """An upper bound on the VC dimension of a hard-tanh network: 2Wn log(4eWnk) + 2Wn^2 log 2 + 2n.
+
+    Args:
+        weights: parameters W.
+        layers: hidden layers n, and ``width`` k of the widest.
+
+    As Raghu et al. 2017 use it (appendix D); stated there for fully connected networks.
+
+    Example:
+        >>> vc_dimension_bound(weights=100, layers=2, width=5) > 1000
+        True
+    """
+    if min(weights, layers, width) < 1:
+        raise InvalidInputError(f"weights, layers and width must be at least 1, got {weights}, {layers}, {width}")
+    size = 2 * weights * layers
+    return size * math.log(4 * math.e * weights * layers * width) + size * layers * math.log(2) + 2 * layers
+
+
+def _dimension(net: nn.Module) -> float:
+    layers = weight_layers(net)
+    widest = max(layer.weights[0].value.shape[0] for layer in layers)
+    return vc_dimension_bound(sum(p.numel() for p in net.parameters()), max(len(layers) - 1, 1), widest)
+
+
+def _direction(sweep: LayerSweep, seed: int, number: int, other: nn.Module | None) -> Tensor:
+    weight = sweep.tape.values[sweep.swept]
+    if other is not None:
+        known, name = dict(other.named_parameters()), sweep.layer.weights[0].name
+        if name not in known or known[name].shape != weight.shape:
+            raise InvalidInputError(f"other: it has no '{name}' of shape {tuple(weight.shape)}")
+        return known[name].detach().to(weight)
+    words = np.random.SeedSequence([seed, sweep.layer.number, number]).generate_state(2, np.uint32)
+    generator = torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
+    drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight.device)
+    return drawn * weight.square().mean().sqrt()
+
+
+def _count(sweep: LayerSweep, points: Tensor, other: Tensor, angle: float) -> tuple[int, int, int]:
+    """Labellings, label changes, and stretches that are too narrow."""
+    ellipses = sweep.ellipses(points, other, angle)
+    moving = [e for e in ellipses if e.u.any() or e.v.any()]
+    if not moving:
+        return 1, 0, 0
+    found = trace_ellipses(sweep.program, moving).results
+    times = np.unique(np.concatenate([f.class_changes for f in found]))
+    starts = np.append(0.0, times)
+    wide = np.diff(np.append(starts, 1.0)) > NARROW
+    labels = np.stack([f.classes[np.searchsorted(f.class_changes, starts[wide], side="right")] for f in found], 1)
+    changes = sum(len(f.class_changes) for f in found)
+    return len(np.unique(labels, axis=0)), changes, int((~wide).sum())

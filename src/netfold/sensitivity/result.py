@@ -1,0 +1,305 @@
+"""`Sensitivity`: what a metric does when one layer is perturbed, as a result that tabulates, plots and saves."""
+
+from __future__ import annotations
+
+import enum
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.errors import InvalidInputError
+from netfold.measures.trace import counted
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
+
+
+class Effect(enum.IntEnum):
+    """What a perturbation did, before anyone speaks of robustness."""
+
+    MEASURED = 0
+    WEIGHTS_UNCHANGED = 1
+    OUTPUT_UNCHANGED = 2
+    UNUSED = 3
+
+    @property
+    def words(self) -> str:
+        """In words."""
+        return (
+            "measured",
+            "no effect: the perturbation left every weight as it was",
+            "no effect: weights changed, but not one output did",
+            "no effect: the output does not use this layer",
+        )[self]
+
+
+@dataclass(frozen=True)
+class PerturbedLayer:
+    """A layer that was perturbed.
+
+    Attributes:
+        name: its module path.
+        kind: its class.
+        weights: how many weights it has, without biases.
+        shared_with: other modules with the same tensors, perturbed with it.
+    """
+
+    name: str
+    kind: str
+    weights: int
+    shared_with: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """How a metric changes when each layer of a network is perturbed alone.
+
+    Arrays have the axes ``layer``, ``strength`` and ``repeat``, in the order of ``layers`` and ``strengths``. A
+    perturbation without randomness has one repeat.
+
+    Attributes:
+        metric: its name, and ``higher_is_better`` its direction.
+        perturbation: what was done, in words; ``stronger_upward`` whether more of it is stronger.
+        clean: the metric of the network as it is, and ``clean_error`` its standard error over inputs.
+        layers: the layers, in the order in which the model holds them.
+        strengths: how strong, NaN where the perturbation has no scale; shape ``(S,)``.
+        values: the metric with the layer perturbed, shape ``(L, S, R)``.
+        data_error: standard error of the mean change over inputs (paired), ``(L, S)``; NaN for a metric of the
+            whole data.
+        output_change: root mean square change of the outputs over that of the clean outputs, ``(L, S)``.
+        effect: an `Effect`, ``(L, S)``.
+        inputs: how many inputs were used.
+        counting_rule: what exactly was measured.
+        provenance: model, seed, versions, time.
+    """
+
+    metric: str
+    higher_is_better: bool
+    perturbation: str
+    stronger_upward: bool
+    clean: float
+    clean_error: float
+    layers: tuple[PerturbedLayer, ...]
+    strengths: Floats
+    values: Floats
+    data_error: Floats
+    output_change: Floats
+    effect: NDArray[np.int64]
+    inputs: int
+    counting_rule: str
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    @property
+    def mean(self) -> Floats:
+        """The metric with the layer perturbed, averaged over repeats: ``(L, S)``."""
+        return self.values.mean(2)
+
+    @property
+    def loss(self) -> Floats:
+        """How much worse the metric gets, averaged over repeats: ``(L, S)``; positive is worse."""
+        return (self.clean - self.mean) * (1.0 if self.higher_is_better else -1.0)
+
+    @property
+    def interval(self) -> Floats:
+        """Half the width of the 95% confidence interval of `mean` and `loss`, ``(L, S)``.
+
+        Over repeats where there are several: Student's t on the draws, for these very inputs. With one repeat, over
+        inputs: normal, from the paired change of every input. NaN where neither exists.
+        """
+        repeats = self.values.shape[2]
+        if repeats < 2:
+            return 1.959964 * self.data_error
+        from scipy.stats import t
+
+        return t.ppf(0.975, repeats - 1) * self.values.std(2, ddof=1) / np.sqrt(repeats)
+
+    @property
+    def without_effect(self) -> dict[str, str]:
+        """Layers on which the perturbation had no effect at some strength, with the reason; they are not robust."""
+        worst = self.effect.max(1)
+        return {la.name: Effect(e).words for la, e in zip(self.layers, worst, strict=True) if e}
+
+    def ranking(self, strength: float | None = None) -> list[str]:
+        """Layers from the most sensitive to the least.
+
+        Layers on which the perturbation had no effect are left out: nothing is known about them
+        (`without_effect` names them).
+
+        Args:
+            strength: one of ``strengths``; by default the strongest.
+
+        Returns:
+            Their names.
+
+        Raises:
+            InvalidInputError: this strength was not measured.
+        """
+        column = self._column(strength)
+        measured = [i for i in range(len(self.layers)) if self.effect[i, column] == Effect.MEASURED]
+        loss, moved = np.nan_to_num(self.loss[:, column], nan=np.inf), self.output_change[:, column]
+        return [self.layers[i].name for i in sorted(measured, key=lambda i: (-loss[i], -moved[i], i))]
+
+    def threshold(self, share: float = 0.1) -> dict[str, float]:
+        """The strength at which a layer loses a share of the metric, by linear interpolation between strengths.
+
+        Lost means: the mean is down to (1 - share) of the clean metric where higher is better, up to (1 + share)
+        where lower is, and up to ``share`` itself where the clean metric is 0 (disagreement). The first time, from
+        the weakest strength on; below the weakest strength the line starts at strength 0 where stronger is upward.
+
+        Args:
+            share: positive; below 1 where higher is better.
+
+        Returns:
+            One strength a layer; NaN where it is not reached at any measured strength or there was no effect.
+
+        Raises:
+            InvalidInputError: there are no strengths, or the share is out of range.
+
+        Example:
+            >>> import netfold as nf
+            >>> net, x = nf.random_network(4, 16, 2, 3, seed=0), np.random.default_rng(0).normal(size=(200, 4))
+            >>> found = nf.layer_sensitivity(net, x, perturbation=nf.GaussianNoise(1.0), strengths=[0.1, 0.5, 1.0])
+            >>> sorted(found.threshold(0.1))
+            ['linear1', 'linear2', 'readout']
+        """
+        if np.isnan(self.strengths).any():
+            raise InvalidInputError(f"'{self.perturbation}' has no strengths, so there is no threshold")
+        if not 0 < share < (1 if self.higher_is_better else np.inf):
+            raise InvalidInputError(f"share must be positive, and below 1 where higher is better, got {share}")
+        allowed = share * (abs(self.clean) if self.clean else 1.0)
+        return {layer.name: self._first_at(i, allowed) for i, layer in enumerate(self.layers)}
+
+    def _first_at(self, layer: int, allowed: float) -> float:
+        order = np.argsort(self.strengths if self.stronger_upward else -self.strengths)
+        strengths, loss = self.strengths[order], np.nan_to_num(self.loss[layer, order], nan=np.inf)
+        if self.stronger_upward and strengths[0] > 0:
+            strengths, loss = np.append(0.0, strengths), np.append(0.0, loss)
+        over = np.flatnonzero(loss >= allowed * (1 - 1e-9))
+        if len(over) == 0:
+            return float("nan")
+        i = int(over[0])
+        if i == 0 or not np.isfinite(loss[i]):
+            return float(strengths[i])
+        part = (allowed - loss[i - 1]) / (loss[i] - loss[i - 1])
+        return float(strengths[i - 1] + part * (strengths[i] - strengths[i - 1]))
+
+    def _column(self, strength: float | None) -> int:
+        if strength is None:
+            return int(np.argmax(self.strengths) if self.stronger_upward else np.argmin(self.strengths))
+        found = np.flatnonzero(np.isclose(self.strengths, strength, rtol=1e-9, atol=0.0))
+        if len(found) == 0:
+            raise InvalidInputError(f"strength {strength:g} was not measured; there are {self.strengths.tolist()}")
+        return int(found[0])
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a layer and strength.
+
+        Columns: ``layer``, ``kind``, ``weights``, ``strength``, the metric's ``mean``, ``loss`` (positive is worse)
+        with its interval ``low`` to ``high`` (95%), ``output_change`` (relative), ``effect`` in words.
+
+        Returns:
+            The table.
+        """
+        from netfold.sensitivity import labelled
+
+        return labelled.table(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers in plain dictionaries and lists, for JSON."""
+        return {
+            "metric": self.metric,
+            "clean": self.clean,
+            "perturbation": self.perturbation,
+            "inputs": self.inputs,
+            "layers": self.to_dataframe().to_dict("records"),
+            "ranking": self.ranking(),
+            "without_effect": self.without_effect,
+            "counting_rule": self.counting_rule,
+            "provenance": self.provenance,
+        }
+
+    def to_xarray(self) -> xr.Dataset:
+        """Everything, as a dataset with the dimensions ``layer``, ``strength`` and ``repeat``."""
+        from netfold.sensitivity import labelled
+
+        return labelled.dataset(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a netCDF-4 file, whole or not at all.
+
+        Args:
+            path: the file, usually with the ending ``.nc``.
+        """
+        from netfold.sensitivity import labelled
+
+        labelled.write(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Sensitivity:
+        """Read what `save` wrote.
+
+        Args:
+            path: the file.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            UntrustedFileError: the file is a pickle.
+            CorruptFileError: the file is damaged, or holds something else.
+        """
+        from netfold.sensitivity import labelled
+
+        return labelled.read(path)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the metric against the strength, one line a layer (as figure 6 of the paper); or against the layer.
+
+        Args:
+            ax: where to draw; a new figure by default.
+
+        Returns:
+            The axes drawn on.
+        """
+        from netfold.sensitivity import plots
+
+        return plots.curves(self, ax) if len(self.strengths) > 1 else plots.by_layer(self, ax)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether every measured value is the same."""
+        if not isinstance(other, Sensitivity):
+            return NotImplemented
+        from netfold.measures.trace import same
+
+        names = [name for name in self.__dataclass_fields__ if name not in ("provenance", "layers")]
+        return self.layers == other.layers and all(same(getattr(self, n), getattr(other, n)) for n in names)
+
+    def __hash__(self) -> int:
+        return hash((self.metric, self.perturbation, self.clean, self.layers))
+
+    def __repr__(self) -> str:
+        column = self._column(None) if not np.isnan(self.strengths).all() else 0
+        at = "" if np.isnan(self.strengths[column]) else f" at {self.strengths[column]:g}"
+        lines = [
+            f"Sensitivity: {self.metric} {self.clean:.4g} as it is, {counted(self.inputs, 'input')}; "
+            f"{self.perturbation}{at}"
+        ]
+        width = max(len(layer.name) for layer in self.layers)
+        lines.append(f"  {'layer':<{width}} {'weights':>10} {self.metric:>12} {'worse by':>10} {'+-':>8}")
+        for i, layer in enumerate(self.layers):
+            row = f"  {layer.name:<{width}} {layer.weights:>10,} {self.mean[i, column]:>12.4g}"
+            if self.effect[i, column] == Effect.MEASURED:
+                lines.append(f"{row} {self.loss[i, column]:>10.3g} {self.interval[i, column]:>8.2g}")
+            else:
+                lines.append(f"{row}  {Effect(self.effect[i, column]).words}")
+        return "\n".join([*lines, f"measured: {self.counting_rule}"])
+
+    def _repr_html_(self) -> str:
+        from netfold.measures import labelled
+
+        return labelled.html(repr(self).splitlines()[0], self.to_dataframe(), f"Measured: {self.counting_rule}")

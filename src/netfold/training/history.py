@@ -1,0 +1,145 @@
+"""`History`: measures over training steps, as a table, a dataset and a plot."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.errors import CorruptFileError, InvalidInputError
+from netfold.files import require_hdf5, write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.figure import Figure
+
+FORMAT = "netfold history 1"
+
+
+@dataclass
+class History:
+    """Numbers by name, at training steps; a measure that is missing at a step is NaN there.
+
+    Attributes:
+        steps: the steps, increasing.
+        records: the numbers at each of them.
+        missed: steps at which nothing was measured, with the reason.
+
+    Example:
+        >>> history = History()
+        >>> history.add(0, {"regions": 3.0})
+        >>> history.add(10, {"regions": 5.0, "length/act1": 1.5})
+        >>> history["regions"].tolist(), history.names
+        ([3.0, 5.0], ['regions', 'length/act1'])
+    """
+
+    steps: list[int] = field(default_factory=list)
+    records: list[dict[str, float]] = field(default_factory=list)
+    missed: dict[int, str] = field(default_factory=dict)
+
+    def add(self, step: int, values: Mapping[str, float]) -> None:
+        """Add a step; from this step on, what was there before is dropped (training went back to a checkpoint)."""
+        keep = [i for i, s in enumerate(self.steps) if s < step]
+        self.steps = [self.steps[i] for i in keep] + [int(step)]
+        self.records = [self.records[i] for i in keep] + [{k: float(v) for k, v in values.items()}]
+
+    @property
+    def names(self) -> list[str]:
+        """All names, in the order in which they first came."""
+        return list(dict.fromkeys(name for record in self.records for name in record))
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        """One measure at all steps."""
+        if name not in self.names:
+            raise InvalidInputError(f"the history has no {name!r}; it has {', '.join(self.names)}")
+        return np.array([record.get(name, math.nan) for record in self.records])
+
+    def __len__(self) -> int:
+        """How many steps were measured."""
+        return len(self.steps)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a step, one column a measure."""
+        import pandas as pd
+
+        return pd.DataFrame(self.records, index=pd.Index(self.steps, name="step"), columns=self.names)
+
+    def to_xarray(self) -> xr.Dataset:
+        """One variable a group with the dimensions ``step`` and, where it has parts, ``<group>_part``."""
+        import xarray as xr
+
+        data: dict[str, Any] = {}
+        coordinates: dict[str, Any] = {"step": self.steps}
+        for group, parts in self.groups.items():
+            if parts == [""]:
+                data[group] = ("step", self[group])
+                continue
+            data[group] = (("step", f"{group}_part"), np.stack([self[f"{group}/{p}"] for p in parts], 1))
+            coordinates[f"{group}_part"] = parts
+        missed = json.dumps({str(step): why for step, why in self.missed.items()})
+        return xr.Dataset(data, coordinates, {"format": FORMAT, "missed": missed})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a netCDF-4 file, whole or not at all."""
+        with write_atomically(path) as temporary:
+            self.to_xarray().to_netcdf(temporary, engine="h5netcdf")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> History:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            UntrustedFileError: the file is a pickle.
+            CorruptFileError: the file is damaged, or holds something else.
+        """
+        import xarray as xr
+
+        require_hdf5(path)
+        try:
+            with xr.open_dataset(path, engine="h5netcdf") as opened:
+                stored = opened.load()
+            if stored.attrs.get("format") != FORMAT:
+                raise KeyError(f"its format is {stored.attrs.get('format')!r}, not {FORMAT!r}")
+            return cls._of(stored)
+        except Exception as error:
+            raise CorruptFileError(
+                f"{path} cannot be read as a saved history ({type(error).__name__}: {error}); it is damaged or was "
+                "written by something else: save it again"
+            ) from error
+
+    @classmethod
+    def _of(cls, stored: xr.Dataset) -> History:
+        columns: dict[str, NDArray[Any]] = {}
+        for group in map(str, stored.data_vars):
+            values = stored[group]
+            if values.ndim == 1:
+                columns[group] = values.values
+            else:
+                parts = stored[f"{group}_part"].values.tolist()
+                columns |= {f"{group}/{part}": values.values[:, i] for i, part in enumerate(parts)}
+        steps = [int(step) for step in stored["step"].values]
+        missed = {int(step): why for step, why in json.loads(stored.attrs["missed"]).items()}
+        return cls(steps, [{k: float(v[i]) for k, v in columns.items()} for i in range(len(steps))], missed)
+
+    def plot(self) -> Figure:
+        """Draw every measure against the step, one panel a group, one line a layer from dark (input) to light."""
+        from netfold.training.plots import history
+
+        return history(self)
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The parts of every group of measures, in order; a measure of the whole network has the part ``""``."""
+        groups: dict[str, list[str]] = {}
+        for name in self.names:
+            group, _, part = name.partition("/")
+            groups.setdefault(group, []).append(part)
+        return groups

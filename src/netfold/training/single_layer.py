@@ -1,0 +1,275 @@
+"""Train exactly one layer of a randomly initialised network, the rest frozen: which layer learns most alone?"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from netfold.errors import InvalidInputError
+from netfold.measures.provenance import surroundings
+from netfold.sensitivity.layers import WeightLayer, weight_layers
+from netfold.training.single_layer_files import NONE, read, table, write
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class SingleLayerTraining:
+    """Accuracy of networks of which one layer alone was trained.
+
+    Attributes:
+        layers: the layers that were trained alone, in the order in which the model holds them.
+        train: accuracy on the training data, shape ``(layers, seeds)``, and ``test`` on the data kept aside (NaN
+            without).
+        untrained: accuracy before training, ``(2, seeds)``: train, test; and ``whole`` with all layers trained (NaN
+            where that was not asked for).
+        weights: how many parameters each layer has.
+        seeds: the seeds.
+        recipe: how it was trained, in words.
+        provenance: versions, time.
+    """
+
+    layers: tuple[str, ...]
+    train: Floats
+    test: Floats
+    untrained: Floats
+    whole: Floats
+    weights: NDArray[np.int64]
+    seeds: tuple[int, ...]
+    recipe: str
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a layer and seed (and for no layer, all layers): ``layer``, ``seed``, ``train``, ``test``."""
+        return table(self)
+
+    def to_xarray(self) -> xr.Dataset:
+        """Accuracies with the dimensions ``layer`` and ``seed``."""
+        from netfold.training.single_layer_files import dataset
+
+        return dataset(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a netCDF-4 file, whole or not at all."""
+        write(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> SingleLayerTraining:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            UntrustedFileError: the file is a pickle.
+            CorruptFileError: the file is damaged, or holds something else.
+        """
+        return cls(**read(path))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw accuracy against the layer that was trained; bars are 95% intervals over seeds (Student's t)."""
+        from netfold.training.plots import single_layer
+
+        return single_layer(self, ax)
+
+    def __repr__(self) -> str:
+        width = max(len(name) for name in (*self.layers, NONE))
+        lines = [f"SingleLayerTraining, {len(self.seeds)} seeds: {self.recipe}"]
+        lines.append(f"  {'trained alone':<{max(width, 13)}} {'train':>8} {'test':>8} {'sd(test)':>9}")
+        rows = [(NONE, *self.untrained), *zip(self.layers, self.train, self.test, strict=True), ("all", *self.whole)]
+        for name, a, b in rows:
+            if not np.isnan(a).all():
+                lines.append(f"  {name:<{max(width, 13)}} {a.mean():>8.4f} {b.mean():>8.4f} {b.std():>9.4f}")
+        return "\n".join(lines)
+
+
+def train_single_layer(
+    make: Callable[[int], nn.Module],
+    train: tuple[Any, Any],
+    test: tuple[Any, Any] | None = None,
+    *,
+    layers: Sequence[str] | None = None,
+    seeds: Sequence[int] = range(5),
+    epochs: int = 10,
+    batch: int = 64,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
+    learning_rate: float = 1e-3,
+    biases: bool = True,
+    whole: bool = True,
+    device: torch.device | str = "cpu",
+    progress: bool | None = None,
+) -> SingleLayerTraining:
+    """Train exactly one layer of a random network, all others frozen where they started, for every layer and seed.
+
+    The paper's experiment (Raghu et al. 2017; v4 figures 6 and 7), with what it leaves open as arguments: depth and
+    widths are those of ``make``; loss is the cross-entropy; the optimiser sees the layer's parameters alone. For one
+    seed every layer starts from the same network and sees the same batches in the same order. Networks are trained in
+    training mode and judged in evaluation mode.
+
+    Args:
+        make: makes the network of a seed, at its random initialisation.
+        train: inputs and class numbers, one a row, and ``test`` the same kept aside.
+        layers: module paths; by default every layer with a weight matrix or kernel.
+        seeds: of the network and of the order of the data.
+        epochs: passes over the data.
+        batch: inputs a step.
+        optimizer: called with the parameters and ``lr``.
+        learning_rate: of the optimiser.
+        biases: train the layer's biases with its weights.
+        whole: also train all layers together, to compare with.
+        device: where to train.
+        progress: show a progress bar; by default only in a terminal.
+
+    Returns:
+        Accuracies by layer and seed, beside the untrained and the fully trained network.
+
+    Raises:
+        InvalidInputError: data or labels have a wrong shape, or a number is out of range.
+
+    Example:
+        >>> import netfold as nf
+        >>> x = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+        >>> y = (x[:, 0] * x[:, 1] > 0).astype(int)
+        >>> found = train_single_layer(
+        ...     lambda seed: nf.random_network(4, 16, 2, 2, seed=seed), (x, y), seeds=[0], epochs=5, whole=False
+        ... )
+        >>> found.layers, found.train.shape
+        (('linear1', 'linear2', 'readout'), (3, 1))
+    """
+    begin = time.perf_counter()
+    if min(epochs, batch) < 1 or not learning_rate > 0 or len(seeds) == 0:
+        raise InvalidInputError(
+            f"epochs and batch must be at least 1, learning_rate positive and seeds not empty, got {epochs}, {batch}, "
+            f"{learning_rate}, {list(seeds)}"
+        )
+    parts = [_data(train, "train", device), *([_data(test, "test", device)] if test is not None else [])]
+    recipe = Recipe(epochs, batch, optimizer, learning_rate, biases)
+    names: tuple[str, ...] = ()
+    weights: list[int] = []
+    found: list[list[tuple[float, float]]] = []
+    hidden = None if progress is None else not progress
+    with tqdm(total=len(seeds), desc="training one layer", unit="seed", disable=hidden, leave=False) as bar:
+        for seed in seeds:
+            net = _made(make, seed, device)
+            chosen = weight_layers(net, layers)
+            names = names or tuple(layer.name for layer in chosen)
+            weights = [sum(w.value.numel() for w in layer.chosen(biases)) for layer in chosen]
+            found.append(_one_seed(net, chosen, parts, recipe, seed, whole))
+            bar.update()
+    table = np.array(found)  # (seeds, untrained + layers + all, train and test)
+    return SingleLayerTraining(
+        layers=names,
+        train=table[:, 1:-1, 0].T,
+        test=table[:, 1:-1, 1].T,
+        untrained=table[:, 0].T,
+        whole=table[:, -1].T,
+        weights=np.array(weights, np.int64),
+        seeds=tuple(int(s) for s in seeds),
+        recipe=recipe.words,
+        provenance={**surroundings(), "seconds": time.perf_counter() - begin},
+    )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train."""
+
+    epochs: int
+    batch: int
+    optimizer: Callable[..., torch.optim.Optimizer]
+    learning_rate: float
+    biases: bool
+
+    @property
+    def words(self) -> str:
+        """In words."""
+        name = getattr(self.optimizer, "__name__", type(self.optimizer).__name__)
+        what = "weights and biases" if self.biases else "weights"
+        return (
+            f"{name}, learning rate {self.learning_rate:g}, {self.epochs} epochs of {self.batch} inputs a step, "
+            f"cross-entropy; {what} of the layer"
+        )
+
+
+def _one_seed(
+    net: nn.Module, layers: Sequence[WeightLayer], parts: list[Any], recipe: Recipe, seed: int, whole: bool
+) -> list[tuple[float, float]]:
+    """Accuracy untrained, with every layer trained alone, and with all of them trained."""
+    start = {name: value.clone() for name, value in net.state_dict().items()}
+    found = [_accuracies(net, parts)]
+    groups = [[w.name for w in layer.chosen(recipe.biases)] for layer in layers]
+    if whole:
+        groups.append([name for name, _ in net.named_parameters()])
+    for names in groups:
+        net.load_state_dict(start)
+        _train(net, set(names), parts[0], recipe, seed)
+        found.append(_accuracies(net, parts))
+    return found if whole else [*found, (np.nan, np.nan)]
+
+
+def _train(net: nn.Module, names: set[str], data: tuple[Tensor, Tensor], recipe: Recipe, seed: int) -> None:
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(name in names)
+        parameter.grad = None
+    trained = [p for p in net.parameters() if p.requires_grad]
+    optimizer = recipe.optimizer(trained, lr=recipe.learning_rate)
+    x, y = data
+    order = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(), torch.enable_grad():
+        torch.default_generator.manual_seed(seed)  # dropout, where there is any
+        net.train()
+        for _ in range(recipe.epochs):
+            for rows in torch.randperm(len(x), generator=order).split(recipe.batch):
+                rows = rows.to(x.device)
+                optimizer.zero_grad()
+                cross_entropy(net(x[rows]), y[rows]).backward()
+                optimizer.step()
+    net.eval()
+
+
+def _accuracies(net: nn.Module, parts: list[tuple[Tensor, Tensor]]) -> tuple[float, float]:
+    net.eval()
+    with torch.no_grad():
+        found = [
+            float(torch.cat([(net(a).argmax(1) == b) for a, b in zip(x.split(1024), y.split(1024), strict=True)])
+                  .double().mean())
+            for x, y in parts
+        ]  # fmt: skip
+    return found[0], found[1] if len(found) > 1 else float("nan")
+
+
+def _made(make: Callable[[int], nn.Module], seed: int, device: Any) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(seed)
+        net = make(seed)
+    if not isinstance(net, nn.Module):
+        raise InvalidInputError(f"make(seed) must make a torch.nn.Module, got {type(net).__name__}")
+    return net.to(device)
+
+
+def _data(data: Any, what: str, device: Any) -> tuple[Tensor, Tensor]:
+    if not isinstance(data, tuple | list) or len(data) != 2:
+        raise InvalidInputError(f"{what} must be (inputs, labels)")
+    x, y = (torch.as_tensor(d) for d in data)
+    x = x if x.dtype == torch.float64 else x.float()
+    if len(x) == 0 or y.shape != (len(x),) or y.is_floating_point():
+        raise InvalidInputError(
+            f"{what} needs one class number an input: inputs of shape {tuple(x.shape)}, labels of shape "
+            f"{tuple(y.shape)} in {y.dtype}"
+        )
+    if not bool(torch.isfinite(x).all()):
+        raise InvalidInputError(f"{what} must be finite, got values that are NaN or infinite")
+    return x.to(device), y.long().to(device)

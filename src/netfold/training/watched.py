@@ -1,0 +1,171 @@
+"""What a monitor can measure: each a small frozen object that maps a network to named numbers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from netfold.capture import Program, capture
+from netfold.errors import InvalidInputError
+from netfold.measures.tracing import trace_paths
+from netfold.paths import Path
+from netfold.sensitivity import Perturbation, layer_sensitivity
+from netfold.sensitivity.measure import QUARTER
+
+Along = Literal["length", "growth", "transitions", "regions"]
+
+
+class Watched(ABC):
+    """A measure of a network on inputs that stay the same during training.
+
+    To add one, write a class whose `measure` takes the network, in evaluation mode and without gradients, and gives
+    numbers by name. Names are ``group/part``, for example ``length/act1``; the group becomes a panel of the plot. It
+    must not change the network.
+    """
+
+    @abstractmethod
+    def measure(self, net: nn.Module) -> dict[str, float]:
+        """Numbers by name."""
+
+
+@dataclass(frozen=True)
+class AlongPaths(Watched):
+    """Length, growth, transitions and regions along fixed paths, layer by layer (`nf.trace_paths`).
+
+    Lengths are relative to the path's and averaged as logarithms; counts are means over paths.
+
+    Args:
+        paths: one path or several; they have the network's input shape.
+        what: which of ``length``, ``growth``, ``transitions`` and ``regions`` (of the whole network).
+
+    Raises:
+        InvalidInputError: there is no path, or an unknown measure.
+
+    Example:
+        >>> import netfold as nf
+        >>> watched = AlongPaths(nf.Line([0.0, 1.0], [1.0, 0.0]), what=("regions",))
+        >>> list(watched.measure(nf.random_network(2, 8, 2, seed=0)))
+        ['regions']
+    """
+
+    paths: Path | Sequence[Path]
+    what: Sequence[Along] = ("length", "transitions", "regions")
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "paths", (self.paths,) if isinstance(self.paths, Path) else tuple(self.paths))
+        unknown = [name for name in self.what if name not in ("length", "growth", "transitions", "regions")]
+        if unknown or not self.paths:
+            raise InvalidInputError(
+                f"AlongPaths needs paths, and measures among length, growth, transitions, regions; got {self.what!r}"
+            )
+
+    def measure(self, net: nn.Module) -> dict[str, float]:
+        """Numbers by measure and layer."""
+        traces = trace_paths(net, self.paths, progress=False)  # type: ignore[arg-type]
+        layers = [layer.name for layer in traces[0].layers]
+        found: dict[str, float] = {}
+        for name in self.what:
+            if name == "regions":
+                found["regions"] = float(np.mean([trace.regions for trace in traces]))
+                continue
+            values = traces.values(name)
+            if name == "length":
+                values = values[:, 1:] / values[:, :1]
+            with np.errstate(divide="ignore"):
+                mean = values.mean(0) if name == "transitions" else np.exp(np.log(values).mean(0))
+            parts = layers if name == "transitions" else [*layers, "output"]
+            found |= {f"{name}/{part}": float(value) for part, value in zip(parts, mean, strict=True)}
+        return found
+
+
+@dataclass(frozen=True)
+class LocalComplexity(Watched):
+    """How folded the network is right around given points: units that switch within a small cross-polytope.
+
+    For each point x, the 2P vertices x +- radius * v_p of P random orthonormal directions; a unit counts if the sign
+    of its pre-activation is not the same at all of them. Reported: the mean over points, layer by layer (Humayun,
+    Balestriero and Baraniuk 2024). Units of max pooling have no pre-activation and are left out.
+
+    Args:
+        points: one a row.
+        radius: distance of the vertices, in units of the input.
+        directions: P, at most the dimension of the input.
+        seed: of the directions.
+
+    Raises:
+        InvalidInputError: the radius is not positive, or there are more directions than dimensions.
+
+    Example:
+        >>> import netfold as nf
+        >>> watched = LocalComplexity(np.zeros((3, 4)), radius=1.0, directions=2)
+        >>> sorted(watched.measure(nf.random_network(4, 8, 2, seed=0)))
+        ['local_complexity/act1', 'local_complexity/act2']
+    """
+
+    points: Any = field(repr=False)
+    radius: float = 0.005
+    directions: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        dimension = int(np.prod(np.shape(self.points)[1:]))
+        if not self.radius > 0 or not 1 <= self.directions <= dimension:
+            raise InvalidInputError(
+                f"LocalComplexity: radius must be positive and directions from 1 to {dimension}, got {self.radius} "
+                f"and {self.directions}"
+            )
+
+    def vertices(self, point: torch.Tensor) -> torch.Tensor:
+        """The cross-polytope around a point: ``(2 * directions, *shape)``."""
+        rng = np.random.default_rng(self.seed)
+        basis = np.linalg.qr(rng.standard_normal((point.numel(), self.directions)))[0].T
+        steps = self.radius * torch.from_numpy(basis).to(point).reshape(self.directions, *point.shape)
+        return torch.cat([point + steps, point - steps])
+
+    def measure(self, net: nn.Module) -> dict[str, float]:
+        """Mean number of switching units by layer."""
+        points = torch.as_tensor(np.asarray(self.points, np.float64))
+        program: Program = capture(net, shape=tuple(points.shape[1:]))
+        points = program.points(points)
+        totals: dict[str, float] = {}
+        with torch.no_grad():
+            for point in points:
+                for layer, read, _ in program.layer_inputs(self.vertices(point)):
+                    if len(read) == 1 and read[0].shape[1:] == layer.shape:
+                        above = (read[0] > 0).flatten(1)
+                        switched = (above.any(0) & ~above.all(0)).sum()
+                        key = f"local_complexity/{layer.name}"
+                        totals[key] = totals.get(key, 0.0) + float(switched)
+        return {name: total / len(points) for name, total in totals.items()}
+
+
+@dataclass(frozen=True)
+class LayerLoss(Watched):
+    """How much a metric loses when one layer is perturbed, layer by layer (`nf.layer_sensitivity`).
+
+    A layer on which the perturbation had no effect is NaN.
+
+    Args:
+        data: as for `nf.layer_sensitivity`, and ``metric``, ``perturbation``, ``repeats`` and ``seed``.
+    """
+
+    data: Any = field(repr=False)
+    metric: Any = None
+    perturbation: Perturbation = QUARTER
+    repeats: int = 5
+    seed: int = 0
+
+    def measure(self, net: nn.Module) -> dict[str, float]:
+        """The clean metric, and the loss by layer."""
+        found = layer_sensitivity(
+            net, self.data, self.metric, self.perturbation, self.repeats, self.seed, progress=False
+        )
+        loss = np.where(found.effect[:, 0] == 0, found.loss[:, 0], np.nan)
+        named = {f"sensitivity/{la.name}": float(value) for la, value in zip(found.layers, loss, strict=True)}
+        return {found.metric: found.clean, **named}
