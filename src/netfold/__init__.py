@@ -14,48 +14,91 @@ from netfold.errors import (
     CorruptFileError,
     InvalidInputError,
     NetfoldError,
+    NotExplicitError,
     NotPiecewiseLinearError,
     UntrustedFileError,
 )
+from netfold.measures.counts import CountResult, count_regions
+from netfold.measures.partition import Partition
+from netfold.measures.partitioning import partition_plane
 from netfold.measures.trace import Trace
 from netfold.measures.traces import Traces
 from netfold.measures.tracing import trace_path, trace_paths
 from netfold.networks import random_network
-from netfold.paths import Arc, Circle, Curve, Line, Polyline
-from netfold.theory import bounds
+from netfold.paths import Arc, Circle, Curve, Line, Plane, Polyline
+from netfold.sensitivity import (
+    GaussianNoise,
+    Prune,
+    Quantise,
+    Reinitialise,
+    Rerandomise,
+    Sensitivity,
+    Zero,
+    layer_sensitivity,
+)
+from netfold.sensitivity.dichotomies import Dichotomies, count_dichotomies
+from netfold.theory import bounds, diagnose
+from netfold.training import SingleLayerTraining, TrajectoryRegularizer, monitors, train_single_layer
 
 if TYPE_CHECKING:
     from netfold.reporting.page import report
+    from netfold.sweep import Sweep
 
 __all__ = [
     "Arc",
     "CaptureError",
     "Circle",
     "CorruptFileError",
+    "CountResult",
     "Curve",
+    "Dichotomies",
+    "GaussianNoise",
     "InvalidInputError",
     "Line",
     "NetfoldError",
+    "NotExplicitError",
     "NotPiecewiseLinearError",
+    "Partition",
+    "Plane",
     "Polyline",
     "Program",
+    "Prune",
+    "Quantise",
+    "Reinitialise",
+    "Rerandomise",
+    "Sensitivity",
+    "SingleLayerTraining",
+    "Sweep",
     "Trace",
     "Traces",
+    "TrajectoryRegularizer",
     "UntrustedFileError",
+    "Zero",
     "bounds",
     "capture",
+    "count_dichotomies",
+    "count_regions",
+    "diagnose",
+    "layer_sensitivity",
+    "monitors",
+    "partition_plane",
     "random_network",
     "report",
     "theory",
     "trace_path",
     "trace_paths",
+    "train_single_layer",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    """`report` is imported when it is first asked for: it needs matplotlib, which measurements do not."""
+    """`report` and `Sweep` are imported when first asked for: measurements need neither matplotlib nor joblib."""
     if name == "report":
         from netfold.reporting.page import report
 
         return report
+    if name == "Sweep":
+        from netfold.sweep import Sweep
+
+        return Sweep
     raise AttributeError(f"module 'netfold' has no attribute {name!r}")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from netfold.commands.partition import partition
+from netfold.commands.sensitivity import history, sensitivity
+from netfold.commands.sweep import sweep
 from netfold.commands.theory import bounds, diagnose, theory
 from netfold.errors import InvalidInputError, NetfoldError
 
@@ -146,8 +148,9 @@ def trace(
         print(found)
 
 
-for _verb in (partition, bounds, theory, diagnose):
+for _verb in (partition, bounds, theory, diagnose, sensitivity, history):
     app.command(_verb)
+app.command(sweep)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

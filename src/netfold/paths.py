@@ -1,4 +1,4 @@
-"""Paths through input space: curves x(t), t in [0, 1], along which a network is measured."""
+"""Paths and planes through input space, on which a network is measured; a path is a curve x(t), t in [0, 1]."""
 
 from __future__ import annotations
 
@@ -279,6 +279,116 @@ class Curve:
         at = torch.as_tensor(t, dtype=torch.float64)
         found = torch.stack([self.function(s) for s in at.reshape(-1)]).detach()
         return found.reshape(*at.shape, *self.shape).double().cpu().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """The points origin + a u + b v, for (a, b) in a rectangle of the plane.
+
+    Args:
+        origin: where a = b = 0, and ``u``, ``v`` the directions in which a and b grow: arrays or tensors of the
+            model's input shape.
+        bounds: the rectangle (a from, a to, b from, b to) that is meant where no other is given.
+
+    Raises:
+        InvalidInputError: unequal shapes, values not finite, ``u`` and ``v`` parallel, or an empty rectangle.
+
+    Example:
+        >>> Plane([0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 2.0, 0.0])([0.5, 1.0], [0.0, 1.0]).tolist()
+        [[0.5, 0.0, 1.0], [1.0, 2.0, 1.0]]
+    """
+
+    origin: Any
+    u: Any
+    v: Any
+    bounds: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)
+
+    def __post_init__(self) -> None:
+        for name in ("origin", "u", "v"):
+            object.__setattr__(self, name, point(getattr(self, name), name))
+        if not self.origin.shape == self.u.shape == self.v.shape:
+            shapes = f"{self.origin.shape}, {self.u.shape} and {self.v.shape}"
+            raise InvalidInputError(f"origin, u and v must have one shape, got {shapes}")
+        across = self.frame
+        if not across[1, 1] > 1e-9 * float(np.linalg.norm(self.v)):
+            raise InvalidInputError("u and v must point in different directions: they span no plane")
+        object.__setattr__(self, "bounds", rectangle(self.bounds))
+
+    @classmethod
+    def through(cls, a: Any, b: Any, c: Any, margin: float = 0.25) -> Plane:
+        """The plane through three points, in square coordinates: ``a`` at (0, 0), ``b`` at (1, 0), ``c`` above.
+
+        Its rectangle holds the three points with a margin of so much of its sides.
+
+        Raises:
+            InvalidInputError: the points lie on one line, differ in shape or are not finite.
+
+        Example:
+            >>> plane = Plane.through([0.0, 0.0], [2.0, 0.0], [2.0, 2.0], margin=0)
+            >>> plane.bounds, plane.v.tolist()
+            ((0.0, 1.0, 0.0, 1.0), [0.0, 2.0])
+        """
+        origin, second, third = point(a, "a"), point(b, "b"), point(c, "c")
+        if not origin.shape == second.shape == third.shape:
+            raise InvalidInputError(
+                f"three points of one shape span a plane, got {origin.shape}, {second.shape} and {third.shape}"
+            )
+        u, w = second - origin, third - origin
+        size = float(np.vdot(u, u))
+        along = float(np.vdot(u, w)) / size if size > 0 else 0.0
+        across = w - along * u
+        height = float(np.linalg.norm(across))
+        if size == 0 or not height > 1e-9 * float(np.linalg.norm(w)):
+            raise InvalidInputError("the three points lie on one line: choose others, or use Line for a path")
+        v = across * (size**0.5 / height)
+        low, high, top = min(0.0, along), max(1.0, along), height / size**0.5
+        sides = margin * (high - low), margin * top
+        return cls(origin, u, v, (low - sides[0], high + sides[0], 0.0 - sides[1], top + sides[1]))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return self.origin.shape
+
+    @property
+    def frame(self) -> Points:
+        """The 2 x 2 matrix that takes (a, b) to orthonormal coordinates, so that lengths are those of input space."""
+        u, v = self.u.ravel(), self.v.ravel()
+        length = float(np.linalg.norm(u))
+        along = float(u @ v) / length if length > 0 else 0.0
+        across = float(np.linalg.norm(v - along / length * u)) if length > 0 else 0.0
+        return np.array([[length, along], [0.0, across]])
+
+    def __call__(self, a: Any, b: Any) -> Points:
+        """Points at coordinates ``a`` and ``b`` (numbers or arrays of one shape)."""
+        a, b = (np.asarray(w, np.float64).reshape(np.shape(w) + (1,) * len(self.shape)) for w in (a, b))
+        return self.origin + a * self.u + b * self.v
+
+    def coordinates(self, points: Any) -> Points:
+        """Coordinates (a, b) of the closest points of the plane: shape ``(count, 2)`` for ``(count, *shape)``.
+
+        Example:
+            >>> Plane([0.0, 0.0], [2.0, 0.0], [0.0, 1.0]).coordinates([[1.0, 3.0]]).tolist()
+            [[0.5, 3.0]]
+        """
+        offset = (np.asarray(points, np.float64) - self.origin).reshape(-1, self.origin.size)
+        directions = np.stack([self.u.ravel(), self.v.ravel()])
+        return np.linalg.solve(directions @ directions.T, directions @ offset.T).T
+
+
+def rectangle(bounds: Any) -> tuple[float, float, float, float]:
+    """Bounds (a from, a to, b from, b to) as numbers.
+
+    Raises:
+        InvalidInputError: not four finite numbers, or an empty rectangle.
+    """
+    try:
+        low, high, bottom, top = (float(x) for x in bounds)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"bounds must be four numbers (a from, a to, b from, b to), got {bounds!r}") from error
+    if not (np.isfinite([low, high, bottom, top]).all() and low < high and bottom < top):
+        raise InvalidInputError(f"bounds must be finite with a from < a to and b from < b to, got {bounds!r}")
+    return low, high, bottom, top
 
 
 def point(value: Any, name: str) -> Points:

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import netfold as nf
+from netfold.exact import plane
 from netfold.exact.plane import PlaneTracer
 from netfold.exact.plane_mesh import MeshSink
-from netfold.measures.counts import corners_of
+from netfold.measures.counts import corners_of, margins
 from netfold.measures.partition import Polygons
 from tests.exact import rational_polygons
 from tests.models import random_model, record
@@ -224,28 +225,35 @@ def test_concurrent_lines(units: int) -> None:
         require_sound(part)
 
 
-@pytest.mark.parametrize("activation", [nn.ReLU, nn.Hardtanh])
-def test_small_blocks_and_threads_change_nothing(activation: type[nn.Module]) -> None:
-    """Vertices, polygons, labels and states are the same, bit for bit, for any block size and thread count."""
+@pytest.mark.parametrize("kind", ["relu", "hardtanh", "pool", "ties"])
+def test_small_blocks_and_threads_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vertices, polygons, labels, states, ties and margins are the same, bit for bit, for any blocks and threads."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Linear(2, 24), activation(), nn.Linear(24, 24), activation(), nn.Linear(24, 3)).double()
-    program = nf.capture(net.eval(), shape=(2,))
-    found = []
-    threads = torch.get_num_threads()
+    biased = kind != "ties"
+    first, second = nn.Linear(2, 24, bias=biased), nn.Linear(24, 24, bias=biased)
+    acts = [nn.Hardtanh(), nn.Hardtanh()] if kind == "hardtanh" else [nn.ReLU(), nn.ReLU()]
+    pool = [nn.Unflatten(1, (1, 24)), nn.MaxPool1d(3), nn.Flatten()] if kind == "pool" else []
+    last = nn.Linear(8 if pool else 24, 3, bias=biased)
+    program = nf.capture(nn.Sequential(first, acts[0], second, *pool, acts[1], last).double().eval(), shape=(2,))
+    found, threads = [], torch.get_num_threads()
     try:
-        for size, count in ((2**20, 1), (2**20, 2), (2**14, 1), (1, 2)):
+        for size, count, fork in ((2**20, 1, 2**17), (2**20, 2, 1), (2**14, 1, 1), (1, 2, 2000), (1, 3, 1)):
             torch.set_num_threads(count)
+            monkeypatch.setattr(plane, "FORK", fork)
             sink = MeshSink()
-            tracer = PlaneTracer(program, *corners_of(program, AXES, (-3, 3, -3, 3)), sink, size)
+            corners = corners_of(program, AXES, (-3, 3, -3, 3))
+            tracer, counter = PlaneTracer(program, *corners, sink, size), PlaneTracer(program, *corners, None, size)
             tracer.run()
-            found.append(sink.mesh())
+            counter.run()
+            assert counter.regions.tolist() == tracer.regions.tolist()
+            found.append((sink.mesh(), tracer.regions.tolist(), margins(tracer), margins(counter)))
     finally:
         torch.set_num_threads(threads)
-    for mesh in found[1:]:
-        for name in ("start", "label", "ids", "states"):
-            assert np.array_equal(getattr(mesh, name), getattr(found[0], name)), name
-        assert np.array_equal(mesh.xy[mesh.loop], found[0].xy[found[0].loop])
-        assert len(mesh.xy) == len(found[0].xy)
+    for mesh, *numbers in found[1:]:
+        for name in ("xy", "made", "start", "loop", "label", "ids", "states"):
+            assert np.array_equal(getattr(mesh, name), getattr(found[0][0], name)), name
+        assert numbers == list(found[0][1:])
+    assert (found[0][2][0] > 0) == (kind == "ties")
 
 
 def test_affine_network() -> None:

@@ -155,6 +155,26 @@ def test_a_convolution_with_pooling_on_digits() -> None:
     assert set(np.flatnonzero(big)) <= set(shared)
 
 
+def test_a_maximum_of_many_entries() -> None:
+    """States beyond 255 are numbered right: the winner of 300 planes is that of the forward pass."""
+    angle = np.linspace(0.01, 2 * np.pi, 300, endpoint=False)
+
+    class Most(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.planes = sequential([(np.stack([np.cos(angle), np.sin(angle)], 1), np.zeros(300))])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.planes(x).amax(1, keepdim=True) - 1.0
+
+    part = nf.partition_plane(Most().eval(), AXES, (0.1, 1.0, -1.0, 1.0))
+    y = part.centroids @ np.stack([np.cos(angle), np.sin(angle)])
+    assert np.array_equal(part.states[0][:, 0], y.argmax(1))
+    assert part.states[0].max() > 255
+    slope, offset = part.output_maps
+    assert np.einsum("rka,ra->rk", slope, part.centroids)[:, 0] + offset[:, 0] == pytest.approx(y.max(1) - 1.0)
+
+
 def test_save_and_load(tmp_path: Path) -> None:
     """A loaded partition is the saved one, without the network."""
     net, plane = square("P1")

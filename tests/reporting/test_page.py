@@ -66,18 +66,18 @@ def test_it_needs_nothing_else(read: Reader) -> None:
 def test_every_picture_says_what_it_shows(read: Reader) -> None:
     """Each figure has an alternative text and a caption; the path's and both measures' are there."""
     images = [a for t, a in read.tags if t == "img"]
-    assert len(images) == 6
+    assert len(images) == 7
     assert all(len(a["alt"] or "") > 60 for a in images)
-    assert sum(t == "figcaption" for t, _ in read.tags) == 6
+    assert sum(t == "figcaption" for t, _ in read.tags) == 7
     assert {a["id"] for t, a in read.tags if t == "figure"} == {
-        f"figure-{name}" for name in ("transitions", "length", "path", "pictures", "bound", "sensitivity")
+        f"figure-{name}" for name in ("transitions", "length", "path", "pictures", "slice", "bound", "sensitivity")
     }
 
 
 def test_headings_come_in_the_order_of_the_questions(read: Reader) -> None:
-    """How expressive and which layers; one path; the bound; layers disturbed; what was counted."""
+    """How expressive and which layers; one path; a plane; the bound; layers disturbed; what was counted."""
     headings = [a["id"] for t, a in read.tags if t == "h2"]
-    assert headings == ["layers", "path", "bound", "sensitivity", "how"]
+    assert headings == ["layers", "path", "slice", "bound", "sensitivity", "how"]
     assert sum(t == "h1" for t, _ in read.tags) == 1
 
 
@@ -134,7 +134,15 @@ def test_measurements_can_be_read_back(digits_report: Written) -> None:
 def test_figures_lie_beside_the_page(digits_report: Written) -> None:
     """Every figure is there as PNG, and nothing unfinished is."""
     names = set(os.listdir(digits_report.folder))
-    assert {"length.png", "transitions.png", "path.png", "pictures.png", "bound.png", "sensitivity.png"} < names
+    assert {
+        "length.png",
+        "transitions.png",
+        "path.png",
+        "pictures.png",
+        "slice.png",
+        "bound.png",
+        "sensitivity.png",
+    } < names
     assert not [name for name in names if name.startswith(".") or name.endswith(".part")]
 
 
@@ -152,6 +160,8 @@ def test_without_initial_weights(small: ReportData) -> None:
     alone = replace(small, initial=None, initial_accuracy=None, accuracy=None)
     alone = replace(alone, theory=replace(alone.theory, initial=False))
     alone = replace(alone, example=replace(alone.example, initial_pictures=(), initial_trace=None))
+    assert alone.slice is not None
+    alone = replace(alone, slice=replace(alone.slice, initial=None))
     text = " ".join(Reader(render(alone, draw_all(alone), "x_files")).text)
     assert "What training changed" not in text
     assert "before training" not in text
@@ -211,5 +221,5 @@ def test_every_kind_of_network_gets_a_page(tmp_path: Path) -> None:
         data = report(net, points, tmp_path / f"{name}.html", pairs=3)
         read = Reader((tmp_path / f"{name}.html").read_text(encoding="utf-8"))
         assert len(data.trained) == 3
-        assert sum(t == "img" for t, _ in read.tags) == 6
+        assert sum(t == "img" for t, _ in read.tags) == 7
         assert not re.search(r"\bnan\b", " ".join(read.text))

@@ -34,6 +34,12 @@ Keys = NDArray[np.uint64]
 BLOCK_BYTES = 4 * 2**20
 """Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""
 
+DENSE_ROWS = 256
+"""Rows of a block at least, where layers are not wider than ``DENSE_WIDTH``: a product of fewer rows with a large matrix
+waits for the matrix."""
+
+DENSE_WIDTH = 4096
+
 CROWDED = 32
 """Crossings in one segment above which plain vertices are inserted between them, so that a segment's image has few
 bends (`netfold.exact.spread`)."""
@@ -91,7 +97,9 @@ class Network:
         layers = [_bound(stage) for stage in program.stages if stage.layer]
         spreads = [_spread(program, i) for i in range(len(layers))]
         widest = max(int(np.prod(program.input_shape, dtype=np.int64)), *(stage_width(s) for s in program.stages))
-        return Network(program, layers, spreads, int(np.clip(block_bytes // (8 * widest), 8, 4096)) // 8 * 8, fork)
+        fewest = min(DENSE_ROWS, block_bytes // 2**14) if widest <= DENSE_WIDTH else 0
+        block_rows = int(np.clip(block_bytes // (8 * widest), max(fewest, 8), 4096)) // 8 * 8
+        return Network(program, layers, spreads, block_rows, fork)
 
     def advanced(self, index: int, t: Floats, path: Ints, flips: Keys, first: Ints, values: Values) -> Block:
         """A block at the end of a stage."""

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from netfold.measures.traces import Traces
-from netfold.reporting import pictures, plots, sensitivity
+from netfold.reporting import pictures, planes, plots, sensitivity
 from netfold.reporting.example import Picture
 from netfold.reporting.gather import ReportData
 from netfold.reporting.themes import DARK, LIGHT, Theme
@@ -53,6 +53,8 @@ def draw_all(data: ReportData) -> dict[str, Drawn]:
         "pictures": _pictures,
         "bound": _bound,
     }
+    if data.slice is not None:
+        draws["slice"] = _slice
     if data.sensitivity is not None:
         draws["sensitivity"] = _sensitivity
     return {name: _render(name, draw, data) for name, draw in draws.items()}
@@ -93,6 +95,11 @@ def _transitions(data: ReportData, theme: Theme) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.9))
     plots.by_layer(_groups(data), "transitions", data.theory.transitions, None, figure.subplots(), theme)
     return figure
+
+
+def _slice(data: ReportData, theme: Theme) -> Figure:
+    assert data.slice is not None
+    return planes.draw(data.slice, WIDTH, theme, data.story.classes)
 
 
 def _sensitivity(data: ReportData, theme: Theme) -> Figure:

@@ -20,6 +20,7 @@ from netfold.paths import Line
 from netfold.reporting.bound import BoundOfRegions, bound_of
 from netfold.reporting.example import Example, example
 from netfold.reporting.pairs import Pairs, choose_pairs
+from netfold.reporting.planes import Slice, slice_through
 from netfold.reporting.sensitivity import disturbed
 from netfold.reporting.theory import BesideTheory, beside_theory
 from netfold.reporting.training import hidden
@@ -70,6 +71,7 @@ class ReportData:
         seconds: what each step took.
         provenance: versions, machine and time.
         sensitivity: what noise on one layer at a time costs, where the network holds parameters.
+        slice: the plane through three inputs, where it holds few enough regions to draw.
     """
 
     story: Story
@@ -90,6 +92,7 @@ class ReportData:
     seconds: dict[str, float]
     provenance: dict[str, Any]
     sensitivity: Sensitivity | None = None
+    slice: Slice | None = None
 
     @property
     def units(self) -> int:
@@ -150,6 +153,9 @@ def gather(
     story = story or Story()
     looked_at = example(program, trained, before, untrained, points, chosen, story.image_shape)
     looked = time.perf_counter()
+    groups = [trained] if untrained is None else [trained, untrained]
+    plane = slice_through(program, before, points, answers, groups, seed)
+    cut = time.perf_counter()
     layers_disturbed = disturbed(net, points, answers, seed)
     return ReportData(
         story=story,
@@ -171,10 +177,12 @@ def gather(
             "capture": captured - begin,
             "tracing": traced - captured,
             "example": looked - traced,
-            "disturbing layers": time.perf_counter() - looked,
+            "cutting a plane": cut - looked,
+            "disturbing layers": time.perf_counter() - cut,
         },
         provenance=provenance(program),
         sensitivity=layers_disturbed,
+        slice=plane,
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from netfold.measures.trace import Trace
 from netfold.measures.traces import Traces, estimate
+from netfold.reporting import planes
 from netfold.reporting.gather import ReportData
 from netfold.reporting.theory import BesideTheory
 
@@ -57,6 +58,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
             "class_changes": shown.trace.output.class_changes,
             "classes": shown.trace.output.classes,
         },
+        "slice": None if data.slice is None else planes.numbers(data.slice),
         "sensitivity": None if data.sensitivity is None else data.sensitivity.to_dict(),
         "counting_rule": data.trained[0].counting_rule,
         "method": data.trained[0].method,

@@ -17,6 +17,7 @@ from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
 from netfold.measures.traces import estimate
+from netfold.reporting import planes
 from netfold.reporting.figures import Drawn, draw_all
 from netfold.reporting.gather import ReportData, Story, gather
 from netfold.reporting.numbers import numbers, plain, to_json
@@ -130,6 +131,7 @@ def render(data: ReportData, figures: dict[str, Drawn], folder: str) -> str:
     return environment.get_template("report.html.j2").render(
         data=data,
         words=describe(data),
+        sliced=planes.sentence(data.slice, data.story.inputs) if data.slice is not None else "",
         disturbed=sentence(data.sensitivity) if data.sensitivity is not None else "",
         figures=figures,
         cards=_cards(data),

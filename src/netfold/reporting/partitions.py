@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 COLORS = ("class", "layer", "area", "output", "density")
 
+MORE_CLASSES = ("#3B5BDB", "#E8590C", "#862E9C", "#5C940D")
+"""Colours of classes 6 to 9; the theme brings the first six."""
+
 BINS = 48
 """Bins along the longer side of a picture of density, at most: fewer where they would hold too few regions each."""
 
@@ -132,10 +135,10 @@ def layer_colours(count: int, theme: Theme = LIGHT) -> list[str]:
 
 
 def class_palette(classes: Sequence[int], theme: Theme = LIGHT) -> dict[int, str]:
-    """A colour for every class; beyond the theme's own they come from a larger qualitative map."""
+    """A colour for every class, the same in every picture; beyond the theme's own from a larger qualitative map."""
     more = [to_hex(colour) for colour in mpl.colormaps["tab20"].colors]  # pyright: ignore[reportAttributeAccessIssue]
-    colours = [*theme.classes, *more]
-    return {label: colours[i % len(colours)] for i, label in enumerate(sorted(classes))}
+    colours = [*theme.classes, *MORE_CLASSES, *more]
+    return {label: colours[label % len(colours)] for label in classes}
 
 
 def faded(colour: str, theme: Theme) -> str:

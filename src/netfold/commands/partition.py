@@ -1,0 +1,130 @@
+"""Planes on the command line: ``netfold partition``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from netfold.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from netfold.measures.counts import CountResult
+    from netfold.measures.partition import Partition
+
+# Commands import what they need when they run, so that --help does not wait for torch.
+
+
+def partition(
+    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    /,
+    *,
+    data: Annotated[Path, Parameter(help="Inputs x, one a row: .npz, .npy or .safetensors.")],
+    rows: Annotated[
+        tuple[int, int, int], Parameter(help="Rows of the three inputs that the plane goes through, from 0.")
+    ] = (0, 1, 2),
+    bounds: Annotated[
+        tuple[float, float, float, float] | None,
+        Parameter(
+            help="Rectangle: a from, a to, b from, b to; the first input is at (0, 0), the second at (1, 0). "
+            "By default around the three inputs."
+        ),
+    ] = None,
+    weights: Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")] = None,
+    count: Annotated[bool, Parameter(negative="", help="Count only: faster, and nothing is stored.")] = False,
+    plot: Annotated[Path | None, Parameter(help="Draw a picture: .png, .svg or .pdf.")] = None,
+    color: Annotated[
+        Literal["class", "layer", "area", "output", "density"], Parameter(help="What its colours show.")
+    ] = "class",
+    explore: Annotated[Path | None, Parameter(help="Write an interactive page: .html.")] = None,
+    save: Annotated[Path | None, Parameter(help="Save the partition, as netCDF.")] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Cut the plane through three inputs into the regions of a network, exactly.
+
+    For example:
+
+      netfold partition model.pt2 --data inputs.npy
+      netfold partition model.pt2 --data inputs.npy --rows 3 14 15 --plot plane.png --explore plane.html
+      netfold partition model.pt2 --data inputs.npy --count --json
+    """
+    from netfold.capture.loading import load_data, load_model
+    from netfold.measures.counts import count_regions
+    from netfold.measures.partitioning import partition_plane
+    from netfold.paths import Plane
+
+    wanted = [name for name, value in (("--plot", plot), ("--explore", explore), ("--save", save)) if value]
+    if count and wanted:
+        raise InvalidInputError(f"--count stores no regions, so it does not go with {' and '.join(wanted)}")
+    points = load_data(data).inputs
+    for row in rows:
+        if not 0 <= row < len(points):
+            raise InvalidInputError(f"row {row} is not in {data}, which holds rows 0 to {len(points) - 1}")
+    plane = Plane.through(*(points[row] for row in rows))
+    net = load_model(model, weights)
+    if count:
+        counted = count_regions(net, plane, bounds)
+        _answer(as_json, _count_numbers(counted), f"{int(counted):,} regions ({counted.status})")
+        return
+    found = partition_plane(net, plane, bounds)
+    if save is not None:
+        found.save(save)
+    if explore is not None:
+        found.explore(explore)
+    if plot is not None:
+        labels = [f"row {row}" for row in rows]
+        _draw(found, plot, color, plane.coordinates([points[row] for row in rows]), labels)
+    _answer(as_json, _numbers(found), repr(found))
+
+
+def _draw(found: Partition, file: Path, color: Any, points: Any, labels: list[str]) -> None:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    from netfold.files import write_atomically
+    from netfold.reporting.themes import LIGHT
+
+    kind = file.suffix.removeprefix(".").lower()
+    if kind not in ("png", "svg", "pdf"):
+        raise InvalidInputError(f"--plot writes .png, .svg or .pdf, not {file.name}")
+    with mpl.rc_context(LIGHT.settings):  # pyright: ignore[reportArgumentType]
+        figure = Figure(figsize=(7.0, 5.6))
+        found.plot(color, figure.subplots(), points=points, labels=labels)
+        with write_atomically(file) as temporary:
+            figure.savefig(temporary, format=kind, dpi=160)
+
+
+def _count_numbers(counted: CountResult) -> dict[str, Any]:
+    return {
+        "regions": int(counted),
+        "regions_by_layer": list(counted.by_layer),
+        "domain": counted.domain,
+        "status": counted.status,
+        "uncertain": counted.uncertain,
+        "margin": counted.margin,
+        "counting_rule": counted.counting_rule,
+        "provenance": counted.provenance,
+    }
+
+
+def _numbers(found: Partition) -> dict[str, Any]:
+    return {
+        "regions": found.regions,
+        "regions_by_layer": found.regions_by_layer.tolist(),
+        "layers": [{"name": x.name, "op": x.op, "units": x.units, "edge_length": x.edge_length} for x in found.layers],
+        "bounds": list(found.bounds),
+        "statistics": found.statistics(),
+        "class_areas": {str(label): area for label, area in found.class_areas.items()},
+        "status": found.status,
+        "uncertain": found.uncertain,
+        "margin": found.margin,
+        "counting_rule": found.counting_rule,
+        "provenance": found.provenance,
+    }
+
+
+def _answer(as_json: bool, numbers: dict[str, Any], words: str) -> None:
+    from netfold.reporting.numbers import to_json
+
+    print(to_json(numbers) if as_json else f"{words}\n", end="")

@@ -1,0 +1,166 @@
+"""The plane through three inputs, for the report: chosen, cut into regions, drawn and put in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from netfold.capture import Program
+from netfold.errors import InvalidInputError
+from netfold.measures.partition import Partition
+from netfold.measures.partitioning import partition_plane
+from netfold.measures.traces import Traces
+from netfold.paths import Plane
+from netfold.reporting.partitions import plot
+from netfold.reporting.themes import Theme
+
+MOST_ON_LINE = 400
+"""Regions crossed by a line, on average, beyond which a report cuts no plane: it would hold about their square."""
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The plane through three inputs.
+
+    Attributes:
+        rows: the three rows of the data, and ``labels`` their classes where labels are given.
+        labels: their classes, or nothing.
+        where: their coordinates on the plane, ``(3, 2)``.
+        trained: the partition by the network, and ``initial`` by the network before training, if there is one.
+        initial: the same before training, or ``None``.
+    """
+
+    rows: tuple[int, int, int]
+    labels: tuple[int, ...]
+    where: NDArray[np.float64]
+    trained: Partition
+    initial: Partition | None
+
+
+def slice_through(
+    program: Program,
+    before: Program | None,
+    points: NDArray[np.float64],
+    labels: NDArray[np.int64] | None,
+    traces: list[Traces],
+    seed: int,
+) -> Slice | None:
+    """Cut the plane through three inputs, of three classes where there are labels.
+
+    Args:
+        program: the network, and ``before`` the network before training.
+        before: the same with the weights it started from, or ``None``.
+        points: the data, and ``labels`` their classes.
+        labels: one a row, or ``None``.
+        traces: lines through the networks, which tell whether a plane would hold too many regions to draw.
+        seed: of the choice of inputs.
+
+    Returns:
+        The slice; ``None`` where no three inputs span a plane, or it would hold too many regions.
+    """
+    if any(np.mean([trace.regions for trace in group]) > MOST_ON_LINE for group in traces):
+        return None
+    found = _choose(points, labels, seed)
+    if found is None:
+        return None
+    rows, plane = found
+    return Slice(
+        rows=rows,
+        labels=() if labels is None else tuple(int(labels[row]) for row in rows),
+        where=plane.coordinates(points[list(rows)]),
+        trained=partition_plane(program, plane),
+        initial=None if before is None else partition_plane(before, plane),
+    )
+
+
+def draw(found: Slice, width: float, theme: Theme, classes: tuple[str, ...] = ()) -> Figure:
+    """Regions, classes and decision boundary on the plane, before training beside after."""
+    parts = [("after training" if found.initial else "", found.trained)]
+    if found.initial is not None:
+        parts.insert(0, ("before training", found.initial))
+    left, right, bottom, top = found.trained.bounds
+    tall = (top - bottom) / (right - left)
+    panel = 0.42 * width if len(parts) == 2 else 0.62 * width
+    figure = Figure(figsize=(width, min(panel * tall, 1.3 * width) + 1.25))
+    axes = figure.subplots(1, len(parts), squeeze=False)[0]
+    together = sorted({c for _, part in parts for c in part.class_areas})
+    for ax, (when, part) in zip(axes, parts, strict=True):
+        labels = [_name(label, classes) for label in found.labels] or [f"row {row}" for row in found.rows]
+        plot(part, "class", ax, points=found.where, labels=labels, theme=theme, legend=False)
+        for drawn in ax.collections:
+            # many thin lines weigh less as pixels, and the page holds them twice, light and dark
+            drawn.set_rasterized(part.regions > 200)
+        ax.set_title(f"{when}{': ' if when else ''}{part.regions:,} regions")
+        if ax is not axes[0]:
+            ax.set_ylabel("")
+    _legend(figure, together, classes, theme)
+    return figure
+
+
+def sentence(found: Slice, inputs: str) -> str:
+    """What the slice shows, in a sentence."""
+    after = found.trained
+    text = f"The plane through three {inputs}s holds {after.regions:,} activation regions"
+    if found.initial is not None:
+        text += f", where the same plane held {found.initial.regions:,} before training"
+    edge = after.decision_boundary()
+    count = len(edge.region_areas)
+    if count == 1:
+        return f"{text}; the network gives one class to all of it."
+    return f"{text}; the decision boundary parts it into {count} areas of {len(after.class_areas)} classes."
+
+
+def numbers(found: Slice) -> dict[str, Any]:
+    """The slice as numbers."""
+    parts = {"trained": found.trained, "initial": found.initial}
+    return {
+        "rows": list(found.rows),
+        "bounds": list(found.trained.bounds),
+        **{
+            name: None if part is None else {
+                "regions_by_layer": part.regions_by_layer.tolist(),
+                "status": part.status,
+                "margin": part.margin,
+                "class_areas": {str(label): area for label, area in part.class_areas.items()},
+                "distance_to_boundary": [x if np.isfinite(x) else None
+                                         for x in part.decision_boundary().distance(found.where).tolist()],
+            }
+            for name, part in parts.items()
+        },
+    }  # fmt: skip
+
+
+def _choose(
+    points: NDArray[np.float64], labels: NDArray[np.int64] | None, seed: int
+) -> tuple[tuple[int, int, int], Plane] | None:
+    """Three rows that span a plane, of different classes as far as there are."""
+    order = np.random.default_rng(seed).permutation(len(points))
+    if labels is not None:
+        _, first = np.unique(labels[order], return_index=True)
+        ahead = np.sort(first)
+        order = np.concatenate([order[ahead], np.delete(order, ahead)])
+    for third in order[2:22]:
+        rows = (int(order[0]), int(order[1]), int(third))
+        try:
+            return rows, Plane.through(*points[list(rows)])
+        except InvalidInputError:
+            continue
+    return None
+
+
+def _name(label: int, classes: tuple[str, ...]) -> str:
+    return classes[label] if label < len(classes) else str(label)
+
+
+def _legend(figure: Figure, labels: list[int], classes: tuple[str, ...], theme: Theme) -> None:
+    from matplotlib.patches import Patch
+
+    from netfold.reporting.partitions import class_palette, faded
+
+    palette = class_palette(labels, theme)
+    handles = [Patch(color=faded(palette[c], theme), label=_name(c, classes)) for c in labels[:12]]
+    figure.legend(handles=handles, title="class", loc="outside lower center", ncols=min(len(handles), 10))
