@@ -1,0 +1,216 @@
+"""Running a plan: what is missing is measured, by joblib's workers, and stored as it comes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
+from tqdm import tqdm
+
+from netfold.errors import InvalidInputError
+from netfold.sweep.arguments import whole
+from netfold.sweep.cells import Outcome, failed, measure_cells
+from netfold.sweep.plan import Cell, Plan
+from netfold.sweep.store import Store
+
+LOOKED_UP = 256
+"""Cells looked up in the store at a time."""
+
+TOGETHER = 64
+"""Most cells in a batch, and ``BATCH_SECONDS`` how long one should take: what a killed sweep loses a worker."""
+
+BATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How the work is spread: ``workers`` (None: one a core), joblib's ``backend``, a Dask ``scheduler``'s address."""
+
+    workers: int | None = None
+    backend: str = "loky"
+    scheduler: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.workers is not None:
+            whole("workers", self.workers)
+        if not isinstance(self.backend, str) or not self.backend:
+            raise InvalidInputError(f"backend must be the name of a joblib backend, got {self.backend!r}")
+        if self.scheduler is not None and self.backend != "dask":
+            raise InvalidInputError(f"a scheduler is Dask's: set backend 'dask', not {self.backend!r}")
+
+    @property
+    def here(self) -> bool:
+        """Whether this process does the work itself."""
+        return self.backend == "loky" and (self.workers or cpu_count()) == 1
+
+
+@dataclass
+class Todo:
+    """Batches of cells that the store lacks, found as they are asked for, so that any plan starts at once."""
+
+    plan: Plan
+    store: Store
+    run: int
+    retry: bool
+    bar: tqdm
+    seconds: float = BATCH_SECONDS
+    out: dict[int, list[Cell]] = field(default_factory=dict)
+
+    def batches(self) -> Iterator[tuple[int, list[Cell]]]:
+        """Numbered batches; each stays in ``out`` until its outcomes are stored."""
+        missing, number = self.missing(), 0
+        while batch := list(islice(missing, self.together)):
+            self.out[number] = batch
+            yield number, batch
+            number += 1
+
+    @property
+    def together(self) -> int:
+        """Cells that take about ``BATCH_SECONDS``, going by those before."""
+        return min(TOGETHER, max(1, int(BATCH_SECONDS / max(self.seconds, 1e-6))))
+
+    def missing(self) -> Iterator[Cell]:
+        """Cells of the plan that are neither done nor, unless they are to be tried again, failed."""
+        cells = iter(self.plan)
+        while chunk := [(cell.key, cell) for cell in islice(cells, LOOKED_UP)]:
+            stored = self.store.statuses([key for key, _ in chunk])
+            wanted = [cell for key, cell in chunk if key not in stored or self._again(*stored[key])]
+            self._skip(len(chunk) - len(wanted))
+            yield from wanted
+
+    def keep(self, number: int, outcomes: list[Outcome]) -> None:
+        """Store a batch's outcomes and learn from them how long cells take."""
+        for outcome in outcomes:
+            self.store.add(outcome, self.run)
+            self.seconds += 0.2 * (outcome.seconds - self.seconds)
+        self.bar.update(len(outcomes))
+        self.out.pop(number, None)
+
+    def _again(self, status: str, run: int) -> bool:
+        return self.retry and status == "failed" and run != self.run
+
+    def _skip(self, count: int) -> None:
+        # The bar starts behind what is stored, so that the time left is judged by this run's cells alone.
+        if not self.bar.disable:
+            self.bar.initial += count
+            self.bar.n += count
+
+
+def run_plan(plan: Plan, store: Store, spread: Spread, *, retry: bool = False, progress: bool | None = None) -> None:
+    """Measure what the store lacks of a plan.
+
+    Args:
+        plan: the plan.
+        store: where results go, each as soon as it is there.
+        spread: who does the work; no number depends on it.
+        retry: also measure again what failed in an earlier run.
+        progress: show a bar with the time left; by default only in a terminal.
+    """
+    run = store.begin(plan, workers=spread.workers or cpu_count(), backend="inline" if spread.here else spread.backend)
+    while True:
+        with _bar(plan.size, progress) as bar:
+            todo = Todo(plan, store, run, retry, bar)
+            try:
+                with _outcomes(todo, spread) as found:
+                    for number, outcomes in found:
+                        todo.keep(number, outcomes)
+                return
+            except TerminatedWorkerError:
+                _settle(todo)
+
+
+@contextmanager
+def _outcomes(todo: Todo, spread: Spread) -> Iterator[Iterator[tuple[int, list[Outcome]]]]:
+    plan = todo.plan
+    if spread.here:
+        yield ((number, measure_cells(batch, plan.seed, plan.measures)) for number, batch in todo.batches())
+        return
+    parent = os.getpid() if spread.backend == "loky" else None
+    with _backend(spread):
+        pool: Any = Parallel(n_jobs=spread.workers or -1, batch_size=1, return_as="generator_unordered")  # pyright: ignore[reportArgumentType]
+        try:
+            results = pool(
+                delayed(_numbered)(number, batch, plan.seed, plan.measures, parent) for number, batch in todo.batches()
+            )
+        except ValueError as error:
+            if "return_as" not in str(error):
+                raise
+            raise InvalidInputError(
+                f"joblib's backend {spread.backend!r} cannot hand results over as they come; use loky or dask"
+            ) from error
+        with closing(results):
+            yield results
+
+
+@contextmanager
+def _backend(spread: Spread) -> Iterator[None]:
+    if spread.backend == "loky":
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            yield
+        return
+    if spread.backend != "dask":
+        with parallel_config(backend=spread.backend):
+            yield
+        return
+    try:
+        from distributed import Client  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise InvalidInputError("backend 'dask' needs dask.distributed: pip install 'netfold[dask]'") from error
+    with Client(spread.scheduler), parallel_config(backend="dask"):
+        yield
+
+
+def _numbered(
+    number: int, batch: list[Cell], seed: int, measures: tuple[str, ...], parent: int | None
+) -> tuple[int, list[Outcome]]:
+    if parent is not None:
+        _end_with(parent)
+    return number, measure_cells(batch, seed, measures)
+
+
+@lru_cache(maxsize=1)
+def _end_with(parent: int) -> None:
+    """End this worker once its parent is gone: loky's workers outlive a killed parent by minutes."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1.0)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _settle(todo: Todo) -> None:
+    """After a worker was killed: measure what was under way cell by cell, so that the guilty one is known."""
+    # In a process of their own: this one must not be the next that is killed.
+    alone: ProcessPoolExecutor | None = None
+    try:
+        for cell in [cell for batch in todo.out.values() for cell in batch]:
+            alone = alone or ProcessPoolExecutor(1)
+            begin = time.perf_counter()
+            try:
+                [outcome] = alone.submit(measure_cells, [cell], todo.plan.seed, todo.plan.measures).result()
+            except TerminatedWorkerError as error:
+                outcome = Outcome(cell, "failed", {}, "", failed(error), time.perf_counter() - begin)
+                alone.shutdown()
+                alone = None
+            todo.store.add(outcome, todo.run)
+    finally:
+        if alone is not None:
+            alone.shutdown(kill_workers=True)
+
+
+@contextmanager
+def _bar(total: int, progress: bool | None) -> Iterator[tqdm]:
+    shown = None if progress is None else not progress
+    with tqdm(total=total, desc="sweep", unit="cell", disable=shown, smoothing=0) as bar:
+        yield bar

@@ -1,0 +1,258 @@
+"""The file of a sweep: one SQLite database, to which every cell is added whole or not at all."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from netfold.errors import CorruptFileError, InvalidInputError
+from netfold.measures.provenance import surroundings
+from netfold.sweep.cells import Outcome, to_json
+from netfold.sweep.plan import Plan
+
+FORMAT = "netfold sweep 1"
+MAGIC = b"SQLite format 3\0"
+APPLICATION = 0x6E66_7377
+"""SQLite's application id of these files ("nfsw"), at bytes 68 to 71."""
+
+SCHEMA = f"""
+PRAGMA application_id = {APPLICATION};
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE runs (id INTEGER PRIMARY KEY, started TEXT NOT NULL, plan TEXT NOT NULL, provenance TEXT NOT NULL);
+CREATE TABLE cells (
+    key TEXT PRIMARY KEY,
+    settings TEXT NOT NULL,
+    replicate INTEGER NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('done', 'failed')),
+    measured TEXT NOT NULL,
+    note TEXT NOT NULL,
+    error TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    run INTEGER NOT NULL REFERENCES runs (id)
+) WITHOUT ROWID;
+"""
+
+ADD = """
+INSERT INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET status = excluded.status, measured = excluded.measured, note = excluded.note,
+    error = excluded.error, seconds = excluded.seconds, run = excluded.run
+WHERE cells.status = 'failed'
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A stored cell."""
+
+    key: str
+    settings: dict[str, Any]
+    replicate: int
+    status: str
+    values: dict[str, Any]
+    note: str
+    error: str
+    seconds: float
+    run: int
+
+
+class Store:
+    """An open store. Use as a context manager, or call `close`.
+
+    Args:
+        path: the file; it must exist (see `create`).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CorruptFileError: the file is damaged or holds something else; it is left as it is.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        _require_ours(self.path)
+        # joblib takes work from its own threads; the lock lets one in at a time.
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(self.path, timeout=60, isolation_level=None, check_same_thread=False)
+        try:
+            with self._using() as database:
+                self._require_sound(database)
+                # Commits survive a killed process; a power cut can cost the last ones, never the file.
+                database.execute("PRAGMA synchronous = NORMAL")
+        except BaseException:
+            self._database.close()
+            raise
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], plan: Plan) -> Store:
+        """Make a store for a plan, or open the one that is there.
+
+        Raises:
+            CorruptFileError: something else, or a damaged store, has this name; it is left as it is.
+            InvalidInputError: the store has another seed or other measures, or the folder does not exist.
+        """
+        target = Path(path).absolute()
+        if not target.exists():
+            _make(target, plan)
+        store = cls(path)
+        try:
+            store.require_compatible(plan)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the latest run."""
+        return Plan.read(json.loads(self._meta("plan")))
+
+    def require_compatible(self, plan: Plan) -> None:
+        """Refuse a plan whose numbers could not stand beside those in the store.
+
+        Raises:
+            InvalidInputError: the seeds or the measures differ.
+        """
+        here = json.loads(self._meta("plan"))
+        if here["seed"] != plan.seed:
+            raise InvalidInputError(
+                f"{self.path} was made with seed {here['seed']}, the plan has seed {plan.seed}: its numbers would come "
+                "from other networks; give the plan a store of its own"
+            )
+        if set(here["measures"]) != set(plan.measures):
+            raise InvalidInputError(
+                f"{self.path} holds the measures {', '.join(here['measures'])}, the plan asks for "
+                f"{', '.join(plan.measures)}; give the plan a store of its own"
+            )
+
+    def begin(self, plan: Plan, **how: Any) -> int:
+        """Note that a run of a plan begins, with versions and machine; returns its number."""
+        text = to_json(plan.to_dict())
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        with self._using() as database:
+            database.execute("BEGIN IMMEDIATE")
+            with database:
+                database.execute("UPDATE meta SET value = ? WHERE name = 'plan'", (text,))
+                added = database.execute(
+                    "INSERT INTO runs (started, plan, provenance) VALUES (?, ?, ?)",
+                    (now, text, to_json({**surroundings(), **how})),
+                )
+        return int(added.lastrowid or 0)
+
+    def add(self, outcome: Outcome, run: int) -> None:
+        """Add a cell, in a transaction of its own; a cell that is done stays as it is."""
+        cell = outcome.cell
+        row = (cell.key, to_json(cell.settings), cell.replicate, outcome.status, to_json(outcome.values))
+        with self._using() as database:
+            database.execute(ADD, (*row, outcome.note, outcome.error, outcome.seconds, run))
+
+    def statuses(self, keys: Sequence[str]) -> dict[str, tuple[str, int]]:
+        """Status and run of those keys that are stored (at most 900 at a time)."""
+        marks = ",".join("?" * len(keys))
+        with self._using() as database:
+            rows = database.execute(f"SELECT key, status, run FROM cells WHERE key IN ({marks})", tuple(keys))
+            return {key: (status, run) for key, status, run in rows}
+
+    def rows(self) -> Iterator[Row]:
+        """All cells, ordered by key."""
+        with self._using() as database:
+            found = database.execute("SELECT * FROM cells ORDER BY key").fetchall()
+        for key, settings, replicate, status, values, note, error, seconds, run in found:
+            try:
+                told, numbers = json.loads(settings), json.loads(values)
+            except ValueError as failure:
+                raise _damaged(self.path, f"cell {key}: {failure}") from failure
+            yield Row(key, told, replicate, status, numbers, note, error, seconds, run)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run: number, start, plan, versions and machine."""
+        with self._using() as database:
+            found = database.execute("SELECT id, started, plan, provenance FROM runs ORDER BY id").fetchall()
+        return [
+            {"run": run, "started": started, "plan": json.loads(plan), **json.loads(provenance)}
+            for run, started, plan, provenance in found
+        ]
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _meta(self, name: str) -> str:
+        with self._using() as database:
+            return database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
+
+    @contextmanager
+    def _using(self) -> Iterator[sqlite3.Connection]:
+        """The database, for one thread; its own error for a damaged file becomes netfold's."""
+        with self._lock:
+            try:
+                yield self._database
+            except sqlite3.OperationalError as error:
+                # A full disk, no permission, another process that holds the file: no damage.
+                raise OSError(f"{self.path}: {error}") from error
+            except sqlite3.DatabaseError as error:
+                raise _damaged(self.path, str(error)) from error
+
+    def _require_sound(self, database: sqlite3.Connection) -> None:
+        problems = [row[0] for row in database.execute("PRAGMA quick_check(1)")]
+        if problems != ["ok"]:
+            raise _damaged(self.path, problems[0])
+        tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        stated = (
+            database.execute("SELECT value FROM meta WHERE name = 'format'").fetchone() if "meta" in tables else None
+        )
+        if stated != (FORMAT,) or not {"runs", "cells"} <= tables:
+            found = "no format" if stated is None else f"the format {stated[0]!r}"
+            raise CorruptFileError(f"{self.path} states {found}, expected {FORMAT!r}; it is left as it is")
+
+
+def _require_ours(path: Path) -> None:
+    """Look at the bytes alone: SQLite would complete an empty file, and recover a foreign one."""
+    with path.open("rb") as file:
+        head = file.read(100)
+    if len(head) < 100 or head[:16] != MAGIC or int.from_bytes(head[68:72], "big") != APPLICATION:
+        what = "is empty" if not head else "is no store of a sweep"
+        raise CorruptFileError(f"{path} {what}, so it is left as it is; name another file for the sweep")
+
+
+def _damaged(path: Path, what: str) -> CorruptFileError:
+    what = " ".join(what.split())
+    return CorruptFileError(f"{path} is damaged ({what}) and left as it is; name another file for the sweep")
+
+
+def _make(target: Path, plan: Plan) -> None:
+    """Make an empty store beside the target and give it its name once it is complete."""
+    if not target.parent.is_dir():
+        raise InvalidInputError(f"cannot write {target}: the folder {target.parent} does not exist; make it first")
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+        made = Path(folder) / "store"
+        database = sqlite3.connect(made, isolation_level=None)
+        try:
+            database.executescript(SCHEMA)
+            facts = {"format": FORMAT, "plan": to_json(plan.to_dict())}
+            database.executemany("INSERT INTO meta VALUES (?, ?)", facts.items())
+            # The journal mode is part of the file; setting it here means that opening a store writes nothing.
+            database.execute("PRAGMA journal_mode = WAL")
+        finally:
+            database.close()
+        try:
+            # A link, unlike a renaming, never takes the place of a file that appeared meanwhile.
+            os.link(made, target)
+        except FileExistsError:
+            return
+        except OSError:
+            made.rename(target)
