@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+import netfold as nf
 from netfold.measures.trace import Trace
 from netfold.paths import Path
 
@@ -43,6 +44,6 @@ def kills_on_five(network: nn.Module, path: Path, trace: Trace) -> int:
     return 1
 
 
-if multiprocessing.current_process().name == "forkserver":
-    # Preloaded there for its children: one trace loads and compiles everything once.
+if "NETFOLD_TEST_WARM" in os.environ:
+    # In a process that others are forked from: one trace loads everything they need.
     nf.trace_path(nf.random_network(inputs=2, width=2, depth=1), nf.Line([0.0, 1.0], [1.0, 0.0]))

@@ -67,7 +67,9 @@ def test_a_million_cells_start_at_once() -> None:
 
 def test_listed_cells() -> None:
     """Cells share what is fixed, and may list their widths."""
-    listed = Plan.read({"measures": ["regions"], "fixed": {"inputs": 2}, "cells": [{"width": [4, 2]}, {"width": 3, "depth": 1}]})
+    listed = Plan.read(
+        {"measures": ["regions"], "fixed": {"inputs": 2}, "cells": [{"width": [4, 2]}, {"width": 3, "depth": 1}]}
+    )
     assert [(c.settings["width"], c.settings["depth"]) for c in listed] == [([4, 2], 2), (3, 1)]
     assert Plan.read(listed.to_dict()) == listed
 

@@ -35,8 +35,8 @@ BLOCK_BYTES = 4 * 2**20
 """Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""
 
 DENSE_ROWS = 256
-"""Rows of a block at least, where layers are not wider than ``DENSE_WIDTH``: a product of fewer rows with a large matrix
-waits for the matrix."""
+"""Rows of a block at least, where layers are not wider than ``DENSE_WIDTH``: a product of fewer rows with a large
+matrix waits for the matrix."""
 
 DENSE_WIDTH = 4096
 

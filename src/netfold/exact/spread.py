@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from netfold.capture.program import Layer, Node, Stage
 from netfold.exact.layers import Crossings
-from netfold.exact.products import padded
+from netfold.exact.products import padded, transposed
 from netfold.exact.rows import FAST
 from netfold.exact.threads import over_rows
 
@@ -164,7 +164,7 @@ def _dense(layer: Layer, node: Node) -> Spread | None:
     if weight.shape[1] != layer.units:
         return None
     bias = node.args[2] if len(node.args) > 2 and node.args[2] is not None else torch.zeros(len(weight))
-    return Dense(weight.T.contiguous().numpy(), bias.double().numpy().copy())
+    return Dense(transposed(weight.contiguous().numpy()), bias.double().numpy().copy())
 
 
 def _convolution(layer: Layer, node: Node) -> Spread | None:

@@ -164,7 +164,7 @@ def _backend(spread: Spread) -> Iterator[None]:
     try:
         from distributed import Client  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise InvalidInputError("backend 'dask' needs dask.distributed: pip install 'netfold[dask]'") from error
+        raise InvalidInputError("backend 'dask' needs dask.distributed: pip install dask distributed") from error
     with Client(spread.scheduler), parallel_config(backend="dask"):
         yield
 
@@ -172,7 +172,8 @@ def _backend(spread: Spread) -> Iterator[None]:
 def _numbered(
     number: int, batch: list[Cell], seed: int, measures: tuple[str, ...], parent: int | None
 ) -> tuple[int, list[Outcome]]:
-    if parent is not None:
+    # Inside another joblib worker the pool is this process itself, which must not be ended.
+    if parent is not None and parent != os.getpid():
         _end_with(parent)
     return number, measure_cells(batch, seed, measures)
 

@@ -29,9 +29,11 @@ def table(rows: Iterable[Row], measures: Sequence[str], layers: bool) -> pd.Data
     by_layer = _by_layer(rows, measures)
     chosen = [name for name in measures if (name in by_layer) == layers]
     records = [_settings(row) | values for row in rows for values in _records(row, chosen, layers)]
-    columns = [*(name for name in SETTINGS if any(name in r.settings for r in rows)), "replicate"]
+    columns = [*ARGUMENTS, *(["draw"] if any("draw" in r.settings for r in rows) else []), "replicate"]
     tail = [*(["layer"] if layers else []), *chosen, *(["note"] if not layers else [])]
     frame = pd.DataFrame(records, columns=[*columns, *tail])
+    if any(isinstance(width, str) for width in frame["width"]):
+        frame["width"] = frame["width"].astype(str)
     for name in chosen:
         if layers and all(isinstance(record[name], int) for record in records if name in record):
             frame[name] = frame[name].astype("Int64")
