@@ -112,6 +112,6 @@ def test_it_reads_without_script(browser: Browser, digits_report: Written) -> No
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(digits_report.page.as_uri())
-    assert page.locator("figure img").count() == 6
+    assert page.locator("figure img").count() == 7
     assert page.locator("#walk").is_hidden()
     context.close()

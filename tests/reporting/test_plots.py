@@ -93,7 +93,7 @@ def test_settings_are_left_alone(small: ReportData) -> None:
     assert dict(mpl.rcParams) == before
     second = draw_all(small)
     assert {name: d.light for name, d in first.items()} == {name: d.light for name, d in second.items()}
-    assert set(first) == {"length", "transitions", "path", "pictures", "bound"}
+    assert set(first) == {"length", "transitions", "path", "pictures", "bound", "sensitivity", "slice"}
     assert all(d.png.startswith(b"\x89PNG") and d.light != d.dark for d in first.values())
 
 

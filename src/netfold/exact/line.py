@@ -25,7 +25,7 @@ from netfold.exact.output import OutputTally, PathOutput
 from netfold.exact.products import padded, reproducible
 from netfold.exact.spread import Spread, spread_map
 from netfold.exact.tally import LayerTally
-from netfold.exact.threads import over_rows, side_by_side
+from netfold.exact.threads import over_rows, side_by_side, single_threaded
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -44,7 +44,7 @@ CROWDED = 32
 """Crossings in one segment above which plain vertices are inserted between them, so that a segment's image has few
 bends (`netfold.exact.spread`)."""
 
-FORK = 2**17
+FORK = 2**16
 """Entries of refined rows from which on runs of them go to threads."""
 
 RUNS = 2
@@ -67,7 +67,7 @@ class LineTracer:
 
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
-        with torch.no_grad():
+        with torch.no_grad(), single_threaded():
             self.strand.begin(t, path, points)
         self.results = self.strand.output.finish()
 

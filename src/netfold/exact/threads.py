@@ -41,7 +41,7 @@ def side_by_side(tasks: Sequence[Callable[[], None]], threads: int) -> None:
 
     While they run, torch multiplies matrices on one thread each: its own threads would fight them for the cores.
     """
-    with _single_threaded_products(), ThreadPoolExecutor(threads, thread_name_prefix="netfold") as pool:
+    with single_threaded(), ThreadPoolExecutor(threads, thread_name_prefix="netfold") as pool:
         running = [pool.submit(_alone, task) for task in tasks]
         try:
             for task in running:
@@ -64,13 +64,16 @@ _guests: list[int] = []
 
 
 @contextmanager
-def _single_threaded_products() -> Iterator[None]:
+def single_threaded() -> Iterator[None]:
+    """Products of matrices and compiled passes run on the calling thread alone."""
+    alone, _here.alone = getattr(_here, "alone", False), True
     with _lock:
         _guests.append(torch.get_num_threads() if not _guests else _guests[0])
         torch.set_num_threads(1)
     try:
         yield
     finally:
+        _here.alone = alone
         with _lock:
             threads = _guests.pop()
             if not _guests:
