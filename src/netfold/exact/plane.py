@@ -25,7 +25,7 @@ from netfold.exact.plane_scale import layer_scales
 from netfold.exact.plane_split import Loops, take
 from netfold.exact.plane_vertices import Edges, Vertices, extend
 from netfold.exact.products import reproducible
-from netfold.exact.threads import side_by_side
+from netfold.exact.threads import side_by_side, single_threaded
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -129,7 +129,7 @@ class PlaneTracer:
         polygons = Loops(np.array([0, 4]), loop, -1 - loop, np.zeros(1, np.int64))
         key, made = np.arange(1, 5, dtype=np.uint64), np.full(4, -1)
         empty = np.empty((1, 0), np.int64)
-        with torch.no_grad():
+        with torch.no_grad(), single_threaded():
             h, alive = self._advanced(0, self.program.start(self.corners), 4)
             self._descend(0, Block(h, alive, self.xy, key, made, polygons, empty, empty))
         self.rooms = [None] * len(self.layers)
@@ -181,7 +181,8 @@ class PlaneTracer:
         self, level: int, parts: Callable[[int, int], Iterator[Block]], count: int, *, same_room: bool
     ) -> None:
         """Work on ``count`` polygons, made block by block, from a level on; side by side where it pays."""
-        if self.threads == 1 or count * self.layers[level].units < FORK:
+        # of the parts of a block that ran out of room the last hold almost all the work that is left
+        if self.threads == 1 or same_room or count * self.layers[level].units < FORK:
             # parts for the layer whose room holds them are taken out before it is used again
             for part in list(parts(0, count)) if same_room else parts(0, count):
                 self._descend(level, part)
