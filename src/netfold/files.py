@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Read = TypeVar("Read")
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 PICKLE_SIGNATURES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
@@ -76,6 +82,48 @@ def require_hdf5(path: str | os.PathLike[str]) -> None:
         )
     what = "is empty" if not head else "does not start as a netCDF-4 (HDF5) file does"
     raise CorruptFileError(f"{path} {what}; expected a file that netfold's save() wrote")
+
+
+def write_dataset(found: xr.Dataset, path: str | os.PathLike[str]) -> None:
+    """Write a dataset to a netCDF-4 file, whole or not at all."""
+    with write_atomically(path) as temporary:
+        found.to_netcdf(temporary, engine="h5netcdf")
+
+
+def read_dataset(
+    path: str | os.PathLike[str],
+    form: str,
+    what: str,
+    build: Callable[[xr.Dataset], Read],
+    group: str | None = None,
+) -> Read:
+    """Read what `write_dataset` wrote.
+
+    Args:
+        path: the file, and ``group`` a group in it.
+        form: what the dataset's attribute ``format`` must say.
+        what: what is read, for errors: "trace".
+        build: makes it of the dataset; whatever it raises means that the file is damaged.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UntrustedFileError: the file is a pickle.
+        CorruptFileError: the file is damaged, or holds something else.
+    """
+    import xarray as xr
+
+    require_hdf5(path)
+    try:
+        with xr.open_dataset(path, engine="h5netcdf", group=group) as opened:
+            found = opened.load()
+        if found.attrs.get("format") != form:
+            raise KeyError(f"its format is {found.attrs.get('format')!r}, not {form!r}")
+        return build(found)
+    except Exception as error:
+        raise CorruptFileError(
+            f"{path} cannot be read as a saved {what} ({type(error).__name__}: {error}); it is damaged or was "
+            "written by something else: save it again"
+        ) from error
 
 
 def _umask() -> int:

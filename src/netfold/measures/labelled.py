@@ -5,17 +5,17 @@ from __future__ import annotations
 import html as escaping
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from netfold.errors import CorruptFileError, InvalidInputError
-from netfold.files import require_hdf5, write_atomically
+from netfold.errors import InvalidInputError
+from netfold.files import read_dataset
 from netfold.measures.trace import LayerRecord, OutputRecord, Trace
 
 COUNTS = ("transitions", "sign_transitions", "saturation_passages")
@@ -168,20 +168,14 @@ def _records(one: xr.Dataset) -> tuple[LayerRecord, ...]:
     return tuple(LayerRecord(*row) for row in zip(*columns, strict=True))
 
 
-def write(found: xr.Dataset, path: str | os.PathLike[str]) -> None:
-    """Write a dataset to a netCDF-4 file, whole or not at all."""
-    with write_atomically(path) as temporary:
-        found.to_netcdf(temporary, engine="h5netcdf")
-
-
 def read_trace(path: str | os.PathLike[str]) -> Trace:
     """The one trace in a file."""
-    return _read(path, _single)
+    return read_dataset(path, FORMAT, "trace", _single)
 
 
 def read_traces(path: str | os.PathLike[str], group: str | None = None) -> list[Trace]:
     """The traces in a file, or in one of its groups."""
-    return _read(path, _several, group)
+    return read_dataset(path, FORMAT, "trace", _several, group)
 
 
 def require_one_network(traces: Sequence[Trace]) -> None:
@@ -205,24 +199,6 @@ def html(title: str, frame: pd.DataFrame, note: str) -> str:
     body = frame.to_html(index=False, float_format=lambda v: f"{v:.4g}", na_rep="", border=0, max_rows=40)
     title, note = escaping.escape(title, quote=False), escaping.escape(note, quote=False)
     return f"<p><strong>{title}</strong></p>{body}<p><small>{note}</small></p>"
-
-
-Read = TypeVar("Read")
-
-
-def _read(path: str | os.PathLike[str], build: Callable[[xr.Dataset], Read], group: str | None = None) -> Read:
-    require_hdf5(path)
-    try:
-        with xr.open_dataset(path, engine="h5netcdf", group=group) as opened:
-            found = opened.load()
-        if found.attrs.get("format") != FORMAT:
-            raise KeyError(f"its format is {found.attrs.get('format')!r}, not {FORMAT!r}")
-        return build(found)
-    except Exception as error:
-        raise CorruptFileError(
-            f"{path} cannot be read as a saved trace ({type(error).__name__}: {error}); it is damaged or was "
-            "written by something else: save it again"
-        ) from error
 
 
 def _single(found: xr.Dataset) -> Trace:

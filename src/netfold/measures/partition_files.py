@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from netfold.errors import CorruptFileError
 from netfold.exact.plane_mesh import Mesh
-from netfold.files import require_hdf5, write_atomically
+from netfold.files import read_dataset, write_dataset
 from netfold.measures.partition import Partition, PartitionLayer
 from netfold.paths import Plane
 
@@ -78,24 +77,12 @@ def dataset(part: Partition) -> xr.Dataset:
 
 def write(part: Partition, path: str | os.PathLike[str]) -> None:
     """Write a partition to a netCDF-4 file, whole or not at all."""
-    with write_atomically(path) as temporary:
-        dataset(part).to_netcdf(temporary, engine="h5netcdf")
+    write_dataset(dataset(part), path)
 
 
 def read(path: str | os.PathLike[str]) -> Partition:
     """The partition in a file."""
-    require_hdf5(path)
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as opened:
-            found = opened.load()
-        if found.attrs.get("format") != FORMAT:
-            raise KeyError(f"its format is {found.attrs.get('format')!r}, not {FORMAT!r}")
-        return _partition(found)
-    except Exception as error:
-        raise CorruptFileError(
-            f"{path} cannot be read as a saved partition ({type(error).__name__}: {error}); it is damaged or was "
-            "written by something else: save it again"
-        ) from error
+    return read_dataset(path, FORMAT, "partition", _partition)
 
 
 def _partition(found: xr.Dataset) -> Partition:

@@ -201,9 +201,9 @@ class Trace:
         Raises:
             InvalidInputError: the folder does not exist.
         """
-        from netfold.measures import labelled
+        from netfold.files import write_dataset
 
-        labelled.write(self.to_xarray(), path)
+        write_dataset(self.to_xarray(), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Trace:

@@ -157,9 +157,9 @@ class Traces(Sequence[Trace]):
         Raises:
             InvalidInputError: the folder does not exist.
         """
-        from netfold.measures import labelled
+        from netfold.files import write_dataset
 
-        labelled.write(self.to_xarray(), path)
+        write_dataset(self.to_xarray(), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], group: str | None = None) -> Traces:

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from netfold.errors import CorruptFileError
-from netfold.files import require_hdf5, write_atomically
+from netfold.files import read_dataset, write_dataset
 from netfold.sensitivity.result import Effect, PerturbedLayer, Sensitivity
 
 FORMAT = "netfold sensitivity 1"
@@ -75,8 +74,7 @@ def dataset(found: Sensitivity) -> xr.Dataset:
 
 def write(found: Sensitivity, path: str | os.PathLike[str]) -> None:
     """Write to a netCDF-4 file, whole or not at all."""
-    with write_atomically(path) as temporary:
-        dataset(found).to_netcdf(temporary, engine="h5netcdf")
+    write_dataset(dataset(found), path)
 
 
 def read(path: str | os.PathLike[str]) -> Sensitivity:
@@ -87,18 +85,7 @@ def read(path: str | os.PathLike[str]) -> Sensitivity:
         UntrustedFileError: the file is a pickle.
         CorruptFileError: the file is damaged, or holds something else.
     """
-    require_hdf5(path)
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as opened:
-            stored = opened.load()
-        if stored.attrs.get("format") != FORMAT:
-            raise KeyError(f"its format is {stored.attrs.get('format')!r}, not {FORMAT!r}")
-        return _built(stored)
-    except Exception as error:
-        raise CorruptFileError(
-            f"{path} cannot be read as a saved sensitivity ({type(error).__name__}: {error}); it is damaged or was "
-            "written by something else: save it again"
-        ) from error
+    return read_dataset(path, FORMAT, "sensitivity", _built)
 
 
 def _built(stored: xr.Dataset) -> Sensitivity:

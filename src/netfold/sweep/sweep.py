@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netfold.errors import InvalidInputError
+from netfold.files import write_dataset
 from netfold.sweep.plan import Plan
 from netfold.sweep.run import LOOKED_UP, Spread, run_plan
 from netfold.sweep.sources import Grid
@@ -208,7 +209,7 @@ class Sweep:
 
         file = Path(path)
         if file.suffix.lower() == ".nc":
-            tables.write_dataset(self.to_xarray(), file)
+            write_dataset(self.to_xarray(), file)
         else:
             tables.write(self.to_dataframe(layers=layers), file)
 

@@ -14,7 +14,6 @@ import xarray as xr
 
 from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
-from netfold.measures import labelled
 from netfold.sweep.arguments import ARGUMENTS
 from netfold.sweep.measures import first_layer, meaning
 from netfold.sweep.store import Row
@@ -137,8 +136,3 @@ def _unfolded(found: xr.Dataset, coordinates: list[str]) -> xr.Dataset:
     kept = found.drop_vars([*single, "cell"])
     unfolded = kept.set_index(cell=varied).unstack("cell").assign_coords(single)
     return unfolded.transpose(..., "layer", missing_dims="ignore")
-
-
-def write_dataset(found: xr.Dataset, path: Path) -> None:
-    """Write a dataset as netCDF, whole or not at all."""
-    labelled.write(found, path)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.errors import CorruptFileError, InvalidInputError
-from netfold.files import require_hdf5, write_atomically
+from netfold.errors import InvalidInputError
+from netfold.files import read_dataset, write_dataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,8 +88,7 @@ class History:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write to a netCDF-4 file, whole or not at all."""
-        with write_atomically(path) as temporary:
-            self.to_xarray().to_netcdf(temporary, engine="h5netcdf")
+        write_dataset(self.to_xarray(), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> History:
@@ -100,20 +99,7 @@ class History:
             UntrustedFileError: the file is a pickle.
             CorruptFileError: the file is damaged, or holds something else.
         """
-        import xarray as xr
-
-        require_hdf5(path)
-        try:
-            with xr.open_dataset(path, engine="h5netcdf") as opened:
-                stored = opened.load()
-            if stored.attrs.get("format") != FORMAT:
-                raise KeyError(f"its format is {stored.attrs.get('format')!r}, not {FORMAT!r}")
-            return cls._of(stored)
-        except Exception as error:
-            raise CorruptFileError(
-                f"{path} cannot be read as a saved history ({type(error).__name__}: {error}); it is damaged or was "
-                "written by something else: save it again"
-            ) from error
+        return read_dataset(path, FORMAT, "history", cls._of)
 
     @classmethod
     def _of(cls, stored: xr.Dataset) -> History:

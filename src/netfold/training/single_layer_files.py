@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netfold.errors import CorruptFileError
-from netfold.files import require_hdf5, write_atomically
+from netfold.files import read_dataset, write_dataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,8 +58,7 @@ def dataset(found: SingleLayerTraining) -> xr.Dataset:
 
 def write(found: SingleLayerTraining, path: str | os.PathLike[str]) -> None:
     """Write to a netCDF-4 file, whole or not at all."""
-    with write_atomically(path) as temporary:
-        dataset(found).to_netcdf(temporary, engine="h5netcdf")
+    write_dataset(dataset(found), path)
 
 
 def read(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -71,24 +69,15 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
         UntrustedFileError: the file is a pickle.
         CorruptFileError: the file is damaged, or holds something else.
     """
-    import xarray as xr
+    return read_dataset(path, FORMAT, "training of single layers", _fields)
 
-    require_hdf5(path)
-    try:
-        with xr.open_dataset(path, engine="h5netcdf") as opened:
-            stored = opened.load()
-        if stored.attrs.get("format") != FORMAT:
-            raise KeyError(f"its format is {stored.attrs.get('format')!r}, not {FORMAT!r}")
-        return {
-            **{name: stored[name].values.astype(np.float64) for name in ARRAYS},
-            "layers": tuple(stored["layer"].values.tolist()),
-            "seeds": tuple(stored["seed"].values.tolist()),
-            "weights": stored["weights"].values.astype(np.int64),
-            "recipe": str(stored.attrs["recipe"]),
-            "provenance": json.loads(stored.attrs["provenance"]),
-        }
-    except Exception as error:
-        raise CorruptFileError(
-            f"{path} cannot be read as a saved training of single layers ({type(error).__name__}: {error}); it is "
-            "damaged or was written by something else: save it again"
-        ) from error
+
+def _fields(stored: xr.Dataset) -> dict[str, Any]:
+    return {
+        **{name: stored[name].values.astype(np.float64) for name in ARRAYS},
+        "layers": tuple(stored["layer"].values.tolist()),
+        "seeds": tuple(stored["seed"].values.tolist()),
+        "weights": stored["weights"].values.astype(np.int64),
+        "recipe": str(stored.attrs["recipe"]),
+        "provenance": json.loads(stored.attrs["provenance"]),
+    }
