@@ -1,4 +1,7 @@
-"""Images with labels for the gallery: scikit-learn's digits, or MNIST and CIFAR-10 files from a folder you name."""
+"""Images for the gallery
+======================
+
+Scikit-learn's digits, or MNIST and CIFAR-10 files from a folder you name, as the scripts here use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Not all weights are equal: train one layer alone, and disturb one layer of a trained network.
+"""Not all weights are equal
+=========================
+
+Train one layer alone, and disturb one layer of a trained network.
+
+::
 
     python docs/gallery/layers.py                      # scikit-learn's digits, nothing is downloaded
     python docs/gallery/layers.py DIR [--seeds 5]      # also DIR/mnist and DIR/cifar10

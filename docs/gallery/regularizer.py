@@ -1,4 +1,9 @@
-"""Trajectory regularisation against batch norm against neither: same network, same budget, three seeds.
+"""Trajectory regularisation against batch norm
+============================================
+
+The regulariser, batch norm, and neither: same network, same budget, three seeds.
+
+::
 
     python docs/gallery/regularizer.py                 # scikit-learn's digits, nothing is downloaded
     python docs/gallery/regularizer.py DIR             # CIFAR-10 from DIR/cifar10

@@ -40,7 +40,7 @@ class ArcOutputTally(OutputTally):
         self.memory = remembered
         joined = path[1:] == path[:-1]
         keep = np.flatnonzero(joined[1:] & joined[:-1] & (first[1:-1] != rows.NO_LAYER)) + 1
-        self.found.append(t[keep], path[keep], flips[keep], first[keep])
+        self._keep(keep, t, path, flips, first)
         self._measure_pieces(path, first, width, y, lead)
         _count_signs(path, width, y, lead, self.sign_changes)
         self._collect_winners(t, path, width, y, lead)

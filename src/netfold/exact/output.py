@@ -67,8 +67,9 @@ class OutputTally:
         self.start_class = np.full(paths, -1)
         self.before: tuple[int, float, Floats] | None = None
         self.head: Vertices | None = None
-        self.found = Columns((np.float64, ()), (np.int32, ()), (np.uint64, (2,)), (np.int16, ()))
-        self.changes = Columns((np.float64, ()), (np.int64, ()), (np.int64, ()))
+        self.met = np.zeros(paths, np.int64)
+        self.found = Columns((np.float64, ()), (np.uint64, (2,)), (np.int16, ()))
+        self.changes = Columns((np.float64, ()), (np.int32, ()), (np.int32, ()))
 
     def add(self, t: Floats, path: Ints, flips: Keys, first: Ints, y: Floats) -> None:
         """Add a block's rows; its last row comes again as the first of the next block unless its path ends there."""
@@ -96,8 +97,9 @@ class OutputTally:
         self.sign_changes += following.sign_changes
         self.kinks += following.kinks
         self.start_class = np.where(begun, self.start_class, following.start_class)
-        self.found.append(*following.found.arrays())
-        self.changes.append(*following.changes.arrays())
+        self.met += following.met
+        self.found.join(following.found)
+        self.changes.join(following.changes)
         self.before = following.before
 
     def _sums(self) -> tuple[NDArray[np.int64], ...]:
@@ -134,7 +136,12 @@ class OutputTally:
     def _collect_breakpoints(self, b: Vertices) -> None:
         joined = b.path[1:] == b.path[:-1]
         keep = np.flatnonzero(joined[1:] & joined[:-1] & (b.first[1:-1] != rows.NO_LAYER)) + 1
-        self.found.append(b.t[keep], b.path[keep], b.flips[keep], b.first[keep])
+        self._keep(keep, b.t, b.path, b.flips, b.first)
+
+    def _keep(self, kept: Ints, t: Floats, path: Ints, flips: Keys, first: Ints) -> None:
+        """Note some rows as breakpoints; they come in the order of their paths."""
+        np.add.at(self.met, path[kept], 1)
+        self.found.append(t[kept], flips[kept], first[kept])
 
     def _measure(self, b: Vertices) -> None:
         lengths, angles, bends, kinks = _measured(b)
@@ -159,15 +166,18 @@ class OutputTally:
 
     def finish(self) -> list[PathOutput]:
         """Join what the blocks gave: one result a path."""
-        t, path, flips, first = _merged(*self.found.arrays())
-        patterns = rows.count_distinct(flips, path, self.paths)
-        moment, changed, target = self.changes.arrays()
-        cuts = np.searchsorted(path, np.arange(self.paths + 1))
+        t, flips, first = self.found.take()
+        count = rows.merge_equal(t, flips, first, self.met)
+        t, first = t[:count], first[:count]
+        patterns = rows.count_distinct(flips, self.met)
+        del flips  # the largest of them, before others are made
+        moment, changed, target = self.changes.take()
+        cuts = np.append(0, np.cumsum(self.met))
         turns = np.searchsorted(changed, np.arange(self.paths + 1))
         lengths, angles, bends = (exact_totals(v) for v in (self.lengths, self.angles, self.bends))
         return [
             PathOutput(
-                breakpoints=t[cuts[p] : cuts[p + 1]].copy(),
+                breakpoints=t[cuts[p] : cuts[p + 1]].copy() if self.paths > 1 else t,
                 layers=first[cuts[p] : cuts[p + 1]].astype(np.int64),
                 patterns=int(patterns[p]),
                 pieces=int(self.kinks[p]) + 1,
@@ -175,7 +185,7 @@ class OutputTally:
                 angle=angles[p],
                 bend=bends[p],
                 class_changes=moment[turns[p] : turns[p + 1]].copy(),
-                classes=np.append(self.start_class[p], target[turns[p] : turns[p + 1]]),
+                classes=np.append(self.start_class[p], target[turns[p] : turns[p + 1]]).astype(np.int64),
                 sign_changes=self.sign_changes[p],
             )
             for p in range(self.paths)
@@ -194,12 +204,3 @@ def _measured(b: Vertices) -> tuple[Floats, Floats, Floats, NDArray[np.bool_]]:
 def exact_totals(limbs: NDArray[np.int64]) -> list[float]:
     """Totals of exact sums (`rows.sum_exactly`) as floats, correctly rounded."""
     return [((int(a) << 124) + (int(b) << 62) + int(c)) / 2**124 for a, b, c in limbs]
-
-
-def _merged(t: Floats, path: Ints, flips: Keys, first: Ints) -> tuple[Floats, Ints, Keys, Ints]:
-    """Breakpoints at one parameter are one breakpoint."""
-    if len(t) < 2 or not ((t[1:] == t[:-1]) & (path[1:] == path[:-1])).any():
-        return t, path, flips, first
-    starts = np.flatnonzero(np.append(True, (t[1:] != t[:-1]) | (path[1:] != path[:-1])))
-    merged = np.bitwise_xor.reduceat(flips, starts, axis=0)
-    return t[starts], path[starts], merged, np.minimum.reduceat(first, starts)

@@ -8,11 +8,9 @@ come out one after the other, so that those cut from one polygon are neighbours 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import threading
 from functools import partial
-from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -20,12 +18,14 @@ from numpy.typing import NDArray
 
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program, Stage, Values, flatten
+from netfold.exact.plane_blocks import Block, Blocks, Chunks, Made, Pieces
 from netfold.exact.plane_layers import Findings, PlaneLayer, SelectionPlane, plane_layer
 from netfold.exact.plane_scale import layer_scales
-from netfold.exact.plane_split import Loops, take
+from netfold.exact.plane_split import Loops
 from netfold.exact.plane_vertices import Edges, Vertices, extend
 from netfold.exact.products import reproducible
-from netfold.exact.threads import side_by_side, single_threaded
+from netfold.exact.stealing import Team
+from netfold.exact.threads import single_threaded
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -36,36 +36,11 @@ BLOCK_BYTES = 2**20
 ROOM = 4
 """How many times as many vertices a block may hold after it is cut; the rest of the work waits for its turn."""
 
-FORK = 2**17
-"""Values at the polygons of a block from which on its parts are worked on side by side, where there are threads."""
-
-RUNS = 6
-"""Parts a thread, so that no thread waits long for another."""
+FORK = 2**16
+"""Values at the polygons that wait from which on some of them go to another thread."""
 
 TIE = 2.0**-42
 """Values closer to a knot than this share of the layer's scale (`netfold.exact.plane_scale`) count as on it."""
-
-
-@dataclass
-class Block:
-    """Neighbouring polygons at the nonlinearity (or the output) that ends one stage.
-
-    Attributes:
-        h: what the nonlinearity reads at the vertices, ``alive`` the other values that later stages read.
-        xy: coordinates of the vertices, ``key`` and ``made`` as in `Vertices`.
-        polygons: the loops.
-        ids: the number of each polygon's ancestor after every layer so far.
-        states: bits of the states of all units so far.
-    """
-
-    h: Floats
-    alive: Values
-    xy: Floats
-    key: NDArray[np.uint64]
-    made: Ints
-    polygons: Loops
-    ids: Ints
-    states: Ints
 
 
 class Sink(Protocol):
@@ -75,8 +50,8 @@ class Sink(Protocol):
         """An empty one of the same kind."""
         ...
 
-    def join(self, following: Any, level: int, offset: Ints) -> None:
-        """Add the polygons that follow, whose ancestors from a level on were numbered from 0."""
+    def join(self, following: Any, offset: Ints) -> None:
+        """Add the polygons that follow; the numbers of their ancestors after each layer lack an offset."""
         ...
 
     def add(self, block: Block, count: int, pieces: Loops, vertices: Vertices, ids: Ints, states: Ints) -> None:
@@ -116,10 +91,14 @@ class PlaneTracer:
         self.findings = [Findings() for _ in self.layers]
         self.regions = np.zeros(len(program.layers), np.int64)
         self.numbered = np.zeros(len(self.layers), np.int64)
+        self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
         widest = max([*(_features(program, stage) for stage in program.stages), 1])
-        self.block_rows = int(np.clip(block_bytes // (8 * widest), 64, 4096)) // 8 * 8
+        self.block_rows = int(np.clip(block_bytes // (8 * widest * self.threads), 64, 4096)) // 8 * 8
         self.rooms: list[Vertices | None] = [None] * len(self.layers)
-        self.threads = torch.get_num_threads()
+        self.lock = threading.RLock()
+        self.waiting: list[Blocks | Pieces] = []
+        self.victim: PlaneTracer | None = None
+        self.level, self.offset = 0, np.zeros_like(self.numbered)
 
     def run(self) -> None:
         """Cut the rectangle."""
@@ -131,8 +110,47 @@ class PlaneTracer:
         empty = np.empty((1, 0), np.int64)
         with torch.no_grad(), single_threaded():
             h, alive = self._advanced(0, self.program.start(self.corners), 4)
-            self._descend(0, Block(h, alive, self.xy, key, made, polygons, empty, empty))
-        self.rooms = [None] * len(self.layers)
+            self._put_off(0, [Block(h, alive, self.xy, key, made, polygons, empty, empty)])
+            strands = Team(self, self.threads, FORK).run()
+        self._join(strands[1:])
+        self.rooms = []
+
+    def step(self) -> bool:
+        """Cut the next block."""
+        with self.lock:
+            while self.waiting and not self.waiting[-1].left:
+                self.waiting.pop()
+            if not self.waiting:
+                self.rooms = [None] * len(self.layers)
+                return False
+            level, make = self.waiting[-1].level, self.waiting[-1].next()
+        self._descend(level, make())
+        return True
+
+    def spare(self) -> int:
+        """The most values at polygons that wait in one place."""
+        with self.lock:
+            return max((w.values for w in self.waiting if w.left > 1), default=0)
+
+    def part(self) -> Self:
+        """A tracer for what comes last: half of the polygons in the fullest place, and all that waits for them."""
+        with self.lock:
+            place = max((w.values, -i) for i, w in enumerate(self.waiting) if w.left > 1)
+            fullest = self.waiting[-place[1]]
+            given = [*self.waiting[: -place[1]], fullest.halve()]
+            strand = copy.copy(self)
+            strand.lock, strand.waiting = threading.RLock(), given
+            strand.sink = self.sink.fresh() if self.sink is not None else None
+            strand.findings, strand.regions = [Findings() for _ in self.layers], np.zeros_like(self.regions)
+            # this tracer cuts on in later layers only: the numbers of the layers before are the other's to go on with
+            strand.victim, strand.level, strand.numbered = self, fullest.level, self.numbered.copy()
+            strand.numbered[fullest.level :] = 0
+            strand.rooms = [None] * len(self.layers)
+            # what was given away may still be read there, and is not written over
+            read = {w.level - 1 for w in given if isinstance(w, Pieces)}
+            self.rooms = [None if i in read else room for i, room in enumerate(self.rooms)]
+            self.waiting = self.waiting[-place[1] :]
+        return strand
 
     def _descend(self, index: int, block: Block) -> None:
         layer, findings = self.layers[index], self.findings[index]
@@ -148,11 +166,9 @@ class PlaneTracer:
             stuck = count < len(block.h) + 2 and len(pieces.parent) == len(block.polygons.start) - 1
             if stuck:
                 self.rooms[index] = _room(2 * len(vertices.h), block.h.shape[1], layer.sides)
-                self._descend(index, block)
+                self._put_off(index, [block])
                 return
-            alive = self._extended(block, count, vertices)
-            parts = partial(self._parts, block, alive, count, pieces, vertices)
-            self._hand_on(index, parts, len(pieces.parent), same_room=True)
+            self._put_off(index, self._parts(block, count, pieces, vertices))
             return
         if index < len(self.regions):
             self.regions[index] += len(pieces.parent)
@@ -173,52 +189,30 @@ class PlaneTracer:
             if index == len(self.layers) - 1:
                 self.sink.add(block, count, pieces, vertices, ids, states)
                 return
-        alive = self._extended(block, count, vertices)
-        children = partial(self._children, index, alive, count, pieces, vertices, ids, states)
-        self._hand_on(index + 1, children, len(pieces.parent), same_room=False)
+        made = Made(vertices, count, self._extended(block, count, vertices), ids, states)
+        chunks = Chunks(pieces, count, self.block_rows)
+        with self.lock:
+            self.waiting.append(
+                Pieces(index + 1, self.layers[index + 1].units, chunks, partial(self._child, index, made))
+            )
 
-    def _hand_on(
-        self, level: int, parts: Callable[[int, int], Iterator[Block]], count: int, *, same_room: bool
-    ) -> None:
-        """Work on ``count`` polygons, made block by block, from a level on; side by side where it pays."""
-        # of the parts of a block that ran out of room the last hold almost all the work that is left
-        if self.threads == 1 or same_room or count * self.layers[level].units < FORK:
-            # parts for the layer whose room holds them are taken out before it is used again
-            for part in list(parts(0, count)) if same_room else parts(0, count):
-                self._descend(level, part)
-            return
-        runs = min(RUNS * self.threads, count)
-        cuts = [count * i // runs for i in range(runs + 1)]
-        strands = [self._strand() for _ in range(runs)]
-        tasks = [partial(s._follow, level, parts, a, b) for s, (a, b) in zip(strands, pairwise(cuts), strict=True)]
-        side_by_side(tasks, self.threads)
-        while strands:
-            self._join(strands.pop(0), level)
+    def _put_off(self, level: int, blocks: list[Block]) -> None:
+        with self.lock:
+            self.waiting.append(Blocks(level, blocks))
 
-    def _follow(self, level: int, parts: Callable[[int, int], Iterator[Block]], begin: int, end: int) -> None:
-        """The work of a strand."""
-        for part in parts(begin, end):
-            self._descend(level, part)
-        self.rooms = []
-
-    def _strand(self) -> PlaneTracer:
-        """A tracer for some of the polygons, that works alone."""
-        strand = copy.copy(self)
-        strand.threads, strand.block_rows = 1, max(64, self.block_rows // self.threads // 8 * 8)
-        strand.sink = self.sink.fresh() if self.sink is not None else None
-        strand.findings = [Findings() for _ in self.layers]
-        strand.regions, strand.numbered = np.zeros_like(self.regions), np.zeros_like(self.numbered)
-        strand.rooms = [None] * len(self.layers)
-        return strand
-
-    def _join(self, strand: PlaneTracer, level: int) -> None:
-        """Add what a strand found on the polygons that follow."""
-        if self.sink is not None:
-            self.sink.join(strand.sink, level, self.numbered)
-        for mine, other in zip(self.findings, strand.findings, strict=True):
-            mine.join(other)
-        self.regions += strand.regions
-        self.numbered += strand.numbered
+    def _join(self, strands: list[Self]) -> None:
+        """Add what the others found on the polygons that follow."""
+        before = self.numbered
+        for strand in strands:
+            assert strand.victim is not None
+            strand.offset = before.copy()
+            strand.offset[: strand.level] = strand.victim.offset[: strand.level]
+            before = strand.offset + strand.numbered
+            if self.sink is not None:
+                self.sink.join(strand.sink, strand.offset)
+            for mine, other in zip(self.findings, strand.findings, strict=True):
+                mine.join(other)
+            self.regions += strand.regions
 
     def _opened(self, index: int, block: Block) -> Vertices:
         """A block's vertices, with room for new ones; the room is used again for every block of a layer."""
@@ -269,46 +263,29 @@ class PlaneTracer:
                 into[:count] = source[:count]
             larger = wider
 
-    def _parts(
-        self, block: Block, alive: Values, count: int, pieces: Loops, vertices: Vertices, begin: int, end: int
-    ) -> Iterator[Block]:
-        """Pieces ``begin`` to ``end`` of a block that ran out of room, in parts for the same layer."""
-        for chosen, rows, polygons in _chunks(pieces, count, self.block_rows, begin, end):
+    def _parts(self, block: Block, count: int, pieces: Loops, vertices: Vertices) -> list[Block]:
+        """The pieces of a block that ran out of room, in blocks for the same layer, whose room they leave."""
+        alive = self._extended(block, count, vertices)
+        parts, chunks = [], Chunks(pieces, count, self.block_rows)
+        while chunks.left:
+            chosen, rows, polygons = chunks.next()
             parents = pieces.parent[chosen]
-            yield Block(
-                vertices.h[rows],
-                {i: value[rows] for i, value in alive.items()},
-                vertices.xy[rows],
-                vertices.key[rows],
-                vertices.made[rows],
-                polygons,
-                block.ids[parents],
-                block.states[parents],
-            )
+            parts.append(Block(vertices.h[rows], {i: value[rows] for i, value in alive.items()}, vertices.xy[rows],
+                               vertices.key[rows], vertices.made[rows], polygons, block.ids[parents],
+                               block.states[parents]))  # fmt: skip
+        return parts
 
-    def _children(
-        self,
-        index: int,
-        alive: Values,
-        count: int,
-        pieces: Loops,
-        vertices: Vertices,
-        ids: Ints,
-        states: Ints,
-        begin: int,
-        end: int,
-    ) -> Iterator[Block]:
-        """Pieces ``begin`` to ``end`` of a block at the end of the next stage, in parts."""
-        stage, layer = self.program.stages[index], self.layers[index]
+    def _child(self, index: int, made: Made, chosen: slice, rows: Ints, polygons: Loops) -> Block:
+        """Some pieces of a block, at the end of the next stage."""
+        stage, layer, vertices = self.program.stages[index], self.layers[index], made.vertices
         assert stage.layer is not None
-        for chosen, rows, polygons in _chunks(pieces, count, self.block_rows, begin, end):
-            padded = np.append(rows, np.repeat(rows[-1:], -len(rows) % 8))
-            values = {i: value[padded] for i, value in alive.items()}
-            image = torch.from_numpy(layer.image(vertices.h, padded)).to(self.program.device)
-            values[stage.layer.node.index] = image.reshape(-1, *stage.layer.shape)
-            h, kept = self._advanced(index + 1, values, len(rows))
-            yield Block(h, kept, vertices.xy[rows], vertices.key[rows], vertices.made[rows], polygons, ids[chosen],
-                        states[chosen])  # fmt: skip
+        padded = np.append(rows, np.repeat(rows[-1:], -len(rows) % 8))
+        values = {i: value[padded] for i, value in made.alive.items()}
+        image = torch.from_numpy(layer.image(vertices.h, padded)).to(self.program.device)
+        values[stage.layer.node.index] = image.reshape(-1, *stage.layer.shape)
+        h, kept = self._advanced(index + 1, values, len(rows))
+        return Block(h, kept, vertices.xy[rows], vertices.key[rows], vertices.made[rows], polygons, made.ids[chosen],
+                     made.states[chosen])  # fmt: skip
 
     def _advanced(self, index: int, values: Values, count: int) -> tuple[Floats, Values]:
         """Run a stage: what its end reads, and what lives on."""
@@ -365,15 +342,3 @@ def _room(size: int, width: int, sides: int) -> Vertices:
 def _table(rows: int) -> Edges:
     size = 1 << int(np.ceil(np.log2(4 * rows + 16)))
     return Edges(np.full(size, -1), np.empty(size, np.int64), np.empty(size, np.int64))
-
-
-def _chunks(pieces: Loops, count: int, most: int, first: int, last: int) -> Iterator[tuple[slice, Ints, Loops]]:
-    """Consecutive polygons with few enough vertices, as loops of their own, and the vertices they need."""
-    index, used = np.full(count, -1), np.empty(count, np.int64)
-    while first < last:
-        n, end, loop = take(first, last, pieces, most, index, used)
-        begin = pieces.start[first]
-        label = pieces.label[begin : begin + len(loop)]
-        start = pieces.start[first : end + 1] - begin
-        yield slice(first, end), used[:n].copy(), Loops(start, loop, label, pieces.parent[first:end])
-        first = end

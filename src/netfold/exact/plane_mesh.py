@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from netfold.exact.plane import Block
+from netfold.exact.plane_blocks import Block
 from netfold.exact.plane_split import PER_LAYER, Loops
 from netfold.exact.plane_vertices import Vertices, mix
 from netfold.exact.rows import COMPILED
@@ -114,10 +114,10 @@ class MeshSink:
         """An empty one, for polygons that follow."""
         return MeshSink()
 
-    def join(self, following: MeshSink, level: int, offset: Ints) -> None:
-        """Add the polygons that follow, whose ancestors from a level on were numbered from 0."""
+    def join(self, following: MeshSink, offset: Ints) -> None:
+        """Add the polygons that follow; the numbers of their ancestors after each layer lack an offset."""
         for part in following.parts:
-            part[6][:, level:] += offset[level:]
+            part[6][:] += offset
         self.parts += following.parts
 
     def mesh(self) -> Mesh:

@@ -24,6 +24,9 @@ RESOLVED2 = 1e-26
 # what is measured of a segment's image
 LENGTH, ANGLE, BEND, MEASURES = range(4)
 
+SHARE = 2**19
+"""Hashes that are compared with each other at a time: their table stays in the processor's cache."""
+
 NO_LAYER = 32767
 """Layer number of a row at which no unit changes its state."""
 
@@ -299,40 +302,72 @@ def add_exactly(sums, totals):
 
 
 @njit(**COMPILED)
-def count_distinct(flips, path, paths):
-    """Distinct patterns a path, from the keys switched at its breakpoints in order; ``flips`` is used up."""
-    counts = np.ones(paths, np.int64)
-    i, n = 0, len(path)
-    while i < n:
-        p, j = path[i], i
-        while j < n and path[j] == p:
-            j += 1
-        for k in range(i + 1, j):
+def merge_equal(t, flips, first, met):
+    """Join neighbouring breakpoints of one path at one parameter, in place; ``met`` counts those of each path.
+
+    Returns how many are left.
+    """
+    n = i = 0
+    for p in range(len(met)):
+        begin = n
+        for _ in range(met[p]):
+            if n > begin and t[i] == t[n - 1]:
+                flips[n - 1] ^= flips[i]
+                first[n - 1] = min(first[n - 1], first[i])
+            else:
+                t[n], first[n] = t[i], first[i]
+                flips[n] = flips[i]
+                n += 1
+            i += 1
+        met[p] = n - begin
+    return n
+
+
+@njit(**COMPILED)
+def count_distinct(flips, met):
+    """Distinct patterns a path, from the keys switched at its breakpoints in order; ``flips`` is used up.
+
+    ``met`` counts the breakpoints of each path.
+    """
+    counts = np.ones(len(met), np.int64)
+    begin = 0
+    for p in range(len(met)):
+        end = begin + met[p]
+        for k in range(begin + 1, end):
             flips[k, 0] ^= flips[k - 1, 0]
             flips[k, 1] ^= flips[k - 1, 1]
-        counts[p] = _distinct(flips[i:j])
-        i = j
+        if end > begin:
+            counts[p] = _distinct(flips[begin:end])
+        begin = end
     return counts
 
 
 @njit(**COMPILED)
 def _distinct(hashes):
-    """Distinct 128-bit hashes and zero, by a table with open addressing."""
-    size = 16
-    while 3 * size < 4 * len(hashes):
-        size *= 2
-    table = np.full(size, -1, np.int32)
-    found = 1
+    """Distinct 128-bit hashes and zero, by tables with open addressing, one for each share of the hashes."""
+    shares = 1
+    while shares * SHARE < len(hashes):
+        shares *= 2
+    sizes = np.zeros(shares, np.int64)
     for i in range(len(hashes)):
-        if hashes[i, 0] == 0 and hashes[i, 1] == 0:
-            continue
-        slot = np.int64(hashes[i, 0] & np.uint64(size - 1))
-        while table[slot] >= 0:
-            k = table[slot]
-            if hashes[k, 0] == hashes[i, 0] and hashes[k, 1] == hashes[i, 1]:
-                break
-            slot = (slot + 1) & (size - 1)
-        else:
-            table[slot] = i
-            found += 1
+        sizes[np.int64(hashes[i, 1] & np.uint64(shares - 1))] += 1
+    size = 16
+    while 3 * size < 4 * sizes.max():
+        size *= 2
+    table = np.empty(size, np.int32)
+    found = 1
+    for share in range(shares):
+        table[:] = -1
+        for i in range(len(hashes)):
+            if np.int64(hashes[i, 1] & np.uint64(shares - 1)) != share or (hashes[i, 0] == 0 and hashes[i, 1] == 0):
+                continue
+            slot = np.int64(hashes[i, 0] & np.uint64(size - 1))
+            while table[slot] >= 0:
+                k = table[slot]
+                if hashes[k, 0] == hashes[i, 0] and hashes[k, 1] == hashes[i, 1]:
+                    break
+                slot = (slot + 1) & (size - 1)
+            else:
+                table[slot] = i
+                found += 1
     return found

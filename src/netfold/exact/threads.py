@@ -42,7 +42,7 @@ def side_by_side(tasks: Sequence[Callable[[], None]], threads: int) -> None:
     While they run, torch multiplies matrices on one thread each: its own threads would fight them for the cores.
     """
     with single_threaded(), ThreadPoolExecutor(threads, thread_name_prefix="netfold") as pool:
-        running = [pool.submit(_alone, task) for task in tasks]
+        running = [pool.submit(alone, task) for task in tasks]
         try:
             for task in running:
                 task.result()
@@ -51,7 +51,8 @@ def side_by_side(tasks: Sequence[Callable[[], None]], threads: int) -> None:
                 task.cancel()
 
 
-def _alone(task: Callable[[], None]) -> None:
+def alone(task: Callable[[], None]) -> None:
+    """Run a task on this thread and no other."""
     _here.alone = True
     torch.set_num_threads(1)  # of this thread: each has a team of its own
     with torch.no_grad():
@@ -66,14 +67,14 @@ _guests: list[int] = []
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Products of matrices and compiled passes run on the calling thread alone."""
-    alone, _here.alone = getattr(_here, "alone", False), True
+    before, _here.alone = getattr(_here, "alone", False), True
     with _lock:
         _guests.append(torch.get_num_threads() if not _guests else _guests[0])
         torch.set_num_threads(1)
     try:
         yield
     finally:
-        _here.alone = alone
+        _here.alone = before
         with _lock:
             threads = _guests.pop()
             if not _guests:

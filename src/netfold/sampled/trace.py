@@ -205,10 +205,9 @@ class _Found:
             classes=np.append(refinement.first_class, classes.target),
             sign_changes=output_signs,
         )
-        same_path = np.zeros(len(breakpoints), np.int64)
         return Trace(
             regions=len(breakpoints) + 1,
-            patterns=int(rows.count_distinct(flips, same_path, 1)[0]),
+            patterns=int(rows.count_distinct(flips, np.array([len(flips)]))[0]),
             linear_pieces=refinement.seams.kinks + 1 if program.piecewise_linear else 0,
             breakpoints=breakpoints,
             breakpoint_layers=firsts,

@@ -1,6 +1,11 @@
-"""A network cuts a plane: lines that bend, and a slice through three test digits before and after training.
+"""How a network cuts a plane
+==========================
 
-    python docs/gallery/planes.py planes.png
+A network cuts a plane: lines that bend, and a slice through three test digits before and after training.
+
+::
+
+    python docs/gallery/plot_planes.py [planes.png]
 
 Top: borders of layers 1, 1-2 and 1-3 of a random ReLU network (2 inputs, three layers of 10 units, seed 4) on the
 square [-2, 2]^2, as figure 1 of Raghu et al. (2017) sketches them. Bottom: the plane through three test digits (the
@@ -47,15 +52,14 @@ def draw_digits(axes: np.ndarray) -> None:
         print("  distances of the digits to the boundary", boundary.distance(where).round(3).tolist())
 
 
-def main(file: str) -> None:
+def main(file: str | None = None) -> None:
     """Draw both rows."""
     plt.rcParams.update({"font.size": 11})
     figure = plt.figure(figsize=(11, 8.6), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.25])
     draw_layers(top.subplots(1, 3, sharey=True))
     draw_digits(bottom.subplots(1, 2))
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=110) if file else plt.show()
 
 
-if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "planes.png")
+main(*sys.argv[1:2])

@@ -1,10 +1,17 @@
-"""The paper's first finding, live: length and transitions grow exponentially with depth, slowly with width.
+"""Length and transitions grow with depth
+======================================
 
-    python docs/gallery/growth.py
+The paper's first finding, live: length and transitions grow exponentially with depth, slowly with width.
+
+::
+
+    python docs/gallery/plot_growth.py [growth.png]
 
 Hard-tanh networks, sigma_w^2 = 16, sigma_b = 0, depth 8, on an arc between two random points on the sphere of radius
 sqrt(100); 5 networks a width (seeds 0 to 4). Transitions: state switches per unit; length: over the arc's length.
 """
+
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,4 +33,4 @@ left.set(xlabel="layer", ylabel="length / length of the arc")
 middle.set(xlabel="layer", ylabel="transitions per unit")
 right.set(xlabel="length / (length of the arc x sqrt(width))", ylabel="transitions per unit")
 left.legend()
-figure.savefig("growth.png", dpi=120)
+figure.savefig(sys.argv[1], dpi=120) if len(sys.argv) > 1 else plt.show()

@@ -1,6 +1,11 @@
-"""Theory as lines, measurement as points: growth against the gain, and transitions against depth.
+"""Theory as lines, measurement as points
+======================================
 
-    python docs/gallery/theory.py theory.png
+Theory as lines, measurement as points: growth against the gain, and transitions against depth.
+
+::
+
+    python docs/gallery/plot_theory.py [theory.png]
 
 Left: growth of the length of a circle (points of mean square 1, 100 inputs) in layer 4 of networks of width 512.
 Right: transitions (state switches) per unit on the straight line between two orthogonal points of mean square 1, in
@@ -63,4 +68,4 @@ plt.rcParams |= {"font.size": 11, "axes.spines.top": False, "axes.spines.right":
 figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3.8), layout="constrained")
 draw_growth(left)
 draw_transitions(right)
-figure.savefig(sys.argv[1] if len(sys.argv) > 1 else "theory.png", dpi=150)
+figure.savefig(sys.argv[1], dpi=150) if len(sys.argv) > 1 else plt.show()

@@ -1,10 +1,17 @@
-"""Labellings of 15 inputs while one layer's weights run along W cos t + W' sin t, against the remaining depth.
+"""Labellings against remaining depth
+==================================
 
-    python docs/gallery/dichotomies.py
+Labellings of 15 inputs while one layer's weights run along W cos t + W' sin t, against the remaining depth.
+
+::
+
+    python docs/gallery/plot_dichotomies.py [dichotomies.png]
 
 Hard-tanh networks, sigma_w^2 = 8, sigma_b = 0, depth 8, one output; 15 random inputs of norm sqrt(k); one sweep a layer
 of 3 networks a width (seeds 0 to 2). Marks: single sweeps; lines: geometric means.
 """
+
+import sys
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,4 +37,4 @@ for width, color, marker in ((32, "#56B4E9", "o"), (64, "#0072B2", "s"), (128, "
 ax.axhline(found.ceiling, color="black", linestyle="--", label=f"ceiling, 2^15 = {found.ceiling:,}")
 ax.set(xlabel="remaining depth (nonlinearities behind the swept layer)", ylabel="labellings of 15 inputs")
 ax.legend()
-figure.savefig("dichotomies.png", dpi=120)
+figure.savefig(sys.argv[1], dpi=120) if len(sys.argv) > 1 else plt.show()

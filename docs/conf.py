@@ -1,0 +1,46 @@
+"""The site: ``pip install -c constraints.txt -e '.[docs]'``, then ``sphinx-build -W docs docs/_build``."""
+
+from importlib.metadata import version as installed
+
+project = "netfold"
+author = "The netfold developers"
+copyright = "The netfold developers"
+version = release = installed("netfold")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.viewcode",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["_build", "gallery/README.rst", "**/*.ipynb"]
+html_theme = "furo"
+html_title = "netfold"
+html_copy_source = False
+
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_typehints = "none"
+autodoc_member_order = "bysource"
+autosummary_generate = True
+autosummary_ignore_module_all = False
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_preprocess_types = False
+nitpicky = False
+
+# Scripts named plot_* run while the site is built; the others train networks for minutes, or want a data folder.
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"/plot_",
+    "download_all_examples": False,
+    "remove_config_comments": True,
+    "min_reported_time": 5,
+    "show_memory": False,
+    "within_subsection_order": "FileNameSortKey",
+}
