@@ -4,7 +4,8 @@
 
 CPU time a cell to find it in the plan, look it up in the store and store its outcome in a transaction of its own; the
 measurement itself is left out (a fixed outcome takes its place). Then the time to the first batch of a plan of a
-million cells, the memory it takes, and the time to pass over cells that are done. Prints a table in Markdown.
+million cells, the memory it takes, and the time to pass over cells that are done; and what the coordinating process
+spends on cells that two others measure, with joblib's dispatch and the start of the two. Prints a table in Markdown.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from netfold.sweep import Cell, Plan
+from netfold.sweep import Cell, Plan, Sweep
 from netfold.sweep.cells import Outcome
 from netfold.sweep.run import Todo
 from netfold.sweep.store import Store
@@ -41,7 +42,7 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=20_000)
     cells = parser.parse_args().cells
     with tempfile.TemporaryDirectory() as folder:
-        table = {**coordinator(Path(folder), cells), **million(Path(folder))}
+        table = {**coordinator(Path(folder), cells), **million(Path(folder)), **dispatched(Path(folder))}
     print("| | |\n|---|---|")
     for what, number in table.items():
         print(f"| {what} | {number} |")
@@ -80,6 +81,16 @@ def million(folder: Path) -> dict[str, str]:
         f"{plan.size:,} cells: first batch, s of CPU": f"{spent:.3f}",
         "memory until then, MB": f"{most / 1e6:.2f}",
     }
+
+
+def dispatched(folder: Path, repeats: int = 1000) -> dict[str, str]:
+    """CPU time of this process a cell that two worker processes measure."""
+    grid = {"inputs": 10, "width": 32, "depth": 4, "activation": ["relu", "hardtanh"], "sigma_w": 2.0}
+    sweep = Sweep({"measures": list(VALUES), "repeats": repeats, "grid": grid}, folder / "d.sweep")
+    begin = time.process_time()
+    done = sweep.run(workers=2, progress=False).done
+    spent = 1e3 * (time.process_time() - begin) / done
+    return {f"{done:,} cells measured by two processes, ms of CPU a cell here": f"{spent:.2f}"}
 
 
 if __name__ == "__main__":

@@ -60,6 +60,11 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         ),
         (["theory", "--help"], ["netfold theory tanh --sigma-w", "--sigma-b", "--depth", "--width", "--json"]),
         (["diagnose", "--help"], ["netfold diagnose model.pt2 --data", "--shape", "--weights", "--json"]),
+        (["score", "--help"], ["netfold score model.pt2 --data", "--lines", "--seed", "--json"]),
+        (
+            ["sweep", "--help"],
+            ["netfold sweep plan.toml", "--workers", "--backend", "--scheduler", "--retry", "--json", "status", "export"],
+        ),
         (["--version"], [version("netfold")]),
     ],
 )

@@ -7,8 +7,9 @@ of the path's image layer by layer (Raghu et al., "On the Expressive Power of De
 
 from typing import TYPE_CHECKING, Any
 
-from netfold import theory
+from netfold import ranking, theory
 from netfold.capture import Program, capture
+from netfold.domains import Box, Polytope
 from netfold.errors import (
     CaptureError,
     CorruptFileError,
@@ -18,14 +19,19 @@ from netfold.errors import (
     NotPiecewiseLinearError,
     UntrustedFileError,
 )
+from netfold.measures.cell_counts import CountInterrupted
 from netfold.measures.counts import CountResult, count_regions
+from netfold.measures.ensembles import trace_ensemble
 from netfold.measures.partition import Partition
 from netfold.measures.partitioning import partition_plane
+from netfold.measures.region_graph import RegionGraph, region_graph
+from netfold.measures.regions import Region, enumerate_regions
 from netfold.measures.trace import Trace
 from netfold.measures.traces import Traces
 from netfold.measures.tracing import trace_path, trace_paths
 from netfold.networks import random_network
 from netfold.paths import Arc, Circle, Curve, Line, Plane, Polyline
+from netfold.ranking import rank_correlation, score
 from netfold.sensitivity import (
     GaussianNoise,
     Prune,
@@ -46,9 +52,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arc",
+    "Box",
     "CaptureError",
     "Circle",
     "CorruptFileError",
+    "CountInterrupted",
     "CountResult",
     "Curve",
     "Dichotomies",
@@ -61,9 +69,12 @@ __all__ = [
     "Partition",
     "Plane",
     "Polyline",
+    "Polytope",
     "Program",
     "Prune",
     "Quantise",
+    "Region",
+    "RegionGraph",
     "Reinitialise",
     "Rerandomise",
     "Sensitivity",
@@ -79,12 +90,18 @@ __all__ = [
     "count_dichotomies",
     "count_regions",
     "diagnose",
+    "enumerate_regions",
     "layer_sensitivity",
     "monitors",
     "partition_plane",
     "random_network",
+    "rank_correlation",
+    "ranking",
+    "region_graph",
     "report",
+    "score",
     "theory",
+    "trace_ensemble",
     "trace_path",
     "trace_paths",
     "train_single_layer",

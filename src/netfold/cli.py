@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from netfold.commands.count import count
 from netfold.commands.partition import partition
+from netfold.commands.reproduce import reproduce
+from netfold.commands.score import score
 from netfold.commands.sensitivity import history, sensitivity
 from netfold.commands.sweep import sweep
 from netfold.commands.theory import bounds, diagnose, theory
@@ -148,9 +151,10 @@ def trace(
         print(found)
 
 
-for _verb in (partition, bounds, theory, diagnose, sensitivity, history):
+for _verb in (partition, count, bounds, theory, diagnose, sensitivity, history, score):
     app.command(_verb)
 app.command(sweep)
+app.command(reproduce)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -173,7 +177,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except (KeyboardInterrupt, Exception) as error:
             if not (pressed or isinstance(error, KeyboardInterrupt)):
                 raise
-            print("netfold: interrupted, nothing half-written is left", file=sys.stderr)
+            told = str(error) if isinstance(error, KeyboardInterrupt) else ""
+            print(f"netfold: interrupted, {told or 'nothing half-written is left'}", file=sys.stderr)
             return 130
     return 0
 

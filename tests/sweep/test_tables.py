@@ -110,14 +110,19 @@ def test_csv(grid: nf.Sweep, tmp_path: Path) -> None:
 
 
 def test_parquet(grid: nf.Sweep, tmp_path: Path) -> None:
-    """Written where pyarrow is there, and otherwise refused by name."""
-    if importlib.util.find_spec("pyarrow") is None:
-        with pytest.raises(nf.InvalidInputError, match="pip install pyarrow"):
-            grid.export(tmp_path / "t.parquet")
-        assert not list(tmp_path.iterdir())
-    else:
+    """Both tables come back as they were: values, missing ones, column types."""
+    pytest.importorskip("pyarrow")
+    for layers in (False, True):
+        grid.export(tmp_path / "t.parquet", layers=layers)
+        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), grid.to_dataframe(layers=layers))
+
+
+def test_parquet_without_pyarrow(grid: nf.Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused with the way out; nothing is written."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(nf.InvalidInputError, match="pip install pyarrow"):
         grid.export(tmp_path / "t.parquet")
-        pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "t.parquet"), grid.to_dataframe())
+    assert not list(tmp_path.iterdir())
 
 
 def test_bad_exports(grid: nf.Sweep, tmp_path: Path) -> None:

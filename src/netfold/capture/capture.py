@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 
 from netfold.capture.classify import Classifier
 from netfold.capture.export import export, first_line, functional
-from netfold.capture.graph import FREE_BATCH, GraphReader, only_input, refuse_bad
+from netfold.capture.graph import FREE_BATCH, GraphReader, Tape, only_input, refuse_bad
 from netfold.capture.program import Program
 from netfold.capture.replay import compare_with_model, prove
 from netfold.capture.untouched import silent
 from netfold.errors import CaptureError, InvalidInputError, NetfoldError
+
+PROBES = 3
+"""Points at which a module is compared with what was read of it."""
 
 Model = nn.Module | ExportedProgram | Program
 
@@ -57,16 +61,34 @@ def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = No
         )
     if isinstance(model, ExportedProgram):
         return _from_exported(model, point, shape)
-    model, wanted = _unwrapped(model), _shape(point, shape)
-    dtype, device = _home(model)
+    return read_module(unwrapped(model), _shape(point, shape)).program
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from a model.
+
+    Attributes:
+        program: its operations in float64, proved; ``weights`` its parameters and buffers there, by name.
+        own: its operations in its own number type, which give what the model gives.
+    """
+
+    program: Program
+    weights: Mapping[str, Tensor]
+    own: Tape
+
+
+def read_module(model: nn.Module, shape: tuple[int, ...]) -> Reading:
+    """Read a module that is not wrapped (`unwrapped`); see `capture`."""
+    dtype, device = home(model)
     for name, parameter in model.named_parameters():
         if is_lazy(parameter) or parameter.is_meta:
             raise InvalidInputError(
                 f"{type(model).__name__}: '{name}' has no values yet; run the model once, or load its weights"
             )
         refuse_bad(type(model).__name__, name, parameter, infinite_too=True)
-    exported = export(model, wanted, dtype, device)
-    return _proved(exported, model, type(model).__name__, (3, *wanted), 3)
+    exported = export(model, shape, dtype, device)
+    return _proved(exported, model, type(model).__name__, (PROBES, *shape), PROBES)
 
 
 def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] | None) -> Program:
@@ -80,7 +102,7 @@ def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] |
     count, together = (3, 3) if not fixed else (3, 1) if fixed == 1 else (2 * fixed, fixed)
     try:
         with silent():
-            return _proved(functional(exported), exported.module(), name, (count, *wanted), together)
+            return _proved(functional(exported), exported.module(), name, (count, *wanted), together).program
     except CaptureError as error:
         if not fixed:
             raise
@@ -89,11 +111,10 @@ def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] |
         ) from error
 
 
-def _proved(exported: ExportedProgram, model: nn.Module, name: str, sizes: tuple[int, ...], together: int) -> Program:
+def _proved(exported: ExportedProgram, model: nn.Module, name: str, sizes: tuple[int, ...], together: int) -> Reading:
     """Read the operations in the model's own number type and compare them with it; then read in float64."""
     entry = only_input(exported, name).meta["val"]
-    points = torch.randn(sizes, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    points = points.to(entry.device)
+    points = probes(sizes, entry.device)
     try:
         with silent(), torch.no_grad():
             own = GraphReader(exported, name, points.to(entry.dtype)).read()
@@ -106,10 +127,15 @@ def _proved(exported: ExportedProgram, model: nn.Module, name: str, sizes: tuple
         raise
     except Exception as error:
         raise CaptureError(f"netfold cannot follow {name}: {first_line(error)}; please report this model") from error
-    return program
+    return Reading(program, tape.weights, own)
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
+def probes(sizes: tuple[int, ...], device: torch.device) -> Tensor:
+    """The random points at which operations are compared with their model."""
+    return torch.randn(sizes, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
     """The module itself, where it was compiled or spread over devices."""
     if isinstance(model, torch.jit.ScriptModule):
         raise CaptureError(
@@ -117,10 +143,10 @@ def _unwrapped(model: nn.Module) -> nn.Module:
             "was made from"
         )
     inner = getattr(model, "_orig_mod", model.module if isinstance(model, nn.DataParallel) else None)
-    return _unwrapped(inner) if isinstance(inner, nn.Module) else model
+    return unwrapped(inner) if isinstance(inner, nn.Module) else model
 
 
-def _home(model: nn.Module) -> tuple[torch.dtype, torch.device]:
+def home(model: nn.Module) -> tuple[torch.dtype, torch.device]:
     """The number type and the device of a model's parameters."""
     tensors = [t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()]
     if not tensors:

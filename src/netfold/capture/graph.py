@@ -54,6 +54,7 @@ class Tape:
         output: index of the output's node.
         batch: the values at all probe points at once, and ``one`` at the first of them alone.
         varying: the nodes that depend on the point, and not on the number of points alone.
+        weights: the parameters and buffers by name, as they stand in the nodes' arguments.
     """
 
     nodes: tuple[Node, ...]
@@ -61,6 +62,7 @@ class Tape:
     batch: dict[int, Tensor]
     one: dict[int, Tensor]
     varying: frozenset[int]
+    weights: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,7 @@ class GraphReader:
     batch: dict[int, Tensor] = field(default_factory=dict)
     one: dict[int, Tensor] = field(default_factory=dict)
     varying: set[int] = field(default_factory=set)
+    weights: dict[str, Tensor] = field(default_factory=dict)
 
     def read(self) -> Tape:
         """The whole graph.
@@ -147,7 +150,7 @@ class GraphReader:
             if node.index in used:
                 used.update(node.inputs)
         nodes = tuple(node for node in self.nodes if node.index in used)
-        return Tape(nodes, output, self.batch, self.one, frozenset(self.varying))
+        return Tape(nodes, output, self.batch, self.one, frozenset(self.varying), self.weights)
 
     def _only_output(self) -> int:
         specs = [s for s in self.exported.graph_signature.output_specs if s.kind is OutputKind.USER_OUTPUT]
@@ -167,7 +170,10 @@ class GraphReader:
         value = known.get(str(spec.target))
         if isinstance(value, Tensor):
             refuse_bad(self.name, str(spec.target), value, infinite_too=spec.kind is InputKind.PARAMETER)
-        return self._cast(value, copy=True)
+        value = self._cast(value, copy=True)
+        if spec.kind in (InputKind.PARAMETER, InputKind.BUFFER) and isinstance(value, Tensor):
+            self.weights[str(spec.target)] = value
+        return value
 
     def _cast(self, value: Any, copy: bool = False) -> Any:
         if not isinstance(value, Tensor):

@@ -78,7 +78,7 @@ def _from_pt2(path: Path) -> ExportedProgram:
 
 def _from_code(spec: str) -> nn.Module:
     module, _, name = spec.partition(":")
-    with _current_directory_first():
+    with current_directory_first():
         try:
             found: Any = importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -106,7 +106,8 @@ def _called(factory: Any, spec: str) -> nn.Module:
 
 
 @contextmanager
-def _current_directory_first() -> Iterator[None]:
+def current_directory_first() -> Iterator[None]:
+    """Import from the current directory too, before anything else of the same name."""
     here = os.getcwd()
     added = here not in sys.path
     if added:

@@ -9,6 +9,7 @@ import random
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -67,11 +68,13 @@ def _snapshot(model: nn.Module) -> Any:
 
 def _same(container: Any, before: Any) -> bool:
     """Whether a container still holds the very same objects (their values are not compared)."""
-    if isinstance(container, dict):
-        return list(container) == list(before) and _same(list(container.values()), list(before.values()))
     if isinstance(container, set):
         return container == before
-    return len(container) == len(before) and all(a is b for a, b in zip(container, before, strict=True))
+    if len(container) != len(before):
+        return False
+    if isinstance(container, dict):
+        return list(container) == list(before) and all(map(is_, container.values(), before.values()))
+    return all(map(is_, container, before))
 
 
 @contextmanager
@@ -81,8 +84,11 @@ def silent() -> Iterator[None]:
     sink = io.StringIO()
     with warnings.catch_warnings(), contextlib.redirect_stderr(sink), contextlib.redirect_stdout(sink):
         warnings.simplefilter("ignore")
-        logging.disable(logging.CRITICAL)
+        quiet = disabled >= logging.CRITICAL
         try:
+            if not quiet:  # every change makes all loggers forget what they know
+                logging.disable(logging.CRITICAL)
             yield
         finally:
-            logging.disable(disabled)
+            if not quiet:
+                logging.disable(disabled)

@@ -34,6 +34,9 @@ Keys = NDArray[np.uint64]
 BLOCK_BYTES = 4 * 2**20
 """Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""
 
+NARROW_BYTES = 3 * 2**18
+"""Memory that is enough for the rows of narrow layers: more rows than 512 of them make nothing faster."""
+
 DENSE_ROWS = 256
 """Rows of a block at least, where layers are not wider than ``DENSE_WIDTH``: a product of fewer rows with a large
 matrix waits for the matrix."""
@@ -95,10 +98,11 @@ class Network:
         """Bind a program's layers to their compiled passes."""
         program = reproducible(program)
         layers = [_bound(stage) for stage in program.stages if stage.layer]
-        spreads = [_spread(program, i) for i in range(len(layers))]
+        spreads = spread_maps(program)
         widest = max(int(np.prod(program.input_shape, dtype=np.int64)), *(stage_width(s) for s in program.stages))
         fewest = min(DENSE_ROWS, block_bytes // 2**14) if widest <= DENSE_WIDTH else 0
-        block_rows = int(np.clip(block_bytes // (8 * widest), max(fewest, 8), 4096)) // 8 * 8
+        most = min(max(NARROW_BYTES // (8 * widest), 512), 4096)
+        block_rows = int(np.clip(block_bytes // (8 * widest), max(fewest, 8), most)) // 8 * 8
         return Network(program, layers, spreads, block_rows, fork)
 
     def advanced(self, index: int, t: Floats, path: Ints, flips: Keys, first: Ints, values: Values) -> Block:
@@ -204,7 +208,7 @@ class Strand:
         if spread is None:
             make = partial(self._image, index, block, found, refined)
         else:
-            y = spread.products(layer.opened(block.h))
+            y = spread.products(layer.opened(block.h), block.path)
             make = partial(_spread_rows, layer, spread, y, block, found, refined, still)
 
         def blocks(begin: int, end: int) -> Iterator[Block]:
@@ -231,12 +235,13 @@ def _spread_rows(
 ) -> Block:  # fmt: skip
     """Some refined rows at the next stage's end, from its values ``y`` at the block's vertices."""
     segment, at = refined.segment[p], refined.at[p]
-    h = spread.values(y, segment, at, found)
+    h = spread.values(y, segment, at, found, block.path)
     # where the image stands still, values must come out equal to the last bit: a row gets its own product
     alone = np.flatnonzero(np.append(still, False)[segment] & (at > 0.0))
     if len(alone):
         image = layer.image(block.h, segment, at, refined.cross[p.start : p.stop + 1], found)
-        h[alone] = spread.products(padded(image[alone]))[: len(alone), : spread.features]
+        products = spread.products(padded(image[alone]), refined.path[p][alone])
+        h[alone] = products[: len(alone), : spread.features]
     return Block(refined.t[p], refined.path[p], refined.flips[p], refined.first[p], h, {})
 
 
@@ -273,6 +278,11 @@ def _bound(stage: Stage) -> LineLayer:
     assert layer is not None
     assert layer.rule is not None
     return line_layer(layer.rule, layer.units)
+
+
+def spread_maps(program: Program) -> list[Spread | None]:
+    """How the next stage follows from each layer's crossings, where it is one product with its image."""
+    return [_spread(program, index) for index in range(len(program.layers))]
 
 
 def _spread(program: Program, index: int) -> Spread | None:

@@ -35,11 +35,14 @@ class Spread(Protocol):
         """Features of the map."""
         ...
 
-    def products(self, vertices: Floats) -> Floats:
-        """The map at vertices in a padded matrix: the first of its rows and columns hold the map."""
+    def products(self, vertices: Floats, path: Ints) -> Floats:
+        """The map at vertices in a padded matrix: the first of its rows and columns hold the map.
+
+        ``path`` says on which path each vertex lies; where the matrix is padded, it has fewer entries than that rows.
+        """
         ...
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
         ...
 
@@ -56,7 +59,7 @@ class Dense:
         """Features of the map."""
         return len(self.bias)
 
-    def products(self, vertices: Floats) -> Floats:
+    def products(self, vertices: Floats, path: Ints | None = None) -> Floats:
         """The map at vertices in a padded matrix: the first of its rows and columns hold the map."""
         product = torch.from_numpy(vertices) @ torch.from_numpy(self.wide)
         product[:, : self.features] += torch.from_numpy(self.bias)
@@ -67,7 +70,7 @@ class Dense:
         """The columns, padded so that products round alike in every block."""
         return padded(self.columns)
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
         out = np.empty((len(at), self.features))
         over_rows(
@@ -79,7 +82,7 @@ class Dense:
             found.start,
             found.unit,
             found.at,
-            _kinks(found),
+            kinks(found),
             self.columns,
             out,
         )
@@ -101,14 +104,14 @@ class Convolution:
         """Features of the map."""
         return math.prod(self.shape_out)
 
-    def products(self, vertices: Floats) -> Floats:
+    def products(self, vertices: Floats, path: Ints | None = None) -> Floats:
         """The map at vertices in a padded matrix."""
         entries = math.prod(self.shape_in)
         rows = torch.from_numpy(vertices[:, :entries]).reshape(-1, *self.shape_in)
         made = self.node.target(rows, *self.node.args[1:], **self.node.kwargs)
         return np.ascontiguousarray(made.reshape(len(rows), -1).numpy())
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
         out = np.empty((len(at), self.features))
         over_rows(
@@ -120,7 +123,7 @@ class Convolution:
             found.start,
             found.unit,
             found.at,
-            _kinks(found),
+            kinks(found),
             self.weights,
             np.array(self.shape_in),
             np.array(self.shape_out),
@@ -189,7 +192,7 @@ def _convolution(layer: Layer, node: Node) -> Spread | None:
     )
 
 
-def _kinks(found: Crossings) -> Floats:
+def kinks(found: Crossings) -> Floats:
     """How far each crossing unit's image lies off its chord, where it crosses."""
     return (found.slope_from - found.slope_to) * found.at * (1.0 - found.at)
 

@@ -1,7 +1,9 @@
-"""`count_regions`: how many activation regions a domain holds, without building them."""
+"""`count_regions`: how many activation regions a domain holds, without keeping them."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from netfold.capture import Model, Program, capture
+from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
+from netfold.exact.cells.queue import Work
 from netfold.exact.plane import TIE, PlaneTracer
+from netfold.measures.cell_counts import CellJob, count_cells
 from netfold.measures.provenance import provenance
 from netfold.measures.tracing import trace_path
 from netfold.paths import Path, Plane, rectangle
@@ -32,8 +37,14 @@ class CountResult:
             method does not find them.
         method: how it was counted, and ``domain`` where.
         uncertain: places where the count rests on the tolerance or on rounding: exact where 0.
-        margin: the closest decision, as a share of the scale of the layer's values.
+        margin: the closest decision, as a share of the scale of the layer's values; ``None`` where every close
+            decision was settled exactly, so that there is nothing to fear from one.
         counting_rule: what was counted.
+        decisions: signs that were decided, and ``resolved_exactly``: those among them that float64 could not certify
+            and that were decided in rational arithmetic; ``None`` for planes and paths. They tell the effort: what
+            was decided again because the work was divided or interrupted counts again.
+        smallest_inradius: radius of the largest ball in the thinnest region, in input space; infinite where every
+            region holds balls of any size, ``None`` where it was not found.
         provenance: model, versions, number type, time.
 
     Example:
@@ -49,8 +60,11 @@ class CountResult:
     method: str
     domain: str
     uncertain: int
-    margin: float
+    margin: float | None
     counting_rule: str
+    decisions: int | None = field(default=None, compare=False)
+    resolved_exactly: int | None = field(default=None, compare=False)
+    smallest_inradius: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __int__(self) -> int:
@@ -62,7 +76,9 @@ class CountResult:
     @property
     def status(self) -> str:
         """``exact``, or what the count rests on."""
-        return status_of(self.uncertain)
+        if self.decisions is None or not self.uncertain:
+            return status_of(self.uncertain)
+        return f"exact but for {self.uncertain:,} ties closer than the digits taken of square roots"
 
 
 def status_of(uncertain: int) -> str:
@@ -77,40 +93,99 @@ def status_of(uncertain: int) -> str:
 
 
 def count_regions(
-    model: Model, domain: Plane | Path, bounds: tuple[float, float, float, float] | None = None
+    model: Model,
+    domain: Domain | Plane | Path = None,
+    bounds: tuple[float, float, float, float] | None = None,
+    *,
+    shape: Sequence[int] | None = None,
+    threads: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    progress: bool | None = None,
+    client: Any = None,
+    inradius: bool = False,
 ) -> CountResult:
-    """Count the activation regions that a domain holds, layer by layer, storing none of them.
+    """Count the activation regions that a domain holds, storing none of them.
+
+    In all of R^m, a `Box` or a `Polytope` cells are split unit by unit, depth first; every decision is certified, and
+    those that float64 cannot certify are taken in rational arithmetic. So the count is exact for the stored weights,
+    also with parallel, coincident or opposite hyperplanes, dead units or no biases. Memory does not grow with the
+    number of regions, and the result depends neither on threads nor on interruptions.
 
     On a plane, polygons are cut layer by layer as `partition_plane` does; the last layer is only counted: a convex
     polygon cut by L lines with I crossings inside makes 1 + L + I pieces. On a path, regions are breakpoints + 1.
 
     Args:
         model: a piecewise-linear module in evaluation mode, or a captured program.
-        domain: a `Plane`, or a path (`Line`, `Polyline`, `Arc`, `Circle`).
-        bounds: the rectangle of the plane (a from, a to, b from, b to); the plane's own by default.
+        domain: ``None`` for all of R^m, a `Box`, a `Polytope`, a `Plane`, or a path (`Line`, `Polyline`, `Arc`,
+            `Circle`).
+        bounds: the rectangle of a plane (a from, a to, b from, b to); the plane's own by default.
+        shape: the shape of one input; needed where neither the domain nor the first layer tells it.
+        threads: how many; all cores by default.
+        checkpoint: a file that keeps the count, written every few seconds and after Ctrl-C. Where it exists already,
+            the count goes on from there; when all is counted it holds the result.
+        progress: show a bar on stderr; by default in a terminal, and only after a second.
+        client: a ``dask.distributed.Client``: the cluster counts, in place of threads. Workers may die meanwhile.
+        inradius: also find the smallest inradius, which takes a linear program for many regions.
 
     Returns:
         The count.
 
     Raises:
-        InvalidInputError: the domain is of another kind, or does not fit the model.
+        InvalidInputError: the domain is of another kind or does not fit the model; the checkpoint belongs to another
+            count; an argument is unusable.
+        CorruptFileError: the checkpoint is damaged or something else; it is left as it is.
         NotPiecewiseLinearError: the network has an operation that is not piecewise linear.
+        NotExplicitError: an operation has no matrix with known coefficients.
         CaptureError: the model cannot be captured.
+        CountInterrupted: Ctrl-C was pressed; it can save what was counted.
 
     Example:
         >>> import torch, netfold as nf
         >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU())
         >>> _ = net[0].weight.data.copy_(torch.eye(2))
+        >>> int(nf.count_regions(net)), int(nf.count_regions(net, nf.Box(1.0, 2.0)))
+        (4, 1)
         >>> int(nf.count_regions(net, nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]), bounds=(-1, 1, -1, 1)))
         4
     """
+    if domain is None or isinstance(domain, Box | Polytope):
+        if bounds is not None:
+            raise InvalidInputError("bounds belong to a Plane; for a box give nf.Box(low, high) as the domain")
+        job = CellJob(program_on(model, domain, shape), domain, inradius)
+        return _on_cells(job, count_cells(job, threads, checkpoint, progress, client))
+    options = {"shape": shape, "threads": threads, "checkpoint": checkpoint, "client": client}
+    given = [name for name, value in {**options, "inradius": inradius or None}.items() if value is not None]
+    if given and (isinstance(domain, Plane) or isinstance(domain, Path)):  # noqa: SIM101  a protocol takes no union
+        raise InvalidInputError(
+            f"{', '.join(given)}: only for all of R^m, a Box or a Polytope, not for a {type(domain).__name__}"
+        )
     if isinstance(domain, Plane):
         return _on_plane(capture(model, shape=domain.shape), domain, rectangle(bounds or domain.bounds))
     if bounds is not None:
         raise InvalidInputError("bounds belong to a Plane; a path brings its own ends")
     if isinstance(domain, Path):
         return _on_path(model, domain)
-    raise InvalidInputError(f"regions are counted on a Plane or on a path, got {type(domain).__name__}")
+    raise InvalidInputError(
+        "regions are counted in all of R^m (None), a Box, a Polytope, on a Plane or on a path, got "
+        f"{type(domain).__name__}"
+    )
+
+
+def program_on(model: Model, domain: Domain, shape: Sequence[int] | None = None) -> Program:
+    """Capture a model for a domain of its input space, which may tell the shape of the input."""
+    from netfold.theory.architecture import captured
+
+    told = None
+    if isinstance(domain, Box):
+        told = next((limit.shape for limit in (domain.low, domain.high) if limit.ndim), None)
+    elif isinstance(domain, Polytope):
+        told = domain.normals.shape[1:]
+    try:
+        return captured(model, shape=shape)
+    except InvalidInputError:
+        if shape is not None or told is None:
+            raise
+    return captured(model, shape=told)
 
 
 def corners_of(program: Program, plane: Plane, bounds: tuple[float, float, float, float]) -> tuple[torch.Tensor, Any]:
@@ -127,6 +202,23 @@ def margins(tracer: PlaneTracer) -> tuple[int, float]:
     scales = zip(findings, tracer.scales, strict=False)
     closest = [float(f.closest[0]) / scale for f, scale in scales if scale > 0]
     return uncertain, float(min(closest, default=np.inf))
+
+
+def _on_cells(job: CellJob, work: Work) -> CountResult:
+    sums = work.sums
+    return CountResult(
+        regions=sums.regions,
+        by_layer=(),
+        method=f"cells split unit by unit, {job.engine.name}",
+        domain=job.where,
+        uncertain=sums.uncertain,
+        margin=None,
+        counting_rule=job.rule,
+        decisions=sums.decisions,
+        resolved_exactly=sums.resolved,
+        smallest_inradius=sums.smallest_inradius if job.inradius else None,
+        provenance=provenance(job.program, core_seconds=sums.seconds),
+    )
 
 
 def _on_plane(program: Program, plane: Plane, bounds: tuple[float, float, float, float]) -> CountResult:

@@ -15,7 +15,7 @@ from netfold.errors import InvalidInputError
 from netfold.exact.arc import trace_ellipses
 from netfold.exact.certify import Certifier
 from netfold.exact.line import LineTracer
-from netfold.measures.assemble import assemble, certified
+from netfold.measures.assemble import Tracer, assemble, certified
 from netfold.measures.provenance import provenance
 from netfold.measures.trace import Trace
 from netfold.measures.traces import Traces
@@ -97,7 +97,7 @@ def trace_paths(
         2
     """
     program = _captured(model, paths, method)
-    choices = [_choose(program, path, method) for path in paths]
+    choices = [choose(program, path, method) for path in paths]
     if certify:
         _require_straight(paths, choices)
         choices = [_certified(Certifier(program))] * len(paths)
@@ -113,15 +113,11 @@ def trace_paths(
 
 
 def _captured(model: Model, paths: Sequence[Path], method: Method) -> Program:
-    if method not in get_args(Method):
-        raise InvalidInputError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
+    require_method(method)
     if len(paths) == 0:
         raise InvalidInputError("there is no path to trace: the sequence of paths is empty")
     for i, path in enumerate(paths):
-        if not isinstance(path, Path):
-            raise InvalidInputError(
-                f"path {i} is a {type(path).__name__}; expected nf.Line, nf.Arc, nf.Circle, nf.Polyline or nf.Curve"
-            )
+        require_path(path, i)
     program = capture(model, shape=paths[0].shape)
     for i, path in enumerate(paths):
         if path.shape != program.input_shape:
@@ -131,6 +127,29 @@ def _captured(model: Model, paths: Sequence[Path], method: Method) -> Program:
     return program
 
 
+def require_method(method: Method) -> None:
+    """Refuse the name of a method that there is not.
+
+    Raises:
+        InvalidInputError: there is none of this name.
+    """
+    if method not in get_args(Method):
+        raise InvalidInputError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
+
+
+def require_path(path: Path, number: int) -> Path:
+    """The path, or an error that gives its number.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
+    if not isinstance(path, Path):
+        raise InvalidInputError(
+            f"path {number} is a {type(path).__name__}; expected nf.Line, nf.Arc, nf.Circle, nf.Polyline or nf.Curve"
+        )
+    return path
+
+
 @contextmanager
 def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
     shown = None if progress is None else not progress
@@ -138,13 +157,19 @@ def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]
         yield bar.update
 
 
-def _choose(program: Program, path: Path, method: Method) -> Callable[..., list[Trace]]:
+def choose(program: Program, path: Path, method: Method) -> Callable[..., list[Trace]]:
+    """What traces a path, called with the program and a list of paths.
+
+    Raises:
+        NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
+        InvalidInputError: ``exact`` is asked on a free curve.
+    """
     if method == "sampled" or (method == "auto" and not program.piecewise_linear):
         return _trace_sampled
     if method == "exact":
         program.require_piecewise_linear()
     if isinstance(path, Line | Polyline):
-        return _trace_straight
+        return trace_straight
     if isinstance(path, Arc | Circle | Ellipse):
         return _trace_ellipses
     if method == "exact":
@@ -155,20 +180,21 @@ def _choose(program: Program, path: Path, method: Method) -> Callable[..., list[
     return _trace_sampled
 
 
-def _trace_straight(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
+def trace_straight(program: Program, paths: Sequence[Line | Polyline], tracer: LineTracer | None = None) -> list[Trace]:
+    """Trace lines and polylines exactly, with a tracer of one's own where every path has its own weights."""
     begin = time.perf_counter()
     vertices = [path.vertices for path in paths]
     t = np.concatenate([at for at, _ in vertices])
     number = np.repeat(np.arange(len(paths)), [len(at) for at, _ in vertices])
     points = program.points(np.concatenate([p for _, p in vertices]), "the path")
-    tracer = LineTracer(program, len(paths))
+    tracer = tracer or LineTracer(program, len(paths))
     tracer.run(t, number, points)
-    return _assembled(program, tracer, paths, [path.length for path in paths], begin)
+    return assembled(program, tracer, paths, [path.length for path in paths], begin)
 
 
 def _require_straight(paths: Sequence[Path], choices: Sequence[Callable[..., list[Trace]]]) -> None:
     for i, (path, choice) in enumerate(zip(paths, choices, strict=True)):
-        if choice is not _trace_straight:
+        if choice is not trace_straight:
             how = "sampled" if choice is _trace_sampled else "traced in trigonometric functions"
             raise InvalidInputError(
                 f"path {i} is a {type(path).__name__} and is {how}; certificates are for exact lines and polylines: "
@@ -180,7 +206,7 @@ def _certified(certifier: Certifier) -> Callable[..., list[Trace]]:
     def trace(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
         return [
             certified(found, certifier.certify(*path.vertices, found.breakpoints, found.breakpoint_layers))
-            for path, found in zip(paths, _trace_straight(program, paths), strict=True)
+            for path, found in zip(paths, trace_straight(program, paths), strict=True)
         ]
 
     return trace
@@ -189,10 +215,12 @@ def _certified(certifier: Certifier) -> Callable[..., list[Trace]]:
 def _trace_ellipses(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -> list[Trace]:
     begin = time.perf_counter()
     tracer = trace_ellipses(program, [path.ellipse for path in paths])
-    return _assembled(program, tracer, paths, tracer.lengths, begin)
+    return assembled(program, tracer, paths, tracer.lengths, begin)
 
 
-def _assembled(program, tracer, paths, lengths, begin) -> list[Trace]:
+def assembled(
+    program: Program, tracer: Tracer, paths: Sequence[Path], lengths: Sequence[float], begin: float
+) -> list[Trace]:
     """One trace a path; the time is that of the whole batch."""
     where = provenance(program, paths_together=len(paths), seconds=time.perf_counter() - begin)
     return [

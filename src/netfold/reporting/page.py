@@ -79,7 +79,7 @@ def report(
         >>> len(found.trained)
         2
     """
-    target = _target(output)
+    target = target_of(output)
     begin = time.perf_counter()
     data_ = gather(net, data, initial=initial, labels=labels, pairs=pairs, seed=seed, story=story, progress=progress)
     figures = draw_all(data_)
@@ -148,7 +148,12 @@ def render(data: ReportData, figures: dict[str, Drawn], folder: str) -> str:
     )
 
 
-def _target(output: str | os.PathLike[str]) -> Path:
+def target_of(output: str | os.PathLike[str]) -> Path:
+    """Where a page goes, if page and folder can be there.
+
+    Raises:
+        InvalidInputError: they cannot.
+    """
     target = Path(output)
     if target.is_dir():
         raise InvalidInputError(f"cannot write the page {output}: a folder has this name; choose another name")

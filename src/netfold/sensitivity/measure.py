@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from tqdm import tqdm
 
-from netfold.capture.capture import _home, _unwrapped
+from netfold.capture.capture import home, unwrapped
 from netfold.capture.graph import refuse_bad
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
@@ -103,12 +103,12 @@ def layer_sensitivity(
     runs = repeats if perturbation.RANDOM else 1
     if int(repeats) != repeats or repeats < 1:
         raise InvalidInputError(f"repeats must be a whole number from 1, got {repeats}")
-    model = _unwrapped(net) if isinstance(net, nn.Module) else net
+    model = unwrapped(net) if isinstance(net, nn.Module) else net
     module = model if isinstance(model, nn.Module) else _module_of(model)
     with _evaluating(module, data), torch.no_grad():
         found = weight_layers(module, layers)
         plan = Plan(module, found, steps, runs, seed, perturbation.BIASES if biases is None else biases)
-        dtype, device = _home(module)
+        dtype, device = home(module)
         batches = Batches(data, batch_size, dtype, device)
         job = Job(plan, batches, higher_is_better, progress)
         runner = job.run(model, metric)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from netfold.capture import Program, capture
-from netfold.capture.capture import _home
+from netfold.capture.capture import home
 from netfold.capture.export import export
 from netfold.capture.program import Node
 from netfold.capture.untouched import silent
@@ -62,7 +62,7 @@ class WeightTape:
         """
         if isinstance(model, ExportedProgram) or not isinstance(model, nn.Module):
             raise InvalidInputError(f"a weight sweep needs a torch.nn.Module, got {type(model).__name__}")
-        dtype, device = _home(model)
+        dtype, device = home(model)
         exported = export(model, shape, dtype, device)
         points = torch.randn((3, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
         with silent(), torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from netfold.errors import InvalidInputError
-from netfold.measures.tracing import trace_path
+from netfold.measures.ensembles import Templates, Traced, trace_each
 from netfold.networks import random_network
 from netfold.paths import Arc, Circle, Line, Path
 from netfold.sweep.arguments import Settings
@@ -33,7 +35,7 @@ class Outcome:
         values: measures by name; empty where failed.
         note: how the numbers were found: the trace's own status.
         error: the message where failed.
-        seconds: time spent.
+        seconds: time spent; cells that were traced together share it.
     """
 
     cell: Cell
@@ -44,24 +46,68 @@ class Outcome:
     seconds: float
 
 
+KNOWN = Templates()
+"""Architectures that this process has met."""
+
+
 def measure_cells(cells: Sequence[Cell], seed: int, measures: Sequence[str]) -> list[Outcome]:
-    """Measure cells one after the other with one torch thread; a cell that fails does not stop the rest."""
-    with _one_thread():
-        return [_outcome(cell, seed, measures) for cell in cells]
+    """Measure cells with one torch thread, those of one architecture together; a failing one stops no other.
 
-
-def measure_cell(cell: Cell, seed: int, measures: Sequence[str]) -> tuple[dict[str, Any], str]:
-    """Draw the cell's network and path, trace it, and read the measures off.
-
-    Returns:
-        The measures by name, and the status of the trace.
+    Networks are drawn as they are needed, so that large ones do not fill the memory.
     """
+    batch = _Batch(seed, measures, cells)
+    with _one_thread():
+        for traced in trace_each(batch.drawn(), KNOWN):
+            batch.add(traced)
+    return [batch.outcomes[i] for i in range(len(cells))]
+
+
+class _Batch:
+    """Cells on their way: those that are drawn wait for their traces, in order."""
+
+    def __init__(self, seed: int, measures: Sequence[str], cells: Sequence[Cell]) -> None:
+        self.seed, self.measures, self.cells = seed, measures, cells
+        self.waiting: deque[tuple[int, float]] = deque()
+        self.outcomes: dict[int, Outcome] = {}
+
+    def drawn(self) -> Iterator[tuple[nn.Module, Path]]:
+        """The network and the path of each cell that has them."""
+        for i, cell in enumerate(self.cells):
+            begin = time.perf_counter()
+            try:
+                pair = draw(cell, self.seed)
+            except Exception as failure:
+                self._fail(i, failure, time.perf_counter() - begin)
+                continue
+            self.waiting.append((i, time.perf_counter() - begin))
+            yield pair
+
+    def add(self, traced: Traced) -> None:
+        """Read the measures off a trace."""
+        begin = time.perf_counter()
+        i, seconds = self.waiting.popleft()
+        try:
+            if isinstance(traced.outcome, Exception):
+                raise traced.outcome
+            trace = traced.outcome
+            values = {name: measured(name, traced.network, traced.path, trace) for name in self.measures}
+        except Exception as failure:
+            # Whatever a cell does, the other cells are worth having; the message says what it was.
+            self._fail(i, failure, seconds + traced.seconds)
+            return
+        seconds += traced.seconds + time.perf_counter() - begin
+        self.outcomes[i] = Outcome(self.cells[i], "done", values, trace.status, "", seconds)
+
+    def _fail(self, i: int, failure: Exception, seconds: float) -> None:
+        self.outcomes[i] = Outcome(self.cells[i], "failed", {}, "", failed(failure), seconds)
+
+
+def draw(cell: Cell, seed: int) -> tuple[nn.Module, Path]:
+    """The network and the path of a cell, drawn from seeds of their own."""
     network_seed, path_seed = cell.seeds(seed)
     settings = cell.settings
     network = random_network(**{name: settings[name] for name in NETWORK}, seed=network_seed)
-    path = random_path(settings, np.random.default_rng(path_seed))
-    trace = trace_path(network, path)
-    return {name: measured(name, network, path, trace) for name in measures}, trace.status
+    return network, random_path(settings, np.random.default_rng(path_seed))
 
 
 def random_path(settings: Settings, generator: np.random.Generator) -> Path:
@@ -89,18 +135,6 @@ def random_path(settings: Settings, generator: np.random.Generator) -> Path:
         return Circle(radius * first, radius * second / np.linalg.norm(second))
     ends = radius * first, radius * (second if size > 1 else -first)
     return Line(*ends) if kind == "line" else Arc(*ends)
-
-
-def _outcome(cell: Cell, seed: int, measures: Sequence[str]) -> Outcome:
-    begin = time.perf_counter()
-    values: dict[str, Any] = {}
-    note = error = ""
-    try:
-        values, note = measure_cell(cell, seed, measures)
-    except Exception as failure:
-        # Whatever a cell does, the other cells are worth having; the message says what it was.
-        error = failed(failure)
-    return Outcome(cell, "failed" if error else "done", values, note, error, time.perf_counter() - begin)
 
 
 def failed(failure: BaseException) -> str:

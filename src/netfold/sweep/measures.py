@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from netfold.capture.loading import _current_directory_first as current_directory_first
+from netfold.capture.loading import current_directory_first
 from netfold.errors import InvalidInputError
 from netfold.measures.trace import Trace
 from netfold.paths import Path

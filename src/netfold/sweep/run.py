@@ -25,7 +25,7 @@ from netfold.sweep.store import Store
 LOOKED_UP = 256
 """Cells looked up in the store at a time."""
 
-TOGETHER = 64
+TOGETHER = 256
 """Most cells in a batch, and ``BATCH_SECONDS`` how long one should take: what a killed sweep loses a worker."""
 
 BATCH_SECONDS = 0.5

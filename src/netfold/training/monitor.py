@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from netfold.capture.capture import _unwrapped
+from netfold.capture.capture import unwrapped
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError, NetfoldError
 from netfold.training.history import History
@@ -126,7 +126,7 @@ def measure(
     net: nn.Module, measures: Watched | Sequence[Watched], part: Callable[[nn.Module], nn.Module] | None = None
 ) -> dict[str, float]:
     """All measures of a network as it is now; the network and all random states are left as they were."""
-    whole = _unwrapped(net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net)
+    whole = unwrapped(net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net)
     with untouched(whole), torch.no_grad():
         for module in whole.modules():
             module.training = False

@@ -1,0 +1,112 @@
+"""Regions of all of R^m or a box on the command line: ``netfold count``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from netfold.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from netfold.measures.cell_counts import CountInterrupted
+    from netfold.measures.counts import CountResult
+
+# Commands import what they need when they run, so that --help does not wait for torch.
+
+
+def count(
+    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    /,
+    *,
+    box: Annotated[
+        tuple[float, float] | None,
+        Parameter(help="Count in the box LOW <= x <= HIGH, in every entry of the input; in all of R^m by default."),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        Parameter(
+            help="File that keeps the count, written every few seconds. Where it exists, the count goes on from there."
+        ),
+    ] = None,
+    threads: Annotated[int | None, Parameter(help="Threads; all cores by default.")] = None,
+    inradius: Annotated[bool, Parameter(negative="", help="Also find the smallest inradius of all regions.")] = False,
+    weights: Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")] = None,
+    shape: Annotated[
+        list[int] | None,
+        Parameter(help="Shape of one input, for module:factory: --shape 1 28 28.", consume_multiple=True, negative=""),
+    ] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")] = False,
+) -> None:
+    """Count the activation regions of a network in all of R^m or in a box, exactly.
+
+    The number does not depend on threads or interruptions. Ctrl-C leaves a file from which the count goes on, and
+    says how.
+
+    For example:
+
+      netfold count model.pt2
+      netfold count model.pt2 --box -1 1 --json
+      netfold count model.pt2 --checkpoint count.json --threads 8
+      netfold count shop.nets:make --weights new.safetensors
+    """
+    from netfold.capture.loading import load_model
+    from netfold.domains import Box
+    from netfold.measures.cell_counts import CountInterrupted
+    from netfold.measures.counts import count_regions
+
+    domain = Box(*box) if box is not None else None
+    net = load_model(model, weights)
+    try:
+        found = count_regions(net, domain, shape=shape, threads=threads, checkpoint=checkpoint, inradius=inradius)
+    except CountInterrupted as stopped:
+        options = {"box": box, "threads": threads, "weights": weights, "shape": shape}
+        raise KeyboardInterrupt(_how_to_go_on(stopped, model, options, inradius)) from stopped
+    _answer(found, as_json)
+
+
+def _how_to_go_on(stopped: CountInterrupted, model: str, options: dict[str, Any], inradius: bool) -> str:
+    """Where the count is kept, and the command that goes on."""
+    file = stopped.checkpoint
+    if file is None:
+        file = Path(f"netfold-count-{stopped.job.fingerprint['network'][:8]}.json")
+        try:
+            stopped.save(file)
+        except (InvalidInputError, OSError) as error:
+            return f"{stopped.regions:,} regions were counted so far, and could not be kept: {error}"
+    words = ["netfold", "count", model, "--checkpoint", str(file), *(["--inradius"] if inradius else [])]
+    for name, value in options.items():
+        if value is not None:
+            words += [f"--{name}", *map(str, value if isinstance(value, tuple | list) else [value])]
+    return f"{stopped.regions:,} regions counted so far are kept in {file}; go on with: {shlex.join(words)}"
+
+
+def _answer(found: CountResult, as_json: bool) -> None:
+    from netfold.reporting.numbers import to_json
+
+    if as_json:
+        print(to_json(numbers(found)), end="")
+        return
+    print(f"{int(found):,} regions in {found.domain} ({found.status})")
+    print(f"{found.decisions or 0:,} decisions, {found.resolved_exactly or 0:,} of them in rational arithmetic")
+    if found.smallest_inradius is not None:
+        print(f"smallest inradius {found.smallest_inradius:.3g}")
+    print(f"counted: {found.counting_rule}")
+
+
+def numbers(found: CountResult) -> dict[str, Any]:
+    """A count as plain numbers and text."""
+    return {
+        "regions": found.regions,
+        "domain": found.domain,
+        "status": found.status,
+        "uncertain": found.uncertain,
+        "decisions": found.decisions,
+        "resolved_exactly": found.resolved_exactly,
+        "smallest_inradius": found.smallest_inradius,
+        "method": found.method,
+        "counting_rule": found.counting_rule,
+        "provenance": found.provenance,
+    }

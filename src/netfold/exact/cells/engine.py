@@ -1,0 +1,169 @@
+"""What every engine that splits cells of R^m does: work items in, regions and what is left out.
+
+The network is decided unit by unit. A *cell* is the set of points of the domain on which the first units, in
+decision order, have given states; it is convex. Splitting all cells at every unit leaves the activation regions.
+The splitting tree is walked depth first, so memory does not grow with the number of regions.
+
+A `Prefix` names a node of that tree by the states that lead to it. It is a work item: small, without state of its
+own, and it always stands for the same regions, whoever walks it and however the work was divided before.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from netfold.exact.cells.network import CellNetwork
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Prefix = NDArray[np.int16]
+"""States of the first units in decision order; the empty prefix is the whole domain."""
+
+BUDGET = 1 << 16
+"""Decisions after which an engine hands back what it did not reach."""
+
+
+class Arrays(NamedTuple):
+    """A network in skip form: every pre-activation in terms of the frame's coordinates and earlier units.
+
+    Row ``r`` is ``const[r] + sum(val[e] * z[col[e]] for e in range(ptr[r], ptr[r + 1]))``. Slots ``z[0:m]`` hold the
+    coordinates of the point, slot ``z[m + u]`` the output of unit ``u``. Units are numbered over the whole network,
+    layer by layer.
+
+    Attributes:
+        m: number of coordinates.
+        ptr: where the entries of every row begin, ``(rows + 1,)``; their slots are ``col`` and their values ``val``.
+        const: constant of every row.
+        slack: bound on the relative error of a row's stored coefficients; 0 where they are exact.
+        row_begin: first row of every layer, ``(layers + 1,)``, and ``unit_begin`` its first unit.
+        selects: whether the units of a layer select one of several rows; otherwise unit ``i`` of a layer applies a
+            piecewise-linear function to the layer's row ``i``.
+        largest: whether a selecting layer takes the largest row, or the smallest.
+        pieces: number of states of every unit.
+        knots: knots of elementwise units, ``(units, K)``, increasing, padded with infinity.
+        slopes: slope on every piece, ``(units, K + 1)``, padded with 0, and ``offsets`` likewise.
+        candidates: rows that a selecting unit chooses from, ``(units, C)``, padded with -1.
+        order: the units in the order in which they are decided; layer by layer.
+    """
+
+    m: int
+    ptr: Ints
+    col: Ints
+    val: Floats
+    const: Floats
+    slack: Floats
+    row_begin: Ints
+    unit_begin: Ints
+    selects: NDArray[np.bool_]
+    largest: NDArray[np.bool_]
+    pieces: Ints
+    knots: Floats
+    slopes: Floats
+    offsets: Floats
+    candidates: Ints
+    order: Ints
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Finished cells, one a row.
+
+    Attributes:
+        states: ``(cells, depth)``, int16: states of all units in network order; where the walk stopped before the
+            last unit, of the first units in decision order, so that a row is a `Prefix`.
+        points: ``(cells, m)``: a point inside each, in the coordinates of the frame.
+    """
+
+    states: NDArray[np.int16]
+    points: Floats
+
+    def __len__(self) -> int:
+        return len(self.states)
+
+    @staticmethod
+    def joined(parts: list[Cells]) -> Cells:
+        """Cells of several walks, one after the other; at least one part."""
+        return Cells(np.concatenate([p.states for p in parts]), np.concatenate([p.points for p in parts]))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one walk from a work item found.
+
+    Attributes:
+        regions: cells finished: activation regions, or cells at depth ``stop``.
+        leftover: what the budget did not reach, as work items: disjoint, and complete together with ``regions``.
+        decisions: signs of rows on cells that were decided.
+        resolved: those among them that float64 could not decide and rational arithmetic did.
+        uncertain: those among them that stay open, because the network holds coefficients that are not rational and
+            the tie is closer than their representation.
+        smallest_inradius: the smallest inradius of a finished region, in input space, up to 1e-9 relative; infinite
+            where no region was finished or all hold balls of any size, and NaN where it was not asked for.
+        cells: the finished cells, where they were asked for.
+    """
+
+    regions: int
+    leftover: list[Prefix] = field(default_factory=list)
+    decisions: int = 0
+    resolved: int = 0
+    uncertain: int = 0
+    smallest_inradius: float = math.nan
+    cells: Cells | None = None
+
+
+class Engine(Protocol):
+    """Splits cells of one network. Many threads may call `run` at once.
+
+    Attributes:
+        network: the network that it splits.
+        name: how it represents cells.
+    """
+
+    network: CellNetwork
+    name: str
+
+    def run(
+        self,
+        item: Prefix,
+        *,
+        stop: int | None = None,
+        budget: int = BUDGET,
+        collect: bool = False,
+        inradius: bool = False,
+    ) -> Outcome:
+        """Walk the tree below a work item.
+
+        Args:
+            item: states of the first units in decision order. One that names an empty cell holds no region.
+            stop: number of units after which cells count as finished; all by default.
+            budget: decisions after which the walk stops and hands back the rest; at least one is always taken.
+            collect: whether to return the finished cells.
+            inradius: whether to find the smallest inradius; only where the walk goes to the last unit.
+        """
+        ...
+
+
+def whole() -> Prefix:
+    """The work item that stands for the whole domain."""
+    return np.zeros(0, np.int16)
+
+
+def engine_for(network: CellNetwork) -> Engine:
+    """The engine that suits a network: double description in low dimension, a simplex method above.
+
+    Double description keeps all vertices and rays of a cell, whose number grows fast with the dimension; up to
+    `DESCRIPTION_LIMIT` coordinates that is cheaper than one linear program a decision.
+    """
+    from netfold.exact.cells.description import DESCRIPTION_LIMIT, DoubleDescription
+
+    if network.arrays.m <= DESCRIPTION_LIMIT:
+        return DoubleDescription(network)
+    from netfold.exact.cells.simplex_walk import Simplex
+
+    return Simplex(network)

@@ -1,0 +1,166 @@
+"""A network prepared for splitting cells: its skip form on a frame of coordinates, in float64 and exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.capture.activations import Selection
+from netfold.capture.program import Layer, Program
+from netfold.domains import Domain
+from netfold.exact.cells.engine import Arrays, Floats
+from netfold.exact.cells.frame import Frame, frame_of
+from netfold.exact.cells.skip import ExactRow, Rows, SkipForm, joined
+from netfold.exact.explicit import ExplicitProgram
+from netfold.exact.matrices import Pieces
+
+States = NDArray[np.int16]
+"""States of all units, in network order."""
+
+
+@dataclass(frozen=True, eq=False)
+class CellNetwork:
+    """A piecewise-linear network on a domain.
+
+    Attributes:
+        arrays: its rows and units on the frame, in float64, for compiled code.
+        rows: all pre-activation rows over the slots of the frame.
+        walls: half-spaces of the domain, ``(walls, m + 1)``: the last entry of a row is its constant, and the domain
+            is where every row is at least 0. They are meant exactly.
+        frame: the coordinates, and how they stand in input space.
+        homogeneous: whether the domain is all of the space and no row has a constant and no knot differs from 0, so
+            that every cell is a cone with its tip at the origin.
+        form: the skip form over all input coordinates.
+        domain: the domain.
+    """
+
+    arrays: Arrays
+    rows: Rows
+    walls: Floats
+    frame: Frame
+    homogeneous: bool
+    form: SkipForm
+    domain: Domain
+
+    @staticmethod
+    def of(program: Program, domain: Domain = None) -> CellNetwork:
+        """Prepare a program for splitting a domain into its activation regions.
+
+        Raises:
+            NotPiecewiseLinearError: the program is not piecewise linear.
+            NotExplicitError: an operation has no matrix with known coefficients.
+            InvalidInputError: the domain does not fit the input shape.
+        """
+        form = SkipForm.of(ExplicitProgram.of(program))
+        inputs = np.arange(form.inputs)
+        frame, walls = frame_of([rows.only(inputs) for rows in form.rows], program.input_shape, domain)
+        return CellNetwork.on(form, frame, walls, domain)
+
+    @staticmethod
+    def on(form: SkipForm, frame: Frame, walls: Floats, domain: Domain) -> CellNetwork:
+        """A skip form on a frame."""
+        slots = np.concatenate([frame.coordinates, np.arange(form.inputs, form.output.slots)])
+        rows = joined([r.only(slots) for r in form.rows]) if form.rows else form.output.only(slots).take(np.arange(0))
+        arrays = _arrays(form.layers, [len(r) for r in form.rows], rows, frame.m)
+        flat = (arrays.const == 0).all() and (~np.isfinite(arrays.knots) | (arrays.knots == 0)).all()
+        return CellNetwork(arrays, rows, walls, frame, bool(flat) and domain is None, form, domain)
+
+    @property
+    def units(self) -> int:
+        """Number of units."""
+        return len(self.arrays.pieces)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The nonlinearities."""
+        return self.form.layers
+
+    @property
+    def rational(self) -> bool:
+        """Whether all coefficients are rational numbers, so that every tie is decided as it stands."""
+        return self.form.rational
+
+    def exact_row(self, r: int) -> ExactRow:
+        """A pre-activation row, exactly: its coefficients by slot of the frame, and its constant."""
+        return self.rows.row(r)
+
+    @cached_property
+    def exact_pieces(self) -> tuple[Pieces | None, ...]:
+        """Knots, slopes and offsets of every layer as fractions; ``None`` for selections."""
+        return tuple(None if isinstance(layer.rule, Selection) else Pieces.of(layer) for layer in self.layers)
+
+    def maps(self, states: States) -> tuple[Floats, Floats]:
+        """Every pre-activation row and then every output as an affine function of input space, on one region.
+
+        Args:
+            states: states of all units in network order.
+
+        Returns:
+            Coefficients ``(rows + outputs, entries of the input)`` and constants ``(rows + outputs,)``.
+        """
+        n, a = self.form.inputs, self.arrays
+        slots = np.zeros((self.form.output.slots, n + 1))
+        slots[:n, :n] = np.eye(n)
+        made: list[Floats] = []
+        for layer, part in enumerate((*self.form.rows, self.form.output)):
+            values = np.asarray(part.matrix @ slots)
+            values[:, n] += part.constants
+            made.append(values)
+            if layer == len(self.layers):
+                break
+            units = np.arange(a.unit_begin[layer], a.unit_begin[layer + 1])
+            s = states[units].astype(np.int64)
+            if a.selects[layer]:
+                slots[n + units] = values[a.candidates[units, s] - a.row_begin[layer]]
+            else:
+                slots[n + units] = a.slopes[units, s][:, None] * values
+                slots[n + units, n] += a.offsets[units, s]
+        whole = np.concatenate(made)
+        return whole[:, :n], whole[:, n]
+
+
+def _arrays(layers: tuple[Layer, ...], counts: list[int], rows: Rows, m: int) -> Arrays:
+    units = np.concatenate([[0], np.cumsum([layer.units for layer in layers])]).astype(np.int64)
+    begin = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    rules = [layer.rule for layer in layers]
+    selections = [isinstance(rule, Selection) for rule in rules]
+    pieces = np.zeros(units[-1], np.int64)
+    tables = [None if chosen else Pieces.of(layer) for layer, chosen in zip(layers, selections, strict=True)]
+    most = max((t.knots.shape[1] for t in tables if t is not None), default=1)
+    widest = max((rule.candidates.shape[1] for rule in rules if isinstance(rule, Selection)), default=1)
+    knots = np.full((units[-1], most), np.inf)
+    slopes, offsets = np.zeros((units[-1], most + 1)), np.zeros((units[-1], most + 1))
+    candidates = np.full((units[-1], widest), -1, np.int64)
+    for i, (layer, table) in enumerate(zip(layers, tables, strict=True)):
+        own = slice(units[i], units[i + 1])
+        if table is not None:
+            count = table.knots.shape[1]
+            pieces[own] = count + 1
+            knots[own, :count] = table.knots.astype(np.float64)
+            slopes[own, : count + 1] = table.slopes.astype(np.float64)
+            offsets[own, : count + 1] = table.offsets.astype(np.float64)
+        elif isinstance(layer.rule, Selection):
+            chosen = layer.rule.candidates
+            pieces[own] = (chosen >= 0).sum(1)
+            candidates[own, : chosen.shape[1]] = np.where(chosen >= 0, chosen + begin[i], -1)
+    return Arrays(
+        m=m,
+        ptr=rows.matrix.indptr.astype(np.int64),
+        col=rows.matrix.indices.astype(np.int64),
+        val=np.ascontiguousarray(rows.matrix.data, np.float64),
+        const=rows.constants,
+        slack=np.where(rows.exact, 0.0, 2.0**-53),
+        row_begin=begin,
+        unit_begin=units,
+        selects=np.array(selections, np.bool_),
+        largest=np.array([not isinstance(rule, Selection) or rule.largest for rule in rules], np.bool_),
+        pieces=pieces,
+        knots=knots,
+        slopes=slopes,
+        offsets=offsets,
+        candidates=candidates,
+        order=np.arange(units[-1]),
+    )

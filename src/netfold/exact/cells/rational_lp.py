@@ -1,0 +1,229 @@
+"""Linear programs in rational arithmetic: what float64 leaves open about a cell is decided here, without rounding.
+
+A cell is ``{x: a_i . x + b_i >= 0}`` with integer rows ``[*a_i, b_i]``. The simplex method walks on a *dictionary* (see
+`simplex`) of integers over one common denominator: exchanges keep them integers (Bareiss), so no fractions have to be
+reduced. It starts at a rational point strictly inside, so there is no first phase; Bland's rule ends every cycle.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+Row = list[int]
+"""Coefficients and constant of an affine function, scaled to integers by a positive factor."""
+
+Point = list[Fraction]
+
+STILL = 20
+"""Exchanges without progress after which the first column is taken instead of the steepest."""
+
+
+class Lowest(NamedTuple):
+    """How low a function gets on a cell, as far as it matters.
+
+    Attributes:
+        negative: whether it is negative somewhere inside.
+        point: a point strictly inside where it is; ``None`` where it is not.
+        blurred: whether something smaller than the blur was taken for zero.
+    """
+
+    negative: bool
+    point: Point | None
+    blurred: bool
+
+
+def integer_row(numbers: Iterable[Fraction | int | float]) -> Row:
+    """A row scaled to integers without a common factor.
+
+    Example:
+        >>> integer_row([0.5, -0.25, 1])
+        [2, -1, 4]
+    """
+    exact = [Fraction(v) for v in numbers]
+    scale = math.lcm(1, *(v.denominator for v in exact))
+    whole = [int(v * scale) for v in exact]
+    common = math.gcd(*whole)
+    return [v // common for v in whole] if common > 1 else whole
+
+
+def value_at(row: Row, point: Sequence[Fraction]) -> Fraction:
+    """A row at a point."""
+    return sum((a * x for a, x in zip(row, point, strict=False) if a), Fraction(row[-1]))
+
+
+def lowest(rows: Sequence[Row], target: Row, inner: Sequence[Fraction], blur: Fraction | int = 0) -> Lowest:
+    """Whether a function is negative anywhere inside a cell.
+
+    Args:
+        rows: the cell; all are positive at ``inner``.
+        target: the function.
+        inner: a point strictly inside.
+        blur: slopes and values of ``target`` below it, for unit steps, count as zero.
+
+    Example:
+        >>> square = [[1, 0, 0], [-1, 0, 1], [0, 1, 0], [0, -1, 1]]
+        >>> middle = [Fraction(1, 2), Fraction(1, 2)]
+        >>> lowest(square, [1, 1, 0], middle).negative, lowest(square, [4, 4, -1], middle).negative
+        (False, True)
+    """
+    if value_at(target, inner) < 0:
+        return Lowest(True, list(inner), False)
+    program = _Dictionary([*rows, target], inner)
+    h = len(rows)
+    here, tie = program.value(h), -blur * program.unit
+    blurred = False
+    still = 0
+    while True:
+        q, toward, skipped = program.falling(h, blur, still > STILL)
+        blurred |= skipped
+        if q is None:
+            return Lowest(False, None, blurred)
+        r, reach = program.blocking(range(h), q, toward)
+        fall = -toward * program.slope(h, q)
+        value = program.value(h)
+        if r is None or value - fall * reach < tie:
+            length = reach if r is not None else 2 * value / fall + 1
+            end = program.along(q, toward, length)
+            low = value - fall * length
+            share = (here / (here - low) + 1) / 2
+            return Lowest(True, [x + share * (y - x) for x, y in zip(inner, end, strict=True)], blurred)
+        blurred |= value - fall * reach < 0
+        still = still + 1 if reach == 0 else 0
+        program.exchange(q, r)
+
+
+def interior(rows: Sequence[Row], m: int) -> Point | None:
+    """A point at which all functions are positive; ``None`` where there is none.
+
+    Args:
+        rows: the functions; a cell is full-dimensional exactly where such a point exists.
+        m: number of coordinates.
+
+    Example:
+        >>> (x,) = interior([[1, 0], [-1, 1]], 1)
+        >>> 0 < x < 1, interior([[1, 0], [-1, 0]], 1) is None
+        (True, True)
+    """
+    low = min((row[-1] for row in rows), default=1)
+    # one more coordinate t, with a.x + b >= t at first below all constants: how high can it get, up to 1?
+    lifted = [[*row[:-1], -1, row[-1]] for row in rows] + [[0] * m + [-1, 1]]
+    height = [0] * m + [-1, 0]
+    start = [Fraction(0)] * m + [Fraction(min(low, 1) - 1)]
+    found = lowest(lifted, height, start)
+    if found.point is None:
+        return None
+    return found.point[:m]
+
+
+def supports(rows: Sequence[Row], target: Row, inner: Sequence[Fraction]) -> bool:
+    """Whether ``target`` is a sum of non-negative multiples of the rows and of a non-negative constant.
+
+    Only one choice of multipliers is looked at: that of the rows which are independent of those before them.
+
+    Example:
+        >>> supports([[1, 0, 0], [0, 1, 0]], [2, 3, 5], [Fraction(1), Fraction(1)])
+        True
+        >>> supports([[1, 0, 0], [0, 1, 0]], [2, -3, 5], [Fraction(1), Fraction(1)])
+        False
+    """
+    program = _Dictionary([*rows, target], inner)
+    for r in range(len(rows)):
+        q = program.free_column(r)
+        if q is not None:
+            program.exchange(q, r)
+    h = len(rows)
+    return program.value(h) >= 0 and all(
+        program.slope(h, q) >= 0 if program.columns[q] is not None else program.slope(h, q) == 0
+        for q in range(len(inner))
+    )
+
+
+class _Dictionary:
+    """Functions in terms of the columns: ``table[i][q] / scale`` and, at the current point, ``table[i][m] / scale``.
+
+    A column is a row's number, or ``None`` for a coordinate that is free. The last ``m`` lines are the coordinates'
+    steps from the point where it started, in units of ``1 / unit``.
+    """
+
+    def __init__(self, rows: Sequence[Row], inner: Sequence[Fraction]) -> None:
+        self.m = m = len(inner)
+        self.unit = math.lcm(1, *(x.denominator for x in inner))
+        self.start = list(inner)
+        whole = [int(x * self.unit) for x in inner]
+        self.table = [
+            [*row[:m], sum(a * x for a, x in zip(row, whole, strict=False)) + row[m] * self.unit] for row in rows
+        ]
+        self.table += [[int(j == k) for j in range(m)] + [0] for k in range(m)]
+        self.columns: list[int | None] = [None] * m
+        self.count = len(rows)
+        self.scale = 1
+
+    def slope(self, i: int, q: int) -> Fraction:
+        """Change of a function for a unit step of a column (both in their own units)."""
+        return Fraction(self.table[i][q], self.scale)
+
+    def value(self, i: int) -> Fraction:
+        return Fraction(self.table[i][self.m], self.scale)
+
+    def falling(self, h: int, blur: Fraction | int, first: bool) -> tuple[int | None, int, bool]:
+        """A column along which a function falls and its direction; and whether a smaller slope was passed over."""
+        best, chosen, toward, skipped = 0, None, 1, False
+        floor = blur * self.scale
+        line = self.table[h]
+        for q in range(self.m):
+            fall = -line[q] if self.columns[q] is not None else abs(line[q])
+            if fall <= floor:
+                skipped |= fall > 0
+                continue
+            if fall > best and not (first and chosen is not None and self._before(chosen, q)):
+                best, chosen = (0 if first else fall), q
+                toward = 1 if line[q] < 0 else -1
+        return chosen, toward, skipped
+
+    def _before(self, a: int, b: int) -> bool:
+        """Bland's order: free coordinates first, then rows by number."""
+        x, y = self.columns[a], self.columns[b]
+        return (-1 if x is None else x, a) < (-1 if y is None else y, b)
+
+    def blocking(self, rows: range, q: int, toward: int) -> tuple[int | None, Fraction]:
+        """The row met first where a column moves, and how far that is; of several the first."""
+        found, room, rate = None, 0, 1
+        for i in rows:
+            falling = -toward * self.table[i][q]
+            if falling > 0 and (found is None or self.table[i][self.m] * rate < room * falling):
+                found, room, rate = i, self.table[i][self.m], falling
+        return found, Fraction(room, rate)
+
+    def along(self, q: int, toward: int, length: Fraction) -> Point:
+        """The point at the end of a move."""
+        step = toward * length
+        return [
+            x + (Fraction(line[self.m], self.scale) + step * Fraction(line[q], self.scale)) / self.unit
+            for x, line in zip(self.start, self.table[self.count :], strict=True)
+        ]
+
+    def free_column(self, r: int) -> int | None:
+        """A free coordinate that a row depends on."""
+        return next((q for q in range(self.m) if self.columns[q] is None and self.table[r][q]), None)
+
+    def exchange(self, q: int, r: int) -> None:
+        """Make row ``r`` the function of column ``q``."""
+        pivot = self.table[r]
+        p, scale = pivot[q], self.scale
+        sign = 1 if p > 0 else -1
+        others = [(j, v) for j, v in enumerate(pivot) if j != q]
+        for line in self.table:
+            if line is pivot:
+                continue
+            factor = line[q]
+            for j, v in others:
+                line[j] = sign * ((p * line[j] - factor * v) // scale)
+            line[q] = sign * factor
+        for j, _ in others:
+            pivot[j] = 0
+        pivot[q] = sign * p
+        self.scale = sign * p
+        self.columns[q] = r

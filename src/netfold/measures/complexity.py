@@ -1,0 +1,294 @@
+"""Local complexity: how many units change their state in the near neighbourhood of data points."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from netfold.capture import Model, Program, capture
+from netfold.errors import InvalidInputError
+from netfold.measures.provenance import provenance
+from netfold.measures.states import rows_together, states_at
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+    from matplotlib.axes import Axes
+
+Count = Literal["state", "sign"]
+
+DIRECTIONS = 25
+"""Directions of a cross-polytope, unless the input has fewer entries or the caller says otherwise."""
+
+FORMAT = "netfold local complexity 1"
+
+RULES = {
+    "state": "units whose state (the piece of their nonlinearity, the winner of a maximum; the sign of the "
+    "pre-activation where it is smooth) differs between vertices of the cross-polytope around the point",
+    "sign": "units whose pre-activation has different signs at vertices of the cross-polytope around the point; units "
+    "that select one of several entries: whose winner differs",
+}
+
+
+@dataclass(frozen=True)
+class WatchedLayer:
+    """A nonlinearity whose units are watched: its module path, operation and number of units."""
+
+    name: str
+    op: str
+    units: int
+
+
+@dataclass(frozen=True, eq=False)
+class LocalComplexity:
+    """How many units change their state around each of some points.
+
+    Attributes:
+        counts: units that do, ``(points, layers)``.
+        layers: the layers, in order.
+        left_out: nonlinearities whose units have no state of their own (normalisation, softmax, products).
+        radius: distance of the vertices from their point, in units of the input space.
+        directions: how many directions the cross-polytope has; it has twice as many vertices.
+        counting_rule: what was counted.
+        provenance: model, seed, versions, time.
+
+    Example:
+        >>> import numpy as np, netfold as nf
+        >>> net = nf.random_network(inputs=4, width=32, depth=2, outputs=1, sigma_b=0.3, seed=0)
+        >>> found = nf.local_complexity(net, np.random.default_rng(0).normal(size=(10, 4)), radius=0.1)
+        >>> found.counts.shape, bool((found.total == found.counts.sum(1)).all())
+        ((10, 2), True)
+    """
+
+    counts: NDArray[np.int64]
+    layers: tuple[WatchedLayer, ...]
+    left_out: tuple[str, ...]
+    radius: float
+    directions: int
+    counting_rule: str
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def total(self) -> NDArray[np.int64]:
+        """Units over all layers, one entry a point."""
+        return self.counts.sum(1)
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Units, averaged over points, one entry a layer."""
+        return self.counts.mean(0)
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """Standard error of `mean` over points; NaN for one point."""
+        if len(self.counts) < 2:
+            return np.full(len(self.layers), np.nan)
+        return self.counts.std(0, ddof=1) / np.sqrt(len(self.counts))
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a layer: ``name``, ``op``, ``units``; ``mean`` and its standard ``error`` over points; ``share``.
+
+        The last is the mean over the number of units.
+        """
+        import pandas as pd
+
+        units = np.array([layer.units for layer in self.layers], np.int64)
+        return pd.DataFrame(
+            {
+                "layer": np.arange(1, len(self.layers) + 1),
+                "name": [layer.name for layer in self.layers],
+                "op": [layer.op for layer in self.layers],
+                "units": units,
+                "mean": self.mean,
+                "error": self.error,
+                "share": self.mean / units,
+            }
+        )
+
+    def to_xarray(self) -> xr.Dataset:
+        """Everything as a dataset with the dimensions ``point`` and ``layer``; words are attributes."""
+        import xarray as xr
+
+        return xr.Dataset(
+            {"counts": (("point", "layer"), self.counts, {"long_name": "units whose state differs", "units": "1"})},
+            {
+                "layer": np.arange(1, len(self.layers) + 1),
+                "name": ("layer", np.array([layer.name for layer in self.layers], object)),
+                "op": ("layer", np.array([layer.op for layer in self.layers], object)),
+                "units": ("layer", np.array([layer.units for layer in self.layers], np.int64)),
+            },
+            {
+                "format": FORMAT,
+                "radius": self.radius,
+                "directions": self.directions,
+                "left_out": json.dumps(self.left_out),
+                "counting_rule": self.counting_rule,
+                "provenance": json.dumps(self.provenance, default=str),
+            },
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write to a netCDF-4 file, whole or not at all.
+
+        Raises:
+            InvalidInputError: the folder does not exist.
+        """
+        from netfold.files import write_dataset
+
+        write_dataset(self.to_xarray(), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> LocalComplexity:
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            UntrustedFileError: the file is a pickle.
+            CorruptFileError: the file is damaged, or holds something else.
+        """
+        from netfold.files import read_dataset
+
+        return read_dataset(path, FORMAT, "local complexity", _read)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the share of every layer's units, averaged over points, with two standard errors.
+
+        Args:
+            ax: where to draw; a new figure by default.
+
+        Returns:
+            The axes drawn on.
+        """
+        from netfold.reporting.complexity import by_layer
+
+        return by_layer(self, ax)
+
+
+def local_complexity(
+    model: Model,
+    points: Any,
+    radius: float,
+    directions: int | Any = None,
+    *,
+    count: Count = "state",
+    seed: int = 0,
+) -> LocalComplexity:
+    """Count the units that change their state over the vertices of a small cross-polytope around each point.
+
+    Around a point x stand the vertices ``x +- radius * q_j``, with orthonormal random directions ``q_1 ... q_P``, the
+    same for all points. A unit counts where its state is not the same at all of them: its border then passes between
+    them, so that the number measures how densely the network is folded near the data (Humayun, Balestriero, Baraniuk:
+    "Deep Networks Always Grok and Here is Why", ICML 2024, section 2). It is a count of units, not of regions, and a
+    lower bound on the units whose border meets the polytope. It needs forward passes only, so it suits networks of any
+    size, smooth ones included.
+
+    Args:
+        model: a module in evaluation mode, or a captured program.
+        points: the data, ``(points, *input_shape)``.
+        radius: distance of the vertices from their point.
+        directions: their number P, at most the size of the input; by default 25 or the size of the input. Or the
+            directions themselves, ``(P, *input_shape)``, used as they are.
+        count: "state" (a hard-tanh unit has three), or "sign" of the pre-activation, which compares networks of
+            different nonlinearities.
+        seed: of the random directions.
+
+    Returns:
+        The counts, by point and layer.
+
+    Raises:
+        InvalidInputError: points, radius or directions are unusable, or the network has no unit with a state.
+        CaptureError: the model cannot be captured.
+
+    Example:
+        >>> import torch, netfold as nf
+        >>> net = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU())
+        >>> _ = net[0].weight.data.copy_(torch.eye(2))
+        >>> nf.local_complexity(net, [[0.05, 3.0], [2.0, 3.0]], radius=0.1, directions=[[1, 0], [0, 1]]).total.tolist()
+        [1, 0]
+    """
+    begin = time.perf_counter()
+    program = capture(model, shape=np.shape(points)[1:])
+    where = program.points(points)
+    if len(where) == 0:
+        raise InvalidInputError("there is no point: the array of points is empty")
+    if not (np.isfinite(radius) and radius > 0):
+        raise InvalidInputError(f"radius must be a positive number, got {radius}")
+    if count not in get_args(Count):
+        raise InvalidInputError(f"count must be one of {', '.join(get_args(Count))}, got {count!r}")
+    frame = _frame(program, directions, seed)
+    found = _count(program, where, radius * frame, count == "sign")
+    if not found:
+        raise InvalidInputError(f"{program.name} has no nonlinearity whose units have a state of their own")
+    layers = program.layers
+    return LocalComplexity(
+        np.stack(list(found.values()), 1),
+        tuple(WatchedLayer(layers[i].name, layers[i].op, layers[i].units) for i in found),
+        tuple(layer.name for i, layer in enumerate(layers) if i not in found),
+        float(radius),
+        len(frame),
+        RULES[count],
+        provenance(program, seed=seed, seconds=time.perf_counter() - begin),
+    )
+
+
+def _frame(program: Program, directions: Any, seed: int) -> Tensor:
+    """Directions, ``(P, *input_shape)``."""
+    shape = program.input_shape
+    size = int(np.prod(shape, dtype=np.int64))
+    if directions is None:
+        directions = min(DIRECTIONS, size)
+    if not isinstance(directions, int | np.integer):
+        given = program.points(directions, "directions")
+        if len(given) == 0 or bool((given.flatten(1).norm(dim=1) == 0).any()):
+            raise InvalidInputError("directions must be at least one, and none of them 0")
+        return given
+    if not 1 <= directions <= size:
+        raise InvalidInputError(f"directions must be from 1 to the size of the input, {size}, got {directions}")
+    drawn = np.random.default_rng(seed).standard_normal((size, int(directions)))
+    q = np.linalg.qr(drawn)[0].T.reshape(int(directions), *shape)
+    return torch.from_numpy(np.ascontiguousarray(q)).to(program.device)
+
+
+def _count(program: Program, points: Tensor, frame: Tensor, signs: bool) -> dict[int, NDArray[np.int64]]:
+    """Units whose state differs, by layer number: one entry a point."""
+    rows = rows_together(program)
+    together = max(1, rows // (2 * len(frame)))
+    offsets = torch.cat([frame, -frame]).split(max(1, min(rows, 2 * len(frame))))
+    parts = [_around(program, few, offsets, signs) for few in points.split(together)]
+    return {layer: np.concatenate([part[layer] for part in parts]) for layer in parts[0]}
+
+
+def _around(program: Program, points: Tensor, parts: tuple[Tensor, ...], signs: bool) -> dict[int, NDArray[np.int64]]:
+    """The same for a few points; their vertices come in parts where they are too many to run together."""
+    low: dict[int, Tensor] = {}
+    high: dict[int, Tensor] = {}
+    with torch.no_grad():
+        for offsets in parts:
+            vertices = (points[:, None] + offsets[None]).flatten(0, 1)
+            for layer, states in states_at(program, vertices, signs):
+                seen = states.reshape(len(points), len(offsets), -1)
+                least, most = seen.amin(1), seen.amax(1)
+                low[layer] = torch.minimum(low[layer], least) if layer in low else least
+                high[layer] = torch.maximum(high[layer], most) if layer in high else most
+    return {layer: (low[layer] != high[layer]).sum(1).cpu().numpy().astype(np.int64) for layer in low}
+
+
+def _read(found: xr.Dataset) -> LocalComplexity:
+    columns = [found[name].values.tolist() for name in ("name", "op", "units")]
+    return LocalComplexity(
+        found["counts"].values.astype(np.int64),
+        tuple(WatchedLayer(*row) for row in zip(*columns, strict=True)),
+        tuple(json.loads(found.attrs["left_out"])),
+        float(found.attrs["radius"]),
+        int(found.attrs["directions"]),
+        str(found.attrs["counting_rule"]),
+        json.loads(found.attrs["provenance"]),
+    )

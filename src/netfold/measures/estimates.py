@@ -1,0 +1,207 @@
+"""`estimate_regions`: how many regions a network has where they are too many to count, with an interval."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.capture import Model
+from netfold.domains import Domain
+from netfold.errors import InvalidInputError
+from netfold.exact.cells.estimate import TreeEstimate, estimate_tree
+from netfold.measures.cell_counts import CellJob
+from netfold.measures.counts import program_on
+from netfold.measures.provenance import provenance
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUPS = 8
+"""Parts of the tree that are estimated independently; how far they differ gives the interval."""
+
+EFFORT = 100_000
+"""Decisions that an estimate takes unless the caller says otherwise."""
+
+MOST = 10_000_000
+"""Decisions after which an estimate that is to reach a relative error gives up."""
+
+
+@dataclass(frozen=True)
+class RegionEstimate:
+    """An estimated number of activation regions; ``float(found)`` is the number.
+
+    Attributes:
+        value: the estimate.
+        low: lower end of the confidence interval, never below ``at_least``; ``high`` its upper end.
+        confidence: nominal share of such intervals that hold the true number.
+        standard_error: of ``value``, from how far the groups differ; it errs to the safe side.
+        at_least: distinct regions that were reached: a certified lower bound.
+        exact: whether the whole tree was walked, so that ``value`` is the exact count.
+        groups: the estimates of the parts, which sum to ``value``.
+        decisions: signs that were decided; ``resolved_exactly`` of them in rational arithmetic.
+        uncertain: decisions that stay open, as in `CountResult`.
+        method: how it was estimated, and ``domain`` where.
+        unbiased: whether the mean over seeds is the true number. It is, at a given effort; an estimate that was
+            repeated until it reached a relative error stops at a random effort and is only nearly so.
+        status: ``exact``, ``estimated``, or ``not converged`` with the relative error that was reached.
+        counting_rule: what was counted.
+        provenance: model, seed, versions, time.
+
+    Example:
+        >>> import netfold as nf
+        >>> net = nf.random_network(inputs=4, width=16, depth=2, outputs=1, sigma_b=0.5, seed=0)
+        >>> found, count = nf.estimate_regions(net, effort=4000), nf.count_regions(net)
+        >>> found.at_least <= int(count), bool(found.low <= int(count) <= found.high)
+        (True, True)
+    """
+
+    value: float
+    low: float
+    high: float
+    confidence: float
+    standard_error: float
+    at_least: int
+    exact: bool
+    groups: NDArray[np.float64] = field(compare=False, repr=False)
+    decisions: int
+    resolved_exactly: int
+    uncertain: int
+    method: str
+    domain: str
+    unbiased: bool
+    status: str
+    counting_rule: str
+    provenance: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __float__(self) -> float:
+        return self.value
+
+    @property
+    def relative_error(self) -> float:
+        """The farther end of the interval from the value, over the value."""
+        return max(self.high - self.value, self.value - self.low) / self.value if self.value else 0.0
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row: the value, its interval and error, the lower bound, the work and the words that say how."""
+        import pandas as pd
+
+        names = ("value", "low", "high", "confidence", "standard_error", "at_least", "exact", "decisions")
+        words = ("resolved_exactly", "uncertain", "method", "domain", "unbiased", "status", "counting_rule")
+        return pd.DataFrame([{name: getattr(self, name) for name in (*names, *words)}])
+
+
+def estimate_regions(
+    model: Model,
+    domain: Domain = None,
+    *,
+    relative_error: float | None = None,
+    effort: int | None = None,
+    confidence: float = 0.95,
+    shape: Sequence[int] | None = None,
+    seed: int = 0,
+) -> RegionEstimate:
+    """Estimate how many activation regions a domain holds, where they are too many to count.
+
+    The tree that `count_regions` walks is sampled: at every few units a random few of the cells stand for all, each
+    with the inverse of its chance as weight (stochastic enumeration: Rubinstein 2013; Vaisman and Kroese, "Stochastic
+    enumeration method for counting trees", 2017). Chances follow how many units are seen to change their state along
+    chords through a cell, which makes the estimate vary less; any chances leave it unbiased. Every cell is certified
+    as in a count. A network that is small enough for the effort is counted exactly.
+
+    The interval comes from 8 parts of the tree that are estimated independently: ``value * exp(+-t s / value)`` with
+    Student's t for 7 degrees of freedom and standard error s. An effort too small for the network shows as a wide
+    interval; where it is a few decisions a unit, the interval itself cannot be trusted.
+
+    Args:
+        model: a piecewise-linear module in evaluation mode, or a captured program.
+        domain: ``None`` for all of R^m, a `Box` or a `Polytope`.
+        relative_error: repeat with more effort until both ends of the interval are this close to the value, as a
+            share of it. Only the last repetition is used.
+        effort: decisions to take, roughly; 100,000 by default. With ``relative_error``: the most that one repetition
+            may take, 10 million by default.
+        confidence: of the interval.
+        shape: the shape of one input; needed where neither the domain nor the first layer tells it.
+        seed: of the choices.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        InvalidInputError: an argument is out of range, or the domain does not fit the model.
+        NotPiecewiseLinearError: the network has an operation that is not piecewise linear.
+        NotExplicitError: an operation has no matrix with known coefficients.
+        CaptureError: the model cannot be captured.
+
+    Example:
+        >>> import netfold as nf
+        >>> net = nf.random_network(inputs=2, width=8, depth=2, outputs=1, sigma_b=0.5, seed=0)
+        >>> found = nf.estimate_regions(net, nf.Box(-1.0, 1.0))  # small: all of it is walked
+        >>> found.status, float(found) == int(nf.count_regions(net, nf.Box(-1.0, 1.0)))
+        ('exact', True)
+    """
+    _require(relative_error, effort, confidence)
+    begin = time.perf_counter()
+    program = program_on(model, domain, shape)
+    job = CellJob(program, domain)
+    rng = np.random.default_rng(seed)
+    most = effort or (EFFORT if relative_error is None else MOST)
+    spend = most if relative_error is None else min(most, EFFORT // 10)
+    while True:
+        tree = estimate_tree(job.engine, spend, GROUPS, rng)
+        found = _result(job, tree, confidence, relative_error)
+        if relative_error is None or found.relative_error <= relative_error or spend >= most:
+            break
+        spend = min(most, int(spend * np.clip(1.2 * (found.relative_error / relative_error) ** 2, 2.0, 50.0)))
+    where = provenance(program, seed=seed, effort=spend, seconds=time.perf_counter() - begin)
+    found.provenance.update(where)
+    return found
+
+
+def _require(relative_error: float | None, effort: int | None, confidence: float) -> None:
+    if relative_error is not None and not 0 < relative_error < np.inf:
+        raise InvalidInputError(f"relative_error must be a positive number, got {relative_error}")
+    if effort is not None and (isinstance(effort, bool) or not isinstance(effort, int | np.integer) or effort < 1):
+        raise InvalidInputError(f"effort must be a whole number of decisions, at least 1, got {effort!r}")
+    if not 0 < confidence < 1:
+        raise InvalidInputError(f"confidence must be between 0 and 1, got {confidence}")
+
+
+def interval(tree: TreeEstimate, confidence: float) -> tuple[float, float]:
+    """Ends of the interval, from the logarithm of the estimate; the lower bound is certain."""
+    if tree.exact:
+        return tree.value, tree.value
+    from scipy.stats import t
+
+    half = t.ppf(0.5 + confidence / 2, len(tree.groups) - 1) * tree.error / tree.value
+    return max(float(tree.met), tree.value * float(np.exp(-half))), tree.value * float(np.exp(half))
+
+
+def _result(job: CellJob, tree: TreeEstimate, confidence: float, wanted: float | None) -> RegionEstimate:
+    low, high = interval(tree, confidence)
+    reached = max(high - tree.value, tree.value - low) / tree.value if tree.value else 0.0
+    status = "exact" if tree.exact else "estimated"
+    if wanted is not None and reached > wanted:
+        status = f"not converged: relative error {reached:.2g}, not {wanted:g}; allow more effort"
+    return RegionEstimate(
+        value=tree.value,
+        low=low,
+        high=high,
+        confidence=confidence,
+        standard_error=tree.error,
+        at_least=tree.met,
+        exact=tree.exact,
+        groups=tree.groups,
+        decisions=tree.work.decisions,
+        resolved_exactly=tree.work.resolved,
+        uncertain=tree.work.uncertain,
+        method=f"all cells split, {job.engine.name}" if tree.exact else f"stochastic enumeration, {job.engine.name}",
+        domain=job.where,
+        unbiased=wanted is None or tree.exact,
+        status=status,
+        counting_rule=job.rule,
+    )

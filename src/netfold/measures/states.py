@@ -1,0 +1,85 @@
+"""States of all units at points, layer by layer, for any captured network; nothing is kept longer than it is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from netfold.capture.activations import Elementwise, Selection
+from netfold.capture.program import Layer, Program, cut
+
+NUMBERS = 2**24
+"""Numbers that one layer's values at a batch of points may take."""
+
+
+def watchable(layer: Layer) -> bool:
+    """Whether a layer's units have a state: a piece, a winner, or the sign of what a pointwise operation reads.
+
+    Operations on several values at once (normalisation, softmax, attention, products) have none.
+    """
+    if layer.rule is not None:
+        return True
+    return torch.Tag.pointwise in layer.node.schema.tags and len(layer.node.inputs) == 1
+
+
+def states_at(program: Program, points: Tensor, signs: bool = False) -> Iterator[tuple[int, Tensor]]:
+    """The states of every watchable layer's units, in order: its number, and ``(points, units)``.
+
+    Args:
+        program: any captured network, smooth ones too.
+        points: ``(points, *input_shape)``.
+        signs: whether the state of every unit is the sign of its pre-activation (1: positive), also where it is
+            piecewise linear. The state of a unit that selects one of several entries is always which one wins.
+    """
+    values = program.start(points)
+    for number, stage in enumerate(cut(program)):
+        if stage.layer is None:
+            return
+        values = program.advance(stage, values)
+        read = [values[i].flatten(1) for i in stage.inputs]
+        if watchable(stage.layer) and (isinstance(stage.layer.rule, Selection) or _own(stage.layer, read)):
+            yield number, _states(stage.layer, read, signs)
+        made = program.activate(stage.layer, values)
+        values = {**{i: values[i] for i in stage.alive}, stage.layer.node.index: made}
+
+
+def _own(layer: Layer, read: Sequence[Tensor]) -> bool:
+    """Whether every unit reads one entry of its own."""
+    return isinstance(layer.rule, Elementwise) or sum(r.shape[1] for r in read) == layer.units
+
+
+def _states(layer: Layer, read: Sequence[Tensor], signs: bool) -> Tensor:
+    rule = layer.rule
+    if isinstance(rule, Selection):
+        return _winners(rule, torch.cat(list(read), 1) if len(read) > 1 else read[0])
+    h = read[0]
+    if rule is None or signs:
+        return (h > 0).to(torch.int16)
+    knots = torch.from_numpy(rule.knots).to(h.device)
+    found = torch.zeros(h.shape, dtype=torch.int16, device=h.device)
+    for k in range(knots.shape[1]):
+        found += h > knots[:, k]
+    return found
+
+
+def _winners(rule: Selection, h: Tensor) -> Tensor:
+    """Which entry wins, the first among equals."""
+    candidates = torch.from_numpy(rule.candidates).to(h.device)
+    sign = 1.0 if rule.largest else -1.0
+    best = torch.full((len(h), len(candidates)), -math.inf, dtype=h.dtype, device=h.device)
+    found = torch.zeros(best.shape, dtype=torch.int16, device=h.device)
+    for place in range(candidates.shape[1]):
+        column = candidates[:, place]
+        value = torch.where(column >= 0, sign * h[:, column.clamp(min=0)], -math.inf)
+        ahead = value > best
+        best, found = torch.where(ahead, value, best), torch.where(ahead, place, found)
+    return found
+
+
+def rows_together(program: Program) -> int:
+    """How many points to run through a network at once."""
+    widest = max([math.prod(program.input_shape), *(layer.units for layer in program.layers)])
+    return max(1, NUMBERS // widest)

@@ -1,0 +1,306 @@
+"""`score`: how expressive an architecture is on given data, in milliseconds and without training."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.export import ExportedProgram
+from torch.utils.flop_counter import FlopCounterMode
+
+from netfold.capture import Model, Program
+from netfold.errors import InvalidInputError
+from netfold.measures.ensembles import Templates
+from netfold.measures.provenance import surroundings
+from netfold.measures.trace import Trace, counted
+from netfold.measures.traces import estimate
+from netfold.measures.tracing import Method, require_method, trace_paths
+from netfold.paths import Line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Factory = Callable[..., nn.Module]
+
+MEANINGS = {
+    "regions": "activation regions on a line between two inputs",
+    "transitions": "state switches of all units on such a line",
+    "growth": "length after the last nonlinearity over the line's own",
+    "parameters": "numbers in the model's parameters",
+    "flops": "operations of one forward pass's products, two for a multiplication and an addition",
+}
+"""Scores and baselines by name, and what each is."""
+
+SCORES = ("regions", "transitions", "growth")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and how well it is known.
+
+    Attributes:
+        value: the mean (geometric, of ratios).
+        standard_error: its standard error; NaN from a single value.
+        low: lower end of the 95% interval of Student's t, and ``high`` the upper one.
+    """
+
+    value: float
+    standard_error: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """Expressivity scores of a network or architecture, beside its size.
+
+    Attributes:
+        regions: mean number of activation regions on a line between two inputs.
+        transitions: mean number of state switches on such a line, over all units.
+        growth: geometric mean of the length after the last nonlinearity over the length of the line.
+        parameters: numbers in the model's parameters.
+        flops: of one forward pass, products alone, two for a multiplication and an addition.
+        lines: how many lines were traced in each network.
+        networks: how many networks were drawn; intervals are over networks, or over lines where there is one.
+        seconds: time to capture and to measure all of them (wall clock).
+        capture_seconds: the part of it that capturing took.
+        method: ``exact`` or ``sampled``.
+        status: of the traces: ``exact``, ``converged``, or ``not converged`` with the reason.
+        counting_rule: what was counted.
+        provenance: versions, machine, model and seed.
+    """
+
+    regions: Estimate
+    transitions: Estimate
+    growth: Estimate
+    parameters: int
+    flops: int
+    lines: int
+    networks: int
+    seconds: float = field(compare=False)
+    capture_seconds: float = field(compare=False)
+    method: str
+    status: str
+    counting_rule: str
+    provenance: dict[str, Any] = field(compare=False)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Every score and baseline by name, as a row of a table."""
+        means = {name: getattr(self, name).value for name in SCORES}
+        return {**means, "parameters": self.parameters, "flops": self.flops}
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row a score: ``value``, ``standard_error``, ``low``, ``high``, ``meaning``; baselines have no error."""
+        import pandas as pd
+
+        rows = []
+        for name, meaning in MEANINGS.items():
+            found = getattr(self, name)
+            known = found if isinstance(found, Estimate) else Estimate(found, 0.0, found, found)
+            rows.append({"score": name, **vars(known), "meaning": meaning})
+        return pd.DataFrame(rows).set_index("score")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers, as JSON takes them."""
+        scores = {name: dict(vars(getattr(self, name))) for name in SCORES}
+        sizes = {"parameters": self.parameters, "flops": self.flops, "lines": self.lines, "networks": self.networks}
+        spent = {"seconds": self.seconds, "capture_seconds": self.capture_seconds}
+        words = {"method": self.method, "status": self.status, "counting_rule": self.counting_rule}
+        return {**scores, **sizes, **spent, **words, "provenance": self.provenance}
+
+    def __str__(self) -> str:
+        shown = [f"{name} {_shown(getattr(self, name))}" for name in SCORES]
+        many = f" in each of {self.networks} networks" if self.networks > 1 else ""
+        return (
+            f"{', '.join(shown)} on {counted(self.lines, 'line')}{many} ({self.status}); "
+            f"{counted(self.parameters, 'parameter')}, {self.flops:,} FLOPs; {1e3 * self.seconds:.0f} ms"
+        )
+
+
+def score(
+    model: Model | Factory,
+    inputs: Any,
+    *,
+    lines: int = 16,
+    networks: int = 4,
+    seed: int = 0,
+    method: Method = "auto",
+) -> Score:
+    """Score how expressive a network is between given inputs: regions, transitions and length growth on lines.
+
+    Straight lines are drawn between random pairs of inputs, the same ones for every model, and followed exactly
+    (`netfold.trace_path`). Counts of patterns at the inputs alone saturate: once every input has a pattern of its own,
+    all larger networks score the same. Regions on lines go on growing, about linearly in the number of units (Hanin and
+    Rolnick, ICML 2019), and the length of the image with the gain of each layer (Raghu et al., ICML 2017).
+
+    These are properties of a network at its present weights. Whether they predict how well it trains is another
+    question: ask it with `netfold.rank_correlation`, and set the scores beside the number of parameters, which is often
+    as good.
+
+    Args:
+        model: a module in evaluation mode, or a captured program; or a function that makes a module, which is then
+            drawn several times: it is called with ``seed=`` if it takes one, otherwise under torch's random state
+            seeded for it (and restored).
+        inputs: at least two different points, ``(points, *shape)``.
+        lines: how many lines.
+        networks: how many networks of a factory.
+        seed: seed of the pairs, and of the networks.
+        method: as for `netfold.trace_path`. Smooth networks are measured by the sampled method, in which a unit's state
+            is the sign of what its nonlinearity reads; that takes tens of times as long.
+
+    Returns:
+        The scores with their errors, the baselines and the time.
+
+    Raises:
+        InvalidInputError: the inputs are no points, or not two different ones; a number is out of range; the factory
+            makes no module.
+        NotPiecewiseLinearError: ``exact`` is asked of a smooth network.
+        CaptureError: a network cannot be captured.
+
+    Example:
+        >>> import netfold as nf
+        >>> x = np.random.default_rng(0).standard_normal((50, 6))
+        >>> small = nf.score(lambda seed: nf.random_network(6, 8, 2, seed=seed), x)
+        >>> large = nf.score(lambda seed: nf.random_network(6, 32, 2, seed=seed), x)
+        >>> large.regions.low > small.regions.high
+        True
+        >>> large.parameters, large.flops
+        (1313, 2496)
+    """
+    require_method(method)
+    for name, value in (("lines", lines), ("networks", networks)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InvalidInputError(f"{name} must be a whole number, 1 or more, got {value!r}")
+    points = _points(inputs)
+    between = _lines(points, lines, seed)
+    begin, captured = time.perf_counter(), 0.0
+    templates, traces, program = Templates(), [], None
+    for network in _networks(model, networks, seed):
+        at = time.perf_counter()
+        program, _ = templates.program(network, points.shape[1:])
+        captured += time.perf_counter() - at
+        traces.append(list(trace_paths(program, between, method, progress=False)))
+    assert program is not None
+    return _scored(program, traces, (time.perf_counter() - begin, captured), seed)
+
+
+def table(scores: Iterable[Score]) -> pd.DataFrame:
+    """Scores of several models, one row a model, for `rank_correlation`.
+
+    Example:
+        >>> import netfold as nf
+        >>> x = np.random.default_rng(0).standard_normal((50, 6))
+        >>> found = table(nf.score(nf.random_network(6, width, 2), x) for width in (4, 8))
+        >>> found["parameters"].tolist()
+        [53, 137]
+    """
+    import pandas as pd
+
+    return pd.DataFrame([found.values for found in scores])
+
+
+def flops(program: Program) -> int:
+    """Floating-point operations of a forward pass of one point, counted by torch: products and convolutions alone."""
+    point = torch.zeros((1, *program.input_shape), dtype=torch.float64, device=program.device)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        program(point)
+    return counter.get_total_flops()
+
+
+def _networks(model: Model | Factory, count: int, seed: int) -> Iterator[Model]:
+    if isinstance(model, nn.Module | Program | ExportedProgram):
+        yield model
+        return
+    if not callable(model):
+        raise InvalidInputError(
+            f"expected a module, a program or a function that makes a module, got {type(model).__name__}"
+        )
+    for drawn in np.random.SeedSequence(seed).generate_state(count, np.uint32).tolist():
+        yield _made(model, drawn)
+
+
+def _made(factory: Factory, seed: int) -> nn.Module:
+    try:
+        takes_seed = "seed" in inspect.signature(factory).parameters
+    except ValueError:
+        takes_seed = False
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = factory(seed=seed) if takes_seed else factory()
+    if not isinstance(network, nn.Module):
+        raise InvalidInputError(f"the factory made a {type(network).__name__}, not a torch.nn.Module")
+    # It is the factory's own network, not one of the user's.
+    return network.eval()
+
+
+def _points(inputs: Any) -> NDArray[np.float64]:
+    try:
+        points = torch.as_tensor(inputs).detach().to("cpu", torch.float64).numpy()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(f"inputs must be numbers, got {type(inputs).__name__}: {error}") from error
+    if points.ndim < 2:
+        raise InvalidInputError(f"inputs must be points, one a row, got an array of shape {points.shape}")
+    if not np.isfinite(points).all():
+        raise InvalidInputError(f"inputs must be finite, got {int((~np.isfinite(points)).sum())} that are not")
+    return points
+
+
+def _lines(points: NDArray[np.float64], count: int, seed: int) -> list[Line]:
+    """Lines between random pairs of different points."""
+    _, first = np.unique(points.reshape(len(points), -1), axis=0, return_index=True)
+    rows = np.sort(first)
+    if len(rows) < 2:
+        raise InvalidInputError(f"inputs must hold at least two different points, got {len(rows)}")
+    generator = np.random.default_rng(seed)
+    start = generator.integers(len(rows), size=count)
+    end = (start + generator.integers(1, len(rows), size=count)) % len(rows)
+    return [Line(points[rows[a]], points[rows[b]]) for a, b in zip(start, end, strict=True)]
+
+
+def _scored(program: Program, traces: list[list[Trace]], seconds: tuple[float, float], seed: int) -> Score:
+    flat = [trace for found in traces for trace in found]
+    doubtful = sorted({trace.status for trace in flat if trace.status.startswith("not")})
+    return Score(
+        regions=_estimate([[trace.regions for trace in found] for found in traces]),
+        transitions=_estimate([[trace.transitions.sum() for trace in found] for found in traces]),
+        growth=_estimate([[_growth(trace) for trace in found] for found in traces], geometric=True),
+        parameters=program.parameters,
+        flops=flops(program),
+        lines=len(traces[0]),
+        networks=len(traces),
+        seconds=seconds[0],
+        capture_seconds=seconds[1],
+        method=flat[0].method,
+        status=doubtful[0] if doubtful else flat[0].status,
+        counting_rule=flat[0].counting_rule,
+        provenance={**surroundings(), "model": program.name, "seed": seed},
+    )
+
+
+def _growth(trace: Trace) -> float:
+    """Length after the last nonlinearity (without any: in the output) over the path's own."""
+    return float((trace.layers[-1].length if trace.layers else trace.output.length) / trace.input_length)
+
+
+def _estimate(values: list[list[Any]], geometric: bool = False) -> Estimate:
+    """Mean over networks of means over lines; the error is that over networks, of one network that over lines."""
+    numbers = np.array(values, float)
+    if len(numbers) > 1 and geometric:
+        with np.errstate(divide="ignore"):
+            numbers = np.exp(np.log(numbers).mean(1))
+    elif len(numbers) > 1:
+        numbers = numbers.mean(1)
+    found = estimate(numbers.reshape(-1), geometric=geometric)
+    return Estimate(found["mean"], found["standard_error"], found["low"], found["high"])
+
+
+def _shown(found: Estimate) -> str:
+    return f"{found.value:.4g} ± {found.standard_error:.2g}"

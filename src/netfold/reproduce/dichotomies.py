@@ -1,0 +1,255 @@
+"""Labellings of fixed inputs met while one layer's weights are swept, against the remaining depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.networks import random_network
+from netfold.reproduce import drawing
+from netfold.reproduce.axes import plain_log
+from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
+from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.statistics import Mean, geometric, straightness
+from netfold.reproduce.trained import seeds_of
+from netfold.sensitivity.dichotomies import count_dichotomies
+from netfold.theory import crossing_rate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from netfold.reporting.themes import Theme
+
+Floats = NDArray[np.float64]
+
+INPUTS = 15
+CEILING = 2**INPUTS
+VARIANCE = 8.0
+
+SUBMISSION = "ICLR 2017 submission of Raghu et al."
+
+EXPONENTIAL = Claim(
+    "The number of labellings that a sweep of the first layer's weights meets grows exponentially with the depth that "
+    "remains behind it.",
+    f"{SUBMISSION}, Observation 2 and Figure 4",
+    "Geometric means over networks for the widest ones, remaining depths from 1 on. In part if growth a layer, the "
+    "slope of the logarithm, is above 1 with its whole 95% interval over networks; held if besides the logarithm of "
+    "the mean is a straight line over depth, R² at least 0.95.",
+)
+WIDTHS = Claim(
+    "It grows slowly with the width.",
+    f"{SUBMISSION}, Figure 4",
+    "From the narrowest to the widest networks, at the same remaining depth from 1 on: the logarithm of the ratio of "
+    "counts over that of the widths, mean over depths (networks of equal seed paired). Checked: (a) this exponent is "
+    "at most 0.25; (b) its 95% interval lies below 0.5. Held if both hold, in part if one does.",
+)
+REMAINING = Claim(
+    "Which layer is swept matters only through the depth that remains behind it.",
+    f"{SUBMISSION}, Figure 5",
+    "Counts from sweeping a higher layer of the deepest networks over counts from sweeping the first layer of "
+    "networks that are as deep as what remains; geometric mean over remaining depths from 1 on, widest networks. "
+    "Checked: (a) it is within 15% of 1; (b) its 95% interval over networks contains 1. Held if both hold, in part "
+    "if one does.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """Labellings of one width; column d is remaining depth d, from 0 to the depth of the deepest networks.
+
+    Attributes:
+        first: met in sweeping the first layer of networks of every depth, ``(networks, depths)``.
+        layers: met in sweeping every layer of the deepest networks.
+        changes: label changes an input, in sweeping every layer of the deepest networks.
+    """
+
+    first: Floats
+    layers: Floats
+    changes: Floats
+
+
+def judge(found: Mapping[int, Swept]) -> tuple[Finding, ...]:
+    """All findings, from what was measured at each width."""
+    return judge_growth(found), judge_widths(found), judge_remaining(found)
+
+
+def judge_growth(found: Mapping[int, Swept]) -> Finding:
+    """Whether counts grow exponentially."""
+    widest = max(found)
+    logs = np.log(found[widest].first[:, 1:])
+    depths = np.arange(1, logs.shape[1] + 1)
+    slope = Mean.of(np.polyfit(depths, logs.T, 1)[0])
+    straight = straightness(logs.mean(0))
+    text = (
+        f"Width {widest}: {slope.exp()} times as many with every layer, R² {straight:.3f}; "
+        f"{np.exp(logs.mean(0))[-1]:,.0f} labellings at remaining depth {depths[-1]}, of {CEILING:,} that there are."
+    )
+    numbers = {"growth a layer": slope.exp().value, "R squared": straight}
+    return Finding(EXPONENTIAL, Verdict.of([slope.above(0), slope.above(0) and straight >= 0.95]), text, numbers)
+
+
+def judge_widths(found: Mapping[int, Swept]) -> Finding:
+    """Whether width matters little."""
+    low, high = min(found), max(found)
+    gain = (np.log(found[high].first) - np.log(found[low].first))[:, 1:].mean(1)
+    exponent = Mean.of(gain / np.log(high / low))
+    text = (
+        f"From width {low} to {high} counts are multiplied by {Mean.of(gain).exp()}: they grow as the power "
+        f"{exponent} of the width."
+    )
+    verdict = Verdict.of([exponent.value <= 0.25, exponent.below(0.5)])
+    return Finding(WIDTHS, verdict, text, {"exponent": exponent.value})
+
+
+def judge_remaining(found: Mapping[int, Swept]) -> Finding:
+    """Whether only the remaining depth matters."""
+    widest = max(found)
+    # The deepest network's own first layer would be compared with itself.
+    gap = (np.log(found[widest].layers) - np.log(found[widest].first))[:, 1:-1]
+    ratio = Mean.of(gap.mean(1))
+    checks = [abs(ratio.value) <= np.log(1.15), not ratio.above(0) and not ratio.below(0)]
+    text = f"Width {widest}: a higher layer over the first layer of a shallower network, {ratio.exp()}."
+    return Finding(REMAINING, Verdict.of(checks), text, {"ratio": ratio.exp().value})
+
+
+def sizes(settings: Settings) -> tuple[tuple[int, ...], int]:
+    """Widths, and the depth of the deepest networks."""
+    return ((32, 128), 5) if settings.quick else ((32, 64, 128, 256), 8)
+
+
+def measure(settings: Settings, cell: Cell) -> Numbers:
+    """Sweep layers of one network: all of the deepest, the first of others."""
+    width, depth, seed = (int(cell[name]) for name in ("width", "depth", "seed"))
+    net = random_network(width, width, depth, 1, "hardtanh", VARIANCE**0.5, seed=seed)
+    deepest = depth == sizes(settings)[1]
+    chosen = None if deepest else ["linear1" if depth else "readout"]
+    found = count_dichotomies(net, inputs(width, seed), chosen, seed=seed)
+    order = np.argsort(found.remaining_depth)
+    counts, changes = found.counts[order, 0], found.changes[order, 0]
+    return {"counts": counts.tolist(), "changes": (changes / INPUTS).tolist(), "narrow": int(found.narrow.sum())}
+
+
+def inputs(width: int, seed: int) -> Floats:
+    """Random points of mean square 1 a coordinate."""
+    x = np.random.default_rng([seed, 15]).normal(size=(INPUTS, width))
+    return x * np.sqrt(width) / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def expected_changes(depth: int) -> Floats:
+    """Label changes an input at remaining depths 0 to ``depth``, at infinite width.
+
+    Along the sweep a layer's output for one input runs round a circle in the space of Gaussian layers, so these are the
+    sign changes of a unit along a circle of inputs of mean square 1, one layer later.
+    """
+    return crossing_rate("hardtanh", VARIANCE**0.5, depth=depth + 1, q0=1.0).sign_transitions
+
+
+def draw(figure: Figure, theme: Theme, found: Mapping[int, Swept]) -> None:
+    """Labellings, and label changes an input with theory, against the remaining depth."""
+    left, right = figure.subplots(1, 2)
+    depths = np.arange(found[max(found)].first.shape[1])
+    for (width, one), colour, mark in zip(found.items(), drawing.ramp(len(found), theme), drawing.MARKS, strict=False):
+        mean, bars = geometric(one.first)
+        label = f"first layer, width {width}"
+        drawing.measured(left, depths - 0.06, mean, bars, colour=colour, mark=mark, label=label, line=True)
+        if width == max(found):
+            mean, bars = geometric(one.layers)
+            left.errorbar(
+                depths + 0.06, mean, bars, fmt=mark, color=colour, markerfacecolor="none", markersize=7, capsize=2.5,
+                elinewidth=1.2, label=f"each layer, width {width}",
+            )  # fmt: skip
+        mean, bars = geometric(one.changes)
+        drawing.measured(right, depths, mean, bars, colour=colour, mark=mark)
+    drawing.theory(right, depths, expected_changes(len(depths) - 1), colour=theme.ink, label="theory, infinite width")
+    left.axhline(CEILING, color=theme.muted, linestyle=(0, (5, 3)), linewidth=1.2, label=f"all there are, {CEILING:,}")
+    left.set_ylabel(f"labellings of {INPUTS} inputs")
+    right.set_ylabel("label changes an input")
+    for ax in (left, right):
+        ax.set_xlabel("remaining depth")
+        drawing.whole_axis(ax, depths.tolist())
+        plain_log(ax)
+    right.legend()
+    handles, names = left.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2)
+
+
+def run(settings: Settings) -> Made:
+    """Sweep layers of random networks."""
+    widths, depth = sizes(settings)
+    seeds = seeds_of(settings, 4, 10)
+    cells = [{"width": w, "depth": d, "seed": s} for w in widths for d in range(depth + 1) for s in seeds]
+    numbers = {tuple(c.values()): n for c, n in zip(cells, measured(settings, cells, measure), strict=True)}
+    found = {
+        w: Swept(
+            # The first layer of a network has its whole depth behind it: the last that was counted.
+            np.array([[numbers[w, d, s]["counts"][-1] for d in range(depth + 1)] for s in seeds], np.float64),
+            *(np.array([numbers[w, depth, s][name] for s in seeds], np.float64) for name in ("counts", "changes")),
+        )
+        for w in widths
+    }
+    narrow = sum(n["narrow"] for n in numbers.values())
+    setting = (
+        f"Random hard-tanh networks of 0 to {depth} hidden layers, σ_w² = 8, σ_b = 0, one output; {INPUTS} random "
+        "inputs of norm √k for width k; one sweep W cos t + W' sin t, t over the whole circle, of each layer; "
+        f"{len(seeds)} networks a width and depth, seeds from {seeds[0]} on."
+    )
+    caption = (
+        f"Left: distinct labellings (signs of the output for all {INPUTS} inputs) met in the sweep, counted exactly, "
+        "all label changes being roots in closed form; filled: first layer of networks of that depth; open: each "
+        "layer of the widest and deepest networks. Right: label changes an input in sweeping each layer of the "
+        f"deepest networks. {setting} Points: geometric means; bars: 95% intervals (Student's t on the logarithm). "
+        "Theory: the Kac–Rice rate along a circle."
+    )
+    return Made(
+        findings=judge(found),
+        figures={
+            "labellings": Drawing(
+                lambda figure, theme: draw(figure, theme, found),
+                caption,
+                "Labellings and label changes against the remaining depth, both growing exponentially.",
+                height=4.2,
+            )
+        },
+        tables={"labellings": table(found, seeds)},
+        setting=setting,
+        notes=(
+            f"Stretches of the sweep too narrow for float64 were left out of the counts: {narrow} in all.",
+            "At remaining depth 0 every input's output is one sinusoid, so there are exactly 2 changes an input and at "
+            f"most {2 * INPUTS} labellings.",
+        ),
+    )
+
+
+def table(found: Mapping[int, Swept], seeds: list[int]) -> Any:
+    """One row a width, seed and remaining depth."""
+    import pandas as pd
+
+    rows = [
+        {
+            "width": width,
+            "seed": seed,
+            "remaining depth": d,
+            "first layer": one.first[i, d],
+            "each layer": one.layers[i, d],
+            "changes an input": one.changes[i, d],
+        }
+        for width, one in found.items()
+        for i, seed in enumerate(seeds)
+        for d in range(one.first.shape[1])
+    ]
+    return pd.DataFrame(rows)
+
+
+EXPERIMENTS = (
+    Experiment(
+        name="dichotomies",
+        title="Labellings against remaining depth",
+        of_paper="ICLR 2017 submission, Figures 4 and 5",
+        run=run,
+        about="Labellings of 15 inputs met while one layer's weights are swept.",
+    ),
+)

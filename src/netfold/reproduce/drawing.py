@@ -1,0 +1,95 @@
+"""How the figures are drawn: theory as lines, measurement as marks with 95% intervals, one colour and mark a series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
+
+from netfold.reporting.themes import Theme
+
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
+"""Marks of series, so that colour is not all that tells them apart."""
+
+
+def colours(count: int, theme: Theme) -> list[str]:
+    """One colour a series for series without an order: Okabe and Ito's, as the theme has them."""
+    known = [theme.main, theme.other, *(c for c in theme.classes if c not in (theme.main, theme.other))]
+    return [known[i % len(known)] for i in range(count)]
+
+
+def ramp(count: int, theme: Theme) -> list[str]:
+    """One colour a series for series in an order (widths, strengths): dark to light, light to dark on a dark page."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    first, last = (0.0, 0.8) if theme.name == "light" else (1.0, 0.25)
+    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(first, last, max(count, 1)))]
+
+
+def measured(
+    ax: Axes,
+    x: ArrayLike,
+    mean: ArrayLike,
+    half: ArrayLike | None = None,
+    *,
+    colour: str,
+    mark: str = "o",
+    label: str | None = None,
+    line: bool = False,
+    size: float = 4.5,
+) -> None:
+    """Marks, with a 95% interval of ``mean`` plus and minus ``half`` where it is given.
+
+    Args:
+        ax: where to draw.
+        x: where each mark stands.
+        mean: the marks' heights, and ``half`` half their intervals.
+        half: of the same shape.
+        colour: of marks and intervals.
+        mark: one of `MARKS`.
+        label: of the series, for a legend.
+        line: join the marks, for series without a theory to draw.
+        size: of the marks.
+    """
+    ax.errorbar(
+        x, mean, yerr=half, fmt=mark, color=colour, label=label, markersize=size, capsize=2.5, elinewidth=1.2,
+        linestyle="-" if line else "none", linewidth=1.2,
+    )  # fmt: skip
+
+
+def theory(ax: Axes, x: ArrayLike, y: ArrayLike, *, colour: str, style: str = "-", label: str | None = None) -> None:
+    """A line."""
+    ax.plot(x, y, style, color=colour, linewidth=1.4, label=label, zorder=1)
+
+
+def key(theme: Theme, **lines: Any) -> list[Any]:
+    """Legend handles for styles of lines: ``key(theme, theory="-", bound="--")``; underscores become spaces."""
+    return [Line2D([], [], linestyle=style, color=theme.ink, linewidth=1.4, label=name.replace("_", " "))
+            for name, style in lines.items()]  # fmt: skip
+
+
+def whole_axis(ax: Axes, values: Sequence[int], most: int = 12) -> None:
+    """Ticks of the x axis at whole numbers."""
+    ax.set_xticks(list(values)[:: max(1, -(-len(values) // most))])
+
+
+def plain_ticks(ax: Axes, *, x: bool = False, y: bool = False) -> None:
+    """Ticks of logarithmic axes at 1, 2 and 5 times powers of ten, written out; at powers alone over 3 decades."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    for wanted, axis, (low, high) in ((x, ax.xaxis, ax.get_xlim()), (y, ax.yaxis, ax.get_ylim())):
+        if wanted:
+            axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)))
+            axis.set_minor_locator(NullLocator())
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def swatch(colour: str, mark: str = "", label: str = "") -> Line2D:
+    """A legend handle: a patch of colour, or a mark."""
+    style: dict[str, Any] = {"linestyle": "none", "markersize": 5 if mark else 8, "marker": mark or "s"}
+    return Line2D([], [], color=colour, label=label, markeredgewidth=0 if not mark else 1, **style)

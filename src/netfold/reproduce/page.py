@@ -1,0 +1,103 @@
+"""The page: every claim, what was measured, and whether it held, with the figures; one file that needs no other."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from netfold.files import write_atomically
+from netfold.measures.provenance import surroundings
+from netfold.reporting.numbers import to_json
+from netfold.reproduce.figure import Settings, Verdict
+from netfold.reproduce.results import Result
+from netfold.reproduce.runner import Failure
+
+MARKS = {Verdict.HELD: "✓", Verdict.PARTLY: "◐", Verdict.FAILED: "✕"}
+"""A sign for every verdict, so that colour is not all that tells them apart."""
+
+
+def write_page(results: Sequence[Result | Failure], settings: Settings, target: Path) -> None:
+    """Write the page, and beside it ``numbers.json`` in the folder with the figures; the page last.
+
+    Args:
+        results: what came of the experiments, in the order of the page.
+        settings: what they were run with; ``folder`` is the one beside the page.
+        target: the page.
+    """
+    with write_atomically(settings.folder / "numbers.json") as temporary:
+        temporary.write_text(to_json(numbers(results, settings)), encoding="utf-8")
+    page = render(results, settings)
+    with write_atomically(target) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def numbers(results: Sequence[Result | Failure], settings: Settings) -> dict[str, Any]:
+    """Everything the page states, in a form any program reads."""
+    done = [result for result in results if isinstance(result, Result)]
+    failed = {result.name: result.message for result in results if isinstance(result, Failure)}
+    folders = {result.name: result.folder.relative_to(settings.folder).as_posix() for result in done}
+    return {
+        "scale": settings.scale,
+        "seed": settings.seed,
+        "data": {"name": settings.data.name, "source": settings.data.source},
+        "verdicts": {verdict.value: count for verdict, count in tally(results).items()},
+        "experiments": [{**result.to_dict(), "files_in": folders[result.name]} for result in done],
+        "not_measured": failed,
+        "provenance": surroundings(),
+    }
+
+
+def tally(results: Sequence[Result | Failure]) -> dict[Verdict, int]:
+    """How many claims held, held in part and failed."""
+    counts = Counter(verdict for result in results if isinstance(result, Result) for verdict in result.verdicts)
+    return {verdict: counts[verdict] for verdict in Verdict}
+
+
+def render(results: Sequence[Result | Failure], settings: Settings) -> str:
+    """The page as one HTML text."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loaders = [PackageLoader("netfold.reproduce", "templates"), PackageLoader("netfold.reporting", "templates")]
+    environment = Environment(
+        loader=_either(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["symbols"] = _symbols
+    done = [result for result in results if isinstance(result, Result)]
+    return environment.get_template("reproduce.html.j2").render(
+        done=done,
+        failures=[result for result in results if isinstance(result, Failure)],
+        settings=settings,
+        counts=tally(results),
+        marks=MARKS,
+        classes={Verdict.HELD: "held", Verdict.PARTLY: "partly", Verdict.FAILED: "failed"},
+        picture=_picture,
+        folder=settings.folder.name,
+        where={result.name: result.folder.relative_to(settings.folder).as_posix() for result in done},
+        versions=surroundings(),
+        uses_data=any("data" in result.key for result in done),
+        seconds=sum(result.seconds for result in done),
+    )
+
+
+def _either(loaders: list[Any]) -> Any:
+    from jinja2 import ChoiceLoader
+
+    return ChoiceLoader(loaders)
+
+
+def _symbols(text: str) -> Markup:
+    """Text with the indices of its symbols set as such."""
+    safe = str(escape(text))
+    for symbol, index in (("σ", "w"), ("σ", "b")):
+        safe = safe.replace(f"{symbol}_{index}", f"{symbol}<sub>{index}</sub>")
+    return Markup(safe.replace("R^m", "R<sup>m</sup>").replace("(N/n)^(mn)", "(N/n)<sup>mn</sup>"))
+
+
+def _picture(result: Result, name: str, ending: str) -> str:
+    content = (result.folder / f"{name}{ending}").read_bytes()
+    return "data:image/svg+xml;base64," + base64.b64encode(content).decode("ascii")

@@ -1,0 +1,315 @@
+"""Trajectory regularisation against batch norm and against neither."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from netfold.reproduce import drawing
+from netfold.reproduce.axes import plain_log, step_axis
+from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
+from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.statistics import Mean, means
+from netfold.reproduce.trained import (
+    Part,
+    Recipe,
+    Split,
+    accuracy,
+    channels,
+    checkpoints,
+    convolutions,
+    fit,
+    seeds_of,
+    stack,
+)
+from netfold.training import TrajectoryRegularizer, mean_step
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from netfold.reporting.themes import Theme
+
+Floats = NDArray[np.float64]
+
+DEPTH = 5
+NONE, NORM, TRAJECTORY = "neither", "batch norm", "trajectory regularisation"
+VARIANTS = (NONE, NORM, TRAJECTORY)
+KEPT_ASIDE = 5
+"""Every fifth image of those to train on chooses the learning rate."""
+
+SOURCE = "Raghu et al. 2017, Figure 10"
+
+EQUAL = Claim(
+    "Trajectory regularisation reaches about the test accuracy of batch norm.",
+    SOURCE,
+    "Test accuracy at the end, each at its own best learning rate, regularisation less batch norm: held if the lower "
+    "end of the 95% interval over seeds is −0.01 or above, in part if it is −0.03 or above.",
+)
+ABOVE = Claim(
+    "It is well above a network with neither.",
+    SOURCE,
+    "Test accuracy at the end, each at its own best learning rate, regularisation less neither: held if the lower "
+    "end of the 95% interval over seeds is 0.01 or above, in part if it is above 0.",
+)
+SHORTER = Claim(
+    "It keeps the path through the data shorter than batch norm and neither do.",
+    "Raghu et al. 2017, the aim of trajectory regularisation",
+    "Mean step between consecutive test images over that of the images, averaged over hidden layers as the penalty "
+    "adds them up; geometric means over seeds, each at its own best learning rate. Checked: with regularisation it "
+    "is shorter (a) than with neither, (b) than with batch norm, the 95% interval of the ratio below 1. Held if both "
+    "hold, in part if one does.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Networks of one variant, at every learning rate.
+
+    Attributes:
+        rates: learning rates.
+        chosen: accuracy at the end on images kept aside from those to train on, ``(rates, seeds)``.
+        accuracy: on the test images, ``(rates, seeds, checkpoints)``.
+        length: mean step of the path through the test images by hidden layer at the end, over that of the images,
+            ``(rates, seeds, layers)``.
+        steps: checkpoints.
+    """
+
+    rates: tuple[float, ...]
+    chosen: Floats
+    accuracy: Floats
+    length: Floats
+    steps: NDArray[np.int64]
+
+    @property
+    def best(self) -> int:
+        """The learning rate of the best mean accuracy on the images kept aside; the first of equals."""
+        return int(np.argmax(self.chosen.mean(1)))
+
+    @property
+    def ends(self) -> Floats:
+        """Test accuracy at the end at the best learning rate, one a seed."""
+        return self.accuracy[self.best, :, -1]
+
+    @property
+    def mean_length(self) -> Floats:
+        """Length averaged over hidden layers at the best learning rate, one a seed."""
+        return self.length[self.best].mean(1)
+
+
+def judge(found: Mapping[str, Trained]) -> tuple[Finding, ...]:
+    """All findings."""
+    ends = {name: found[name].ends for name in VARIANTS}
+    told = "; ".join(
+        f"{name} {Mean.of(values).words(3)} at rate {found[name].rates[found[name].best]:g}"
+        for name, values in ends.items()
+    )
+    versus = Mean.of(ends[TRAJECTORY] - ends[NORM]), Mean.of(ends[TRAJECTORY] - ends[NONE])
+    levels: dict[str, float | int | str | None] = {f"accuracy, {name}": float(v.mean()) for name, v in ends.items()}
+    return (
+        Finding(
+            EQUAL,
+            Verdict.graded(versus[0].low, held=-0.01, partly=-0.03),
+            f"Less batch norm: {versus[0].words(3)}. {told}.",
+            {**levels, "less batch norm": versus[0].value, "its lower end": versus[0].low},
+        ),
+        Finding(
+            ABOVE,
+            Verdict.graded(versus[1].low, held=0.01, partly=float(np.nextafter(0, 1))),
+            f"Less neither: {versus[1].words(3)}.",
+            {"less neither": versus[1].value, "its lower end": versus[1].low},
+        ),
+        judge_length(found),
+    )
+
+
+def judge_length(found: Mapping[str, Trained]) -> Finding:
+    """Whether the path through the data is shorter."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = {name: np.log(found[name].mean_length) for name in VARIANTS}
+        ratios = [Mean.of(logs[TRAJECTORY] - logs[other]) for other in (NONE, NORM)]
+    told = ", ".join(f"{Mean.of(log).exp()} with {name}" for name, log in logs.items())
+    text = f"Length over that of the images, mean of {DEPTH} layers: {told}."
+    numbers = {f"length, {name}": Mean.of(log).exp().value for name, log in logs.items()}
+    return Finding(SHORTER, Verdict.of(ratio.below(0) for ratio in ratios), text, numbers)
+
+
+def width(settings: Settings) -> int:
+    """Units, or channels, of the hidden layers."""
+    if not flat(settings):
+        return channels(settings)
+    return 64 if settings.data.name == "digits" else 100
+
+
+def flat(settings: Settings) -> bool:
+    """Fully connected networks but for CIFAR-10, as the paper's are convolutional there."""
+    return settings.data.name != "CIFAR-10"
+
+
+def rates(settings: Settings) -> tuple[float, ...]:
+    """Learning rates that are tried."""
+    return (0.01, 0.05) if settings.quick and not flat(settings) else (0.01, 0.03, 0.1)
+
+
+def recipe(settings: Settings) -> Recipe:
+    """How all are trained, but for the learning rate."""
+    if not settings.quick:
+        return Recipe(6000, 0.01, momentum=0.9)
+    return Recipe(420 if flat(settings) else 600, 0.01, momentum=0.9)
+
+
+def before_relu(variant: str, is_flat: bool) -> Any:
+    """Makes what stands between an affine map and its ReLU."""
+    if variant == NORM:
+        return nn.BatchNorm1d if is_flat else nn.BatchNorm2d
+    return (lambda _: TrajectoryRegularizer(0.01)) if variant == TRAJECTORY else None
+
+
+def split_of(settings: Settings) -> Split:
+    """The images, as fits the network."""
+    quick = settings.quick
+    return Split.of(
+        settings.data, flat=flat(settings), most=4000 if quick else None, most_tested=2000 if quick else None
+    )
+
+
+def measure(settings: Settings, cell: Cell) -> Numbers:
+    """Train one network."""
+    variant, rate, seed = str(cell["variant"]), float(cell["rate"]), int(cell["seed"])
+    split = split_of(settings)
+    x, y = split.train
+    aside = torch.arange(len(x)) % KEPT_ASIDE == 0
+    net = stack(split.shape, width(settings), DEPTH, seed, before_relu(variant, flat(settings)))
+    how = replace(recipe(settings), rate=rate)
+    steps, course = checkpoints(how.steps, 8 if settings.quick else 16), []
+
+    def look(step: int) -> None:
+        if step in steps:
+            course.append(accuracy(net, split.test))
+
+    fit(net, (x[~aside], y[~aside]), how, seed, look)
+    return {
+        "chosen": accuracy(net, (x[aside], y[aside])),
+        "accuracy": course,
+        "length": lengths(net, split.test),
+        "steps": steps,
+    }
+
+
+def lengths(net: nn.Module, part: Part) -> list[float]:
+    """Mean step of the path through the inputs after each ReLU, over that of the inputs."""
+    x = part[0][:1000]
+    at_start, found = mean_step(x), []
+    with torch.no_grad():
+        for module in net.children():
+            x = module(x)
+            if isinstance(module, nn.ReLU):
+                found.append(float(mean_step(x) / at_start))
+    return found
+
+
+def draw(figure: Figure, theme: Theme, found: Mapping[str, Trained]) -> None:
+    """Accuracy over steps and against the learning rate; length by layer."""
+    axes = figure.subplots(1, 3)
+    looks = zip(VARIANTS, (theme.ink, theme.other, theme.main), ("D", "s", "o"), strict=True)
+    for name, colour, mark in looks:
+        one = found[name]
+        for ax, x, values in (
+            (axes[0], one.steps, 1 - one.accuracy[one.best]),
+            (axes[1], np.array(one.rates), 1 - one.accuracy[:, :, -1].T),
+            (axes[2], np.arange(1, DEPTH + 1), one.length[one.best]),
+        ):
+            mean, half = means(values)
+            drawing.measured(ax, x, mean, half, colour=colour, mark=mark, label=name, line=True, size=4)
+    least = min(float((1 - one.accuracy[:, :, -1]).mean(1).min()) for one in found.values())
+    for ax in axes[:2]:
+        ax.set_ylim(0.7 * least, 1.05)
+        plain_log(ax)
+    step_axis(axes[0], found[NONE].steps, every=4)
+    axes[0].set(ylabel="test error", title="at the best rate")
+    axes[1].set(xlabel="learning rate", xscale="log", title="at the end, by rate")
+    axes[1].set_xticks(found[NONE].rates, [f"{rate:g}" for rate in found[NONE].rates])
+    axes[1].minorticks_off()
+    axes[2].set(xlabel="hidden layer", ylim=(0, None), title="length / images'")
+    drawing.whole_axis(axes[2], list(range(1, DEPTH + 1)))
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=3)
+
+
+def run(settings: Settings) -> Made:
+    """Train all variants at all learning rates."""
+    seeds, tried = seeds_of(settings, 4 if flat(settings) else 3, 5), rates(settings)
+    cells: list[dict[str, Any]] = [
+        {"variant": variant, "rate": rate, "seed": seed} for variant in VARIANTS for rate in tried for seed in seeds
+    ]
+    numbers = {tuple(c.values()): n for c, n in zip(cells, measured(settings, cells, measure), strict=True)}
+
+    def stacked(variant: str, name: str) -> Floats:
+        return np.array([[numbers[variant, rate, seed][name] for seed in seeds] for rate in tried], np.float64)
+
+    steps = np.array(next(iter(numbers.values()))["steps"])
+    found = {
+        v: Trained(tried, stacked(v, "chosen"), stacked(v, "accuracy"), stacked(v, "length"), steps) for v in VARIANTS
+    }
+    hidden = f"hidden layers of {width(settings)} units" if flat(settings) else convolutions(settings)
+    words = recipe(settings).words.replace("learning rate 0.01", "each at its best learning rate of those drawn")
+    setting = (
+        f"{settings.data.name}. ReLU, {DEPTH} {hidden}, σ_w² = 2, σ_b = 0; "
+        "between each affine map and its ReLU nothing, batch norm, or a layer that multiplies by a learned λ and "
+        f"adds 0.01 λ (length / length in the first batch) to the loss. {words}; the rate is chosen by accuracy on a "
+        f"fifth of the training images, which is left out of training. {len(seeds)} seeds from {seeds[0]} on, same "
+        "start and batches for all three."
+    )
+    caption = (
+        f"Left: test error (1 − accuracy) on {settings.data.name} over steps. Middle: at the end, by learning rate. "
+        "Right: mean step of the polyline through consecutive test images after each ReLU, over that of the images. "
+        f"{setting} Points: means over seeds; bars: 95% intervals (Student's t)."
+    )
+    return Made(
+        findings=judge(found),
+        figures={
+            "accuracy": Drawing(
+                lambda figure, theme: draw(figure, theme, found),
+                caption,
+                "Test accuracy with neither, batch norm and trajectory regularisation, and length by layer.",
+                height=3.8,
+            )
+        },
+        tables={"accuracy": table(found, seeds)},
+        setting=setting,
+        notes=(
+            "Left open by the paper and chosen here: λ = exp(θ), learned from 1 on; the original length is that of the "
+            "layer's first batch.",
+        ),
+    )
+
+
+def table(found: Mapping[str, Trained], seeds: list[int]) -> Any:
+    """One row a variant, learning rate, seed and checkpoint."""
+    import pandas as pd
+
+    rows = [
+        {"variant": name, "rate": rate, "seed": seed, "step": int(step), "accuracy": one.accuracy[i, j, k]}
+        for name, one in found.items()
+        for i, rate in enumerate(one.rates)
+        for j, seed in enumerate(seeds)
+        for k, step in enumerate(one.steps)
+    ]
+    return pd.DataFrame(rows)
+
+
+EXPERIMENTS = (
+    Experiment(
+        name="trajectory-regularization",
+        title="Trajectory regularisation against batch norm",
+        of_paper="Figure 10",
+        run=run,
+        about="Accuracy with trajectory regularisation, with batch norm and with neither.",
+        uses_data=True,
+    ),
+)

@@ -1,0 +1,191 @@
+"""What came of an experiment, drawn and written to a folder, where the next run finds it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from netfold.files import write_atomically, write_dataset
+from netfold.measures.provenance import surroundings
+from netfold.reporting.numbers import plain
+from netfold.reporting.themes import DARK, LIGHT
+from netfold.reproduce.figure import WIDTH, Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
+
+FORM = "netfold experiment 1"
+RESULT = "result.json"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A figure that was drawn: files NAME.png, NAME.svg (light) and NAME.dark.svg.
+
+    Attributes:
+        name: of its files.
+        caption: as in `Drawing`, and ``about``.
+        about: one sentence for those who cannot see it.
+        size: width and height in points.
+    """
+
+    name: str
+    caption: str
+    about: str
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Result:
+    """An experiment that is done.
+
+    Attributes:
+        name: of the experiment, and ``title``, ``of_paper`` as there.
+        title: a few words.
+        of_paper: where it comes from.
+        findings: its claims and what came of them.
+        figures: what was drawn.
+        tables: names of the files with the numbers behind the figures.
+        setting: how it was measured, and ``notes`` what else a reader should know.
+        notes: in sentences.
+        key: the settings it was made with.
+        seconds: how long measuring took, in the run that finished it.
+        provenance: versions and machine.
+        folder: where the files are.
+    """
+
+    name: str
+    title: str
+    of_paper: str
+    findings: tuple[Finding, ...]
+    figures: tuple[Shown, ...]
+    tables: tuple[str, ...]
+    setting: str
+    notes: tuple[str, ...]
+    key: Mapping[str, Any]
+    seconds: float
+    provenance: Mapping[str, str]
+    folder: Path = field(compare=False)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Of its claims."""
+        return [finding.verdict for finding in self.findings]
+
+    @property
+    def files(self) -> list[str]:
+        """Names of all files."""
+        endings = (".png", ".svg", ".dark.svg")
+        return [*(shown.name + end for shown in self.figures for end in endings), *self.tables, RESULT]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the folder, as plain JSON."""
+        found = {k: v for k, v in asdict(self).items() if k != "folder"}
+        for plain_one, finding in zip(found["findings"], self.findings, strict=True):
+            plain_one["verdict"] = finding.verdict.value
+        return plain(found)
+
+
+def key_of(experiment: Experiment, settings: Settings) -> dict[str, Any]:
+    """What a result depends on: another key, another result."""
+    data = {"data": settings.data.name, "digest": settings.data.digest} if experiment.uses_data else {}
+    return {
+        "experiment": experiment.name,
+        "version": experiment.version,
+        "netfold": surroundings()["netfold"],
+        "scale": settings.scale,
+        "seed": settings.seed,
+        **data,
+    }
+
+
+def folder_of(experiment: Experiment, settings: Settings, root: Path) -> Path:
+    """Where its files go: settings that a reader chooses between have folders of their own.
+
+    Example:
+        >>> from netfold.reproduce.data import digits
+        >>> settings = Settings(quick=True, data=digits(), seed=0, folder=Path())
+        >>> experiment = Experiment("noise", "", "", lambda settings: None, "", uses_data=True)
+        >>> folder_of(experiment, settings, Path("files")).as_posix()
+        'files/quick-seed0/noise-digits'
+    """
+    data = f"-{settings.data.name}" if experiment.uses_data else ""
+    return root / f"{settings.scale}-seed{settings.seed}" / f"{experiment.name}{data}"
+
+
+def work_in(folder: Path, key: Mapping[str, Any]) -> Path:
+    """The folder for what an experiment wants to find again, for these settings; made if it is not there."""
+    word = hashlib.sha256(json.dumps(dict(key), sort_keys=True).encode()).hexdigest()[:8]
+    work = folder / f"work-{word}"
+    work.mkdir(parents=True, exist_ok=True)
+    return work
+
+
+def write(experiment: Experiment, made: Made, key: Mapping[str, Any], seconds: float, folder: Path) -> Result:
+    """Draw and write everything; the file that says so comes last, so that a stop leaves nothing that looks done."""
+    (folder / RESULT).unlink(missing_ok=True)
+    figures = tuple(_draw(name, drawing, folder) for name, drawing in made.figures.items())
+    tables = tuple(_write_table(name, table, folder) for name, table in made.tables.items())
+    result = Result(
+        experiment.name, experiment.title, experiment.of_paper, tuple(made.findings), figures, tables, made.setting,
+        tuple(made.notes), key, seconds, surroundings(), folder,
+    )  # fmt: skip
+    with write_atomically(folder / RESULT) as temporary:
+        text = json.dumps({"format": FORM, **result.to_dict()}, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+    for old in folder.glob("work-*"):
+        if old != work_in(folder, key):
+            shutil.rmtree(old)
+    return result
+
+
+def read(folder: Path, key: Mapping[str, Any]) -> Result | None:
+    """The result in a folder; None where there is none that is whole and was made with these settings."""
+    try:
+        found = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+        if found.pop("format") != FORM or found["key"] != key:
+            return None
+        findings = [
+            Finding(Claim(**one["claim"]), Verdict(one["verdict"]), one["measured"], one["numbers"])
+            for one in found.pop("findings")
+        ]
+        figures = [Shown(**{**one, "size": tuple(one["size"])}) for one in found.pop("figures")]
+        tables, notes = tuple(found.pop("tables")), tuple(found.pop("notes"))
+        result = Result(
+            findings=tuple(findings), figures=tuple(figures), tables=tables, notes=notes, folder=folder, **found
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        # Whatever is there is not a result of ours, or only a part: it is made again.
+        return None
+    return result if all((folder / name).is_file() for name in result.files) else None
+
+
+def _draw(name: str, drawing: Drawing, folder: Path) -> Shown:
+    for theme, ending in ((LIGHT, ".svg"), (DARK, ".dark.svg")):
+        with mpl.rc_context(theme.settings):  # pyright: ignore[reportArgumentType]
+            figure = Figure(figsize=(WIDTH, drawing.height))
+            drawing.draw(figure, theme)
+            _save(figure, folder / f"{name}{ending}", "svg", dpi=150, metadata={"Date": None, "Creator": None})
+            if theme is LIGHT:
+                _save(figure, folder / f"{name}.png", "png", dpi=200)
+    return Shown(name, drawing.caption, drawing.about, (round(WIDTH * 72), round(drawing.height * 72)))
+
+
+def _save(figure: Figure, path: Path, kind: str, **options: Any) -> None:
+    with write_atomically(path) as temporary:
+        figure.savefig(temporary, format=kind, **options)
+
+
+def _write_table(name: str, table: Any, folder: Path) -> str:
+    if isinstance(table, pd.DataFrame):
+        with write_atomically(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+        return f"{name}.csv"
+    write_dataset(table, folder / f"{name}.nc")
+    return f"{name}.nc"

@@ -1,0 +1,94 @@
+"""Run experiments one after the other; those that are done with the same settings are found again."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from netfold.errors import InvalidInputError
+from netfold.reproduce import experiments
+from netfold.reproduce.figure import Experiment, Settings
+from netfold.reproduce.results import Result, folder_of, key_of, read, work_in, write
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An experiment that could not be measured.
+
+    Attributes:
+        name: of the experiment, and ``title``, ``of_paper`` as there.
+        title: a few words.
+        of_paper: where it comes from.
+        message: what went wrong, in one line with the class of the error.
+    """
+
+    name: str
+    title: str
+    of_paper: str
+    message: str
+
+
+def choose(names: Sequence[str]) -> tuple[Experiment, ...]:
+    """The experiments of these names, or of these figures of the paper ("3", "Figure 3"), in its order; all for none.
+
+    Raises:
+        InvalidInputError: there is no such experiment.
+
+    Example:
+        >>> [experiment.name for experiment in choose(["circle", "Figure 3"])]
+        ['circle']
+    """
+    known = experiments()
+    unknown = [name for name in names if not any(_named(name, experiment) for experiment in known.values())]
+    if unknown:
+        raise InvalidInputError(
+            f"there is no figure {' or '.join(map(repr, unknown))}; known are {', '.join(known)} "
+            "(netfold reproduce --list)"
+        )
+    return tuple(e for e in known.values() if not names or any(_named(name, e) for name in names))
+
+
+def run(chosen: Sequence[Experiment], settings: Settings) -> Iterator[Result | Failure]:
+    """Results of experiments, each as soon as it is there.
+
+    An experiment that fails stops no other.
+
+    Args:
+        chosen: the experiments.
+        settings: with the folder that holds all of them. What is there from a run with the same settings is read,
+            not measured again.
+    """
+    for number, experiment in enumerate(chosen, 1):
+        folder, key = folder_of(experiment, settings, settings.folder), key_of(experiment, settings)
+        found = read(folder, key)
+        _say(settings, f"{number} of {len(chosen)}: {experiment.name}{', kept from before' if found else ''}")
+        if found is None:
+            begin = time.perf_counter()
+            try:
+                made = experiment.run(replace(settings, folder=work_in(folder, key)))
+                found = write(experiment, made, key, time.perf_counter() - begin, folder)
+            except Exception as error:
+                if _interrupted(error):
+                    raise
+                message = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                found = Failure(experiment.name, experiment.title, experiment.of_paper, message)
+        yield found
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: inside a compiler callback it comes out as another one."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _named(name: str, experiment: Experiment) -> bool:
+    word = name.lower().removeprefix("figure").strip()
+    return name.lower() == experiment.name or (word.isdigit() and experiment.of_paper == f"Figure {word}")
+
+
+def _say(settings: Settings, text: str) -> None:
+    if settings.progress and sys.stderr.isatty():
+        print(text, file=sys.stderr)

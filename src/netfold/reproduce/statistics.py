@@ -1,0 +1,107 @@
+"""Means over seeds with their intervals, as rules of verdicts use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from netfold.measures.traces import estimate
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over seeds with its 95% interval (Student's t); without an interval where there is one seed.
+
+    Example:
+        >>> found = Mean.of([1.0, 2.0, 3.0])
+        >>> found.above(0), found.above(1.5), str(found)
+        (False, False, '2.00 (−0.48 to 4.48)')
+    """
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Any) -> Mean:
+        """Of one number a seed; where one is not finite (a network died, or diverged) there is no interval."""
+        values = np.asarray(values, np.float64)
+        if not np.isfinite(values).all():
+            with np.errstate(invalid="ignore"):
+                return cls(float(values.mean()), float("nan"), float("nan"))
+        found = estimate(values)
+        return cls(found["mean"], found["low"], found["high"])
+
+    @property
+    def half(self) -> float:
+        """Half the interval; 0 where there is none."""
+        return float(np.nan_to_num(self.high - self.value))
+
+    def above(self, level: float) -> bool:
+        """Whether the whole interval lies above; never where there is no interval."""
+        return bool(self.low > level)
+
+    def below(self, level: float) -> bool:
+        """Whether the whole interval lies below."""
+        return bool(self.high < level)
+
+    def exp(self) -> Mean:
+        """A mean of logarithms as a geometric mean."""
+        return Mean(*(float(np.exp(x)) for x in (self.value, self.low, self.high)))
+
+    def words(self, digits: int = 2) -> str:
+        """The mean with its interval."""
+        value, low, high = (f"{x:,.{digits}f}".replace("-", "−") for x in (self.value, self.low, self.high))
+        return value if np.isnan(self.low) else f"{value} ({low} to {high})"
+
+    def __str__(self) -> str:
+        return self.words()
+
+
+def means(values: Floats) -> tuple[Floats, Floats]:
+    """Means over the first axis and half their 95% intervals (0 for a single seed)."""
+    from netfold.training.plots import half_width
+
+    return values.mean(0), half_width(np.moveaxis(values, 0, -1))
+
+
+def geometric(values: Floats) -> tuple[Floats, Floats]:
+    """Geometric means over the first axis, and both arms of their 95% intervals, ``(2, ...)``.
+
+    What has a 0 among its values is NaN: on a logarithmic axis there is no place for it.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean, half = means(np.log(values))
+        middle = np.exp(mean)
+        bars = np.stack([middle - np.exp(mean - half), np.exp(mean + half) - middle])
+    return np.where(middle > 0, middle, np.nan), np.nan_to_num(bars)
+
+
+def rank_correlation(values: Floats) -> float:
+    """Spearman's correlation of numbers with their order; NaN where all are the same.
+
+    Example:
+        >>> rank_correlation(np.array([4.0, 3.0, 2.0, 1.0]))
+        -1.0
+    """
+    if len(values) < 2 or np.ptp(values) == 0:
+        return float("nan")
+    return round(float(np.corrcoef(np.arange(len(values)), rankdata(values))[0, 1]), 12)
+
+
+def straightness(y: Floats) -> float:
+    """R squared of the straight line through equally spaced points; NaN where all are the same.
+
+    Example:
+        >>> straightness(np.array([1.0, 2.0, 3.0])), straightness(np.array([0.0, 1.0, 0.0]))
+        (1.0, 0.0)
+    """
+    if len(y) < 2 or np.ptp(y) == 0:
+        return float("nan")
+    return round(float(np.corrcoef(np.arange(len(y)), y)[0, 1] ** 2), 12)

@@ -1,0 +1,228 @@
+"""Networks of the experiments on training, and how they are trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import skip_init
+
+from netfold.networks import random_network
+from netfold.reporting.training import one_thread
+from netfold.reproduce.data import Images
+from netfold.reproduce.figure import Settings
+from netfold.training import TrajectoryRegularizer
+
+Part = tuple[Tensor, Tensor]
+"""Inputs and class numbers."""
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: the cross-entropy by plain SGD, SGD with momentum, or Adam.
+
+    A step takes 64 images; those that do not fill a last batch of an epoch are left out of it (batch norm would take
+    its statistics from a few images).
+
+    Attributes:
+        steps: of the optimiser.
+        rate: learning rate.
+        momentum: of SGD.
+        adam: use Adam instead.
+    """
+
+    steps: int
+    rate: float
+    momentum: float = 0.0
+    adam: bool = False
+
+    @property
+    def words(self) -> str:
+        """In words."""
+        name = "Adam" if self.adam else f"SGD with momentum {self.momentum:g}" if self.momentum else "SGD"
+        return f"{name}, learning rate {self.rate:g}, {self.steps:,} steps of {BATCH} images, cross-entropy"
+
+    def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
+        """The optimiser of a network."""
+        if self.adam:
+            return torch.optim.Adam(net.parameters(), lr=self.rate)
+        return torch.optim.SGD(net.parameters(), lr=self.rate, momentum=self.momentum)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Standardised images to train on and to test on, as tensors; flat for fully connected networks.
+
+    Attributes:
+        train: inputs and class numbers, and ``test`` those kept aside.
+        test: what was kept aside.
+        shape: of an input.
+    """
+
+    train: Part
+    test: Part
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, images: Images, *, flat: bool, most: int | None = None, most_tested: int | None = None) -> Split:
+        """The images, at most so many of each part, drawn at random (the same for all seeds)."""
+        data = images.standardised()
+        parts = ((data.train, data.train_labels, most), (data.test, data.test_labels, most_tested))
+        train, test = (_drawn_part(x.reshape(len(x), -1) if flat else x, y, count) for x, y, count in parts)
+        return cls(train, test, tuple(train[0].shape[1:]))
+
+    @property
+    def epoch(self) -> int:
+        """Steps an epoch."""
+        return max(len(self.train[0]) // BATCH, 1)
+
+
+def _drawn_part(x: NDArray[np.float32], y: NDArray[np.int64], most: int | None) -> Part:
+    chosen = np.random.default_rng(0).permutation(len(x))[:most] if most and most < len(x) else slice(None)
+    return torch.from_numpy(np.ascontiguousarray(x[chosen])), torch.from_numpy(np.ascontiguousarray(y[chosen]))
+
+
+def fit(
+    net: nn.Module, part: Part, recipe: Recipe, seed: int, look: Callable[[int], object] | None = None
+) -> nn.Module:
+    """Train a network in place; it ends in evaluation mode.
+
+    Regularisers that are in it add their terms to the loss.
+
+    Args:
+        net: the network.
+        part: what to train on.
+        recipe: how.
+        seed: of the order of the images.
+        look: called with the number of steps done, from 0 on, the network in evaluation mode.
+
+    Returns:
+        The network.
+    """
+    x, y = part
+    order = torch.Generator().manual_seed(seed)
+    optimizer = recipe.optimizer(net)
+    regularised = any(isinstance(m, TrajectoryRegularizer) for m in net.modules())
+    batches: list[Tensor] = []
+    with one_thread():
+        for step in range(recipe.steps + 1):
+            if look is not None:
+                look_at(net, look, step)
+            if step == recipe.steps:
+                break
+            if not batches:
+                whole = max(len(x) // BATCH * BATCH, min(BATCH, len(x)))
+                batches = list(torch.randperm(len(x), generator=order)[:whole].split(BATCH))
+            rows = batches.pop(0)
+            net.train()
+            optimizer.zero_grad()
+            loss = cross_entropy(net(x[rows]), y[rows])
+            (loss + TrajectoryRegularizer.penalty(net) if regularised else loss).backward()
+            optimizer.step()
+    return net.eval()
+
+
+def look_at(net: nn.Module, look: Callable[[int], object], step: int) -> None:
+    """Look at a network in evaluation mode."""
+    net.eval()
+    with torch.no_grad():
+        look(step)
+
+
+def accuracy(net: nn.Module, part: Part) -> float:
+    """Share of inputs classified right, in evaluation mode; outputs that are not numbers classify nothing."""
+    x, y = part
+    net.eval()
+    with torch.no_grad():
+        outputs = torch.cat([net(some) for some in x.split(1000)])
+    right = (outputs.argmax(1) == y) & torch.isfinite(outputs).all(1)
+    return float(right.double().mean())
+
+
+def dense(inputs: int, width: int, depth: int, activation: str, variance: float) -> Callable[[int], nn.Sequential]:
+    """Makes the fully connected network of a seed: weights N(0, variance / fan-in), biases 0, ten classes."""
+    return lambda seed: random_network(
+        inputs, width, depth, 10, activation, sigma_w=variance**0.5, sigma_b=0.0, seed=seed
+    )
+
+
+def stack(
+    shape: tuple[int, ...],
+    width: int,
+    depth: int,
+    seed: int,
+    before_relu: Callable[[int], nn.Module] | None = None,
+    variance: float = 2.0,
+) -> nn.Sequential:
+    """A ReLU network: fully connected for flat inputs, else 3x3 convolutions, two of them with stride 2 (`strides`).
+
+    Weights are N(0, variance / fan-in), biases 0; ``before_relu(width)`` makes a layer to stand between every affine
+    map and its ReLU. The weights of a seed do not depend on it.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    flat = len(shape) == 1
+    parts: list[nn.Module] = []
+    size = shape[-1]
+    for i in range(depth):
+        fan_in = width if i else shape[0]
+        stride = 2 if i + 1 in strides(shape) else 1
+        # Without the modules' own draws, which would move the global random state.
+        layer = (
+            skip_init(nn.Linear, fan_in, width)
+            if flat
+            else skip_init(nn.Conv2d, fan_in, width, 3, stride=stride, padding=1)
+        )
+        size = size if flat else (size - 1) // stride + 1
+        parts += [drawn(layer, variance, generator), *([before_relu(width)] if before_relu else []), nn.ReLU()]
+    readout = skip_init(nn.Linear, width if flat else width * size * size, 10)
+    return nn.Sequential(*parts, *([] if flat else [nn.Flatten()]), drawn(readout, variance, generator)).eval()
+
+
+def strides(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Which convolutions have stride 2: the 2nd and 4th, and in images of more than 16 pixels the 1st and 3rd."""
+    return (1, 3) if shape[-1] > 16 else (2, 4)
+
+
+def channels(settings: Settings) -> int:
+    """Channels of convolutions: few in quick runs on large images, so that these stay quick."""
+    if not settings.quick:
+        return 32
+    return 8 if settings.data.shape[-1] > 16 else 16
+
+
+def convolutions(settings: Settings) -> str:
+    """They in words."""
+    first, second = strides(settings.data.shape)
+    names = {1: "1st", 2: "2nd", 3: "3rd", 4: "4th"}
+    return f"3×3 convolutions of {channels(settings)} channels (stride 2 in the {names[first]} and {names[second]})"
+
+
+def drawn(layer: nn.Module, variance: float, generator: torch.Generator) -> nn.Module:
+    """A layer with Gaussian weights and no biases to start with."""
+    weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+    nn.init.normal_(weight, 0.0, (variance / weight[0].numel()) ** 0.5, generator=generator)
+    nn.init.zeros_(bias)
+    return layer
+
+
+def seeds_of(settings: Settings, quick: int, full: int) -> list[int]:
+    """So many seeds from that of the settings on."""
+    return [settings.seed + i for i in range(quick if settings.quick else full)]
+
+
+def checkpoints(steps: int, count: int) -> list[int]:
+    """Steps to look at: 0, then about equally far apart on a logarithmic scale, and the last.
+
+    Example:
+        >>> checkpoints(640, 5)
+        [0, 20, 64, 202, 640]
+    """
+    spaced = np.geomspace(max(steps / 32, 1), steps, count - 1)
+    return sorted({0, *(round(float(s)) for s in spaced)})

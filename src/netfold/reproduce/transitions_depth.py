@@ -1,0 +1,309 @@
+"""Transitions with depth, width and sigma_w, on arcs between two images and in the limit of very large weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from netfold.measures.tracing import trace_paths
+from netfold.networks import random_network
+from netfold.paths import Arc
+from netfold.reproduce import drawing
+from netfold.reproduce.ensembles import Ensemble, Floats, by_layer, linearised, sweep
+from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
+from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.statistics import Mean, means, straightness
+from netfold.theory import crossing_rate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from netfold.reporting.themes import Theme
+
+Key = tuple[int, float]
+"""Width and sigma_w^2."""
+
+STRAIGHT = 0.99
+POWER = 0.5
+ROOT = 0.05
+LARGE = 1000.0
+"""sigma_w of the limit in which all but a few units are saturated: large beside every width."""
+ARCS = 4
+"""Arcs that each network is measured on."""
+
+FIGURE = "Raghu et al. 2017, Figure 2"
+
+EXPONENTIAL = Claim(
+    "The number of transitions grows exponentially with depth.",
+    f"{FIGURE}; Theorem 4",
+    "For every width and σ_w²: growth per layer (geometric mean, first layer to last) above 1 with its whole 95% "
+    f"interval, and log of the mean count straight over the layers, R² ≥ {STRAIGHT}. Held if all checks hold, failed "
+    "if none does.",
+)
+WIDTH = Claim(
+    "Width matters far less: the number of transitions does not grow exponentially with it.",
+    FIGURE,
+    "At every σ_w² the count of the deepest layer grows from the smallest to the largest width at most like a power "
+    f"of the width: held if the power is at most {POWER}, in part if at most 1, failed otherwise (for the largest).",
+)
+SCALE = Claim(
+    "The number of transitions depends strongly on the scale of the weights.",
+    FIGURE,
+    "At every width, each step to the next larger σ_w² raises the growth per layer, the 95% intervals apart. Held if "
+    "so for all steps, failed if for none.",
+)
+LIMIT = Claim(
+    "With very large hard-tanh weights and no biases, each layer multiplies the number of sign transitions by a "
+    "number of the order of √k.",
+    "Raghu et al. 2017, Theorem 4; Theorem 2 of its ICLR 2017 submission",
+    f"At σ_w = {LARGE:g}, the growth per layer is fitted as a power of k over all widths: held if the power is within "
+    f"{ROOT} of ½, in part if within {3 * ROOT:.2f}, failed otherwise.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Counted:
+    """Sign transitions a unit, layer by layer, by width and sigma_w^2.
+
+    Attributes:
+        counts: ``(networks, layers)``, means over the arcs of each network.
+        expected: of infinitely wide networks on the same arcs, by sigma_w^2.
+    """
+
+    counts: dict[Key, Floats]
+    expected: dict[float, Floats]
+
+    @property
+    def growth(self) -> dict[Key, Mean]:
+        """Per layer, from the first to the last."""
+        return {
+            key: Mean.of(np.log(counts[:, -1] / counts[:, 0]) / (counts.shape[1] - 1)).exp()
+            for key, counts in self.counts.items()
+        }
+
+    @property
+    def widths(self) -> list[int]:
+        """In order."""
+        return sorted({width for width, _ in self.counts})
+
+    @property
+    def variances(self) -> list[float]:
+        """In order."""
+        return sorted({variance for _, variance in self.counts})
+
+    def table(self) -> pd.DataFrame:
+        """One row a width, sigma_w^2 and layer."""
+        rows = [
+            {"width": k, "variance": v, "layer": layer, "sign_transitions_per_unit": mean, "half_interval": half,
+             "expected": expected}
+            for (k, v), counts in self.counts.items()
+            for layer, (mean, half, expected) in enumerate(zip(*means(counts), self.expected[v], strict=True), 1)
+        ]  # fmt: skip
+        return pd.DataFrame(rows)
+
+
+def judge_exponential(found: Counted) -> Finding:
+    """Whether counts grow, and exponentially."""
+    grows = {key: growth.above(1) for key, growth in found.growth.items()}
+    straight = {key: straightness(np.log(counts.mean(0))) for key, counts in found.counts.items()}
+    rates = [growth.value for growth in found.growth.values()]
+    told = (
+        f"Counts grow in {sum(grows.values())} of {len(grows)} settings, by factors of {min(rates):.2f} to "
+        f"{max(rates):.2f} a layer; the least R² of a straight line through the logarithms is "
+        f"{min(straight.values()):.4f}."
+    )
+    checks = [*grows.values(), *(r >= STRAIGHT for r in straight.values())]
+    return Finding(EXPONENTIAL, Verdict.of(checks), told, {"growing": sum(grows.values()), "settings": len(grows)})
+
+
+def judge_width(found: Counted) -> Finding:
+    """Whether counts grow at most like the square root of the width."""
+    narrow, wide = found.widths[0], found.widths[-1]
+    powers = {
+        v: float(
+            np.log(found.counts[wide, v][:, -1].mean() / found.counts[narrow, v][:, -1].mean()) / np.log(wide / narrow)
+        )
+        for v in found.variances
+    }
+    told = ", ".join(f"{power:.2f} at σ_w² = {v:g}" for v, power in powers.items()).replace("-", "−")
+    depth = next(iter(found.counts.values())).shape[1]
+    text = f"In layer {depth}, from k = {narrow} to {wide}, transitions per unit go like k to the power {told}."
+    verdict = Verdict.graded(max(powers.values()), held=POWER, partly=1.0)
+    return Finding(WIDTH, verdict, text, {f"power at sigma_w^2 = {v:g}": power for v, power in powers.items()})
+
+
+def judge_scale(found: Counted) -> Finding:
+    """Whether larger weights mean faster growth."""
+    growth = found.growth
+    steps = [(k, a, b) for k in found.widths for a, b in pairwise(found.variances)]
+    checks = [growth[k, b].low > growth[k, a].high for k, a, b in steps]
+    wide = found.widths[-1]
+    told = ", ".join(f"{growth[wide, v].value:.2f} at σ_w² = {v:g}" for v in found.variances)
+    text = (
+        f"{sum(checks)} of {len(checks)} steps raise it with intervals apart. Growth per layer at k = {wide}: {told}."
+    )
+    return Finding(SCALE, Verdict.of(checks), text, {"steps": len(checks), "rising": sum(checks)})
+
+
+def judge_limit(rates: dict[int, Mean]) -> Finding:
+    """Whether growth in the limit goes like the square root of the width."""
+    widths = np.array(list(rates), float)
+    values = np.array([rate.value for rate in rates.values()])
+    power, offset = np.polyfit(np.log(widths), np.log(values), 1)
+    constant = float(np.mean(values / np.sqrt(widths)))
+    text = (
+        f"Growth per layer goes like k to the power {power:.3f} for k = {min(rates)} to {max(rates)}; over √k it is "
+        f"{constant:.3f} in the mean, where all-saturated units give 2/π = {2 / np.pi:.3f}."
+    )
+    verdict = Verdict.graded(abs(power - 0.5), held=ROOT, partly=3 * ROOT)
+    return Finding(
+        LIMIT, verdict, text, {"power": float(power), "growth over sqrt(k)": constant, "fit": float(np.exp(offset))}
+    )
+
+
+def measure(settings: Settings, cell: Cell) -> Numbers:
+    """Sign transitions a unit, layer by layer, of one network on its arcs."""
+    width, number = int(cell["width"]), int(cell["network"])
+    images, ends = _ends(settings, number)
+    seed = int(settings.generator("transitions-depth", *cell.values()).integers(2**62))
+    net = random_network(
+        images.shape[1], width, int(cell["depth"]), 1, "hardtanh", sigma_w=float(cell["variance"]) ** 0.5, seed=seed
+    )
+    traces = trace_paths(net, [Arc(images[a], images[b]) for a, b in ends], progress=False)
+    return {"sign_transitions": np.mean([trace.sign_transitions / width for trace in traces], axis=0).tolist()}
+
+
+def _ends(settings: Settings, number: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Standardised test images, one a row, and pairs of them of different classes: the same for every architecture."""
+    data = settings.data.standardised()
+    order = settings.generator("arcs", number).permutation(len(data.test))
+    labels = data.test_labels[order]
+    later = [next((i for i in range(ARCS + j, len(order)) if labels[i] != labels[j]), ARCS + j) for j in range(ARCS)]
+    return data.test.reshape(len(data.test), -1), np.stack([order[:ARCS], order[later]], axis=1)
+
+
+def draw(figure: Figure, theme: Theme, found: Counted, rates: dict[int, Mean]) -> None:
+    """Left: transitions per unit, layer by layer. Right: growth per layer in the limit, against width."""
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    shades = dict(zip(found.variances, drawing.ramp(len(found.variances), theme), strict=True))
+    marks = dict(zip(found.widths, drawing.MARKS, strict=False))
+    for (k, v), counts in found.counts.items():
+        mean, half = means(counts)
+        drawing.measured(left, np.arange(1, len(mean) + 1), mean, half, colour=shades[v], mark=marks[k])
+    for v, expected in found.expected.items():
+        drawing.theory(left, np.arange(1, len(expected) + 1), expected, colour=shades[v])
+    left.set(yscale="log", xlabel="layer", ylabel="sign transitions per unit")
+    drawing.plain_ticks(left, y=True)
+    left.set_title("arcs between two images")
+    widths = list(rates)
+    drawing.measured(
+        right, widths, [r.value for r in rates.values()], [r.half for r in rates.values()], colour=theme.main
+    )
+    drawing.theory(right, widths, 2 / np.pi * np.sqrt(widths), colour=theme.main)
+    drawing.theory(right, widths, np.sqrt(widths), colour=theme.main, style=":")
+    right.set(xscale="log", yscale="log", xlabel="width k", ylabel="growth per layer")
+    right.set_xticks(widths, [str(k) for k in widths])
+    ticks = [t for t in (1, 2, 3, 4, 6, 8, 12, 16, 24) if 1 <= t <= max(widths) ** 0.5 * 1.1]
+    right.set_yticks(ticks, [str(t) for t in ticks])
+    right.minorticks_off()
+    right.set_title(rf"$\sigma_w$ = {LARGE:g}")
+    handles = [*(drawing.swatch(shades[v], label=rf"$\sigma_w^2$ = {v:g}") for v in found.variances),
+               *(drawing.swatch(theme.ink, marks[k], f"k = {k}") for k in found.widths),
+               *drawing.key(theme, theory="-", **{"√k": ":"})]  # fmt: skip
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+
+
+def run(settings: Settings) -> Made:
+    """Measure arcs between images, then the limit of very large weights."""
+    quick = settings.quick
+    widths, variances = ((32, 128), (4.0, 9.0, 16.0)) if quick else ((50, 100, 200, 400), (2.0, 4.0, 9.0, 16.0))
+    depth, networks = (5, 8) if quick else (7, 25)
+    cells: list[dict[str, Any]] = [
+        {"width": k, "variance": v, "depth": depth, "network": i}
+        for k in widths
+        for v in variances
+        for i in range(networks)
+    ]
+    numbers = measured(settings, cells, measure)
+    counts = {
+        (k, v): np.array([n["sign_transitions"] for n, cell in zip(numbers, cells, strict=True)
+                          if (cell["width"], cell["variance"]) == (k, v)])
+        for k in widths for v in variances
+    }  # fmt: skip
+    found = Counted(counts, {v: _expected(settings, v, depth, networks) for v in variances})
+    limits = (16, 32, 64) if quick else (8, 16, 32, 64, 128)
+    many = 60 if quick else 300
+    limit = sweep(
+        settings, [{"inputs": k, "width": k} for k in limits], ["sign_transitions"], many, "limit",
+        depth=3, sigma_w=LARGE, activation="hardtanh", path="arc",
+    )  # fmt: skip
+    return _made(settings, found, limit, depth, networks, many)
+
+
+def _expected(settings: Settings, variance: float, depth: int, networks: int) -> Floats:
+    rates = [
+        crossing_rate("hardtanh", variance**0.5, depth=depth, curve=Arc(images[a], images[b])).sign_transitions
+        for images, ends in (_ends(settings, i) for i in range(networks))
+        for a, b in ends
+    ]
+    return np.mean(rates, axis=0)
+
+
+def limit_rates(found: Ensemble) -> dict[int, Mean]:
+    """Growth of sign transitions per layer by width, from the first layer to the last: counts of all networks together.
+
+    A network's own ratio would be undefined where no unit of the first layer changes its sign.
+    """
+    rates = {}
+    for k, rows in found.groups("width").items():
+        counts = by_layer(rows, "sign_transitions")
+        growth = linearised(counts[:, -1], counts[:, 0])
+        # log(x) to first order around the mean, so that the interval is that of the logarithm
+        logs = np.log(growth.mean()) + (growth / growth.mean() - 1)
+        rates[int(k)] = Mean.of(logs / (counts.shape[1] - 1)).exp()
+    return rates
+
+
+def _made(settings: Settings, found: Counted, limit: Ensemble, depth: int, networks: int, many: int) -> Made:
+    rates, data = limit_rates(limit), settings.data
+    setting = (
+        f"Random hard-tanh networks of {depth} hidden layers, weights N(0, σ_w²/fan-in), no biases, {data.size} "
+        f"inputs; {networks} networks at each width k and σ_w², each on {ARCS} arcs between two standardised test "
+        f"images of different classes ({data.name}), the same arcs for every k and σ_w²; seed {settings.seed}. The "
+        f"limit: {many} networks of 3 hidden layers, k inputs, σ_w = {LARGE:g}, each on a random arc with |x|² = k."
+    )
+    caption = (
+        "Sign transitions (a pre-activation crosses 0; exact), a unit. A unit of layer d + 1 is a random readout of "
+        "layer d, so this is the paper's count for an output behind d layers. Marks: means over networks with 95% "
+        f"intervals. Lines: Kac–Rice rates of infinitely wide networks (left), (2/π)√k (right). Dotted: √k. {setting}"
+    )
+    about = "Transitions per unit rise exponentially with the layer, the faster the larger the weights."
+    return Made(
+        findings=(judge_exponential(found), judge_width(found), judge_scale(found), judge_limit(rates)),
+        figures={"transitions": Drawing(partial(draw, found=found, rates=rates), caption, about, height=4.4)},
+        tables={"layers": found.table(), "limit": limit.layers.drop(columns=["draw"], errors="ignore")},
+        setting=setting,
+        notes=(
+            *limit.notes,
+            "(2/π)√k is derived here: where all units are saturated, a unit that changes its sign moves each of the k "
+            "pre-activations behind it by 2w, and one of them changes sign with probability (2/π)/√k.",
+        ),
+    )
+
+
+EXPERIMENTS = (
+    Experiment(
+        name="transitions-depth",
+        title="Transitions with depth",
+        of_paper="Figure 2",
+        run=run,
+        about="Sign transitions on arcs between two images, by depth, width and σ_w, in random hard-tanh networks.",
+        uses_data=True,
+    ),
+)
