@@ -63,7 +63,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, st
         (["score", "--help"], ["netfold score model.pt2 --data", "--lines", "--seed", "--json"]),
         (
             ["sweep", "--help"],
-            ["netfold sweep plan.toml", "--workers", "--backend", "--scheduler", "--retry", "--json", "status", "export"],
+            ["netfold sweep plan.toml", "--workers", "--scheduler", "--retry", "--json", "status", "export"],
         ),
         (["--version"], [version("netfold")]),
     ],

@@ -20,10 +20,13 @@ from netfold.errors import (
     UntrustedFileError,
 )
 from netfold.measures.cell_counts import CountInterrupted
+from netfold.measures.complexity import LocalComplexity, local_complexity
 from netfold.measures.counts import CountResult, count_regions
 from netfold.measures.ensembles import trace_ensemble
+from netfold.measures.estimates import RegionEstimate, estimate_regions
 from netfold.measures.partition import Partition
 from netfold.measures.partitioning import partition_plane
+from netfold.measures.patterns import PatternCount, SaturationWarning, count_patterns
 from netfold.measures.region_graph import RegionGraph, region_graph
 from netfold.measures.regions import Region, enumerate_regions
 from netfold.measures.trace import Trace
@@ -63,10 +66,12 @@ __all__ = [
     "GaussianNoise",
     "InvalidInputError",
     "Line",
+    "LocalComplexity",
     "NetfoldError",
     "NotExplicitError",
     "NotPiecewiseLinearError",
     "Partition",
+    "PatternCount",
     "Plane",
     "Polyline",
     "Polytope",
@@ -74,9 +79,11 @@ __all__ = [
     "Prune",
     "Quantise",
     "Region",
+    "RegionEstimate",
     "RegionGraph",
     "Reinitialise",
     "Rerandomise",
+    "SaturationWarning",
     "Sensitivity",
     "SingleLayerTraining",
     "Sweep",
@@ -88,10 +95,13 @@ __all__ = [
     "bounds",
     "capture",
     "count_dichotomies",
+    "count_patterns",
     "count_regions",
     "diagnose",
     "enumerate_regions",
+    "estimate_regions",
     "layer_sensitivity",
+    "local_complexity",
     "monitors",
     "partition_plane",
     "random_network",

@@ -104,7 +104,8 @@ class Polytope:
         """
         if self.normals.shape[1:] != shape:
             raise InvalidInputError(
-                f"the normals of the polytope have shape {self.normals.shape[1:]}, the model takes points of shape {shape}"
+                f"the normals of the polytope have shape {self.normals.shape[1:]}, "
+                f"the model takes points of shape {shape}"
             )
         return self.normals.reshape(len(self.normals), -1), self.offsets
 

@@ -75,7 +75,10 @@ def test_smallest_inradius() -> None:
     radii = [region.radius for region in nf.enumerate_regions(module(layers), nf.Box(-3.0, 3.0))]
     assert count.smallest_inradius == pytest.approx(min(radii), rel=1e-8)
     assert nf.count_regions(nn.Linear(2, 1), inradius=True).smallest_inradius == np.inf
-    assert nf.count_regions(nn.Linear(2, 1)).smallest_inradius is None
+    later = nf.count_regions(module(layers), nf.Box(-3.0, 3.0))
+    assert later.smallest_inradius == count.smallest_inradius
+    line = nf.count_regions(nn.Linear(2, 1), nf.Line([0.0, 0.0], [1.0, 1.0]))
+    assert (line.smallest_inradius, line.decisions) == (None, None)
 
 
 def test_no_units() -> None:

@@ -150,5 +150,5 @@ def test_labels_must_fit_images(tmp_path: Path) -> None:
     """One label an image."""
     mnist(tmp_path, "train", 6, 0)
     (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.zeros(5, np.uint8)))
-    with pytest.raises(CorruptFileError, match="6 images.*5 labels"):
+    with pytest.raises(CorruptFileError, match=r"6 images.*5 labels"):
         read_images(tmp_path)

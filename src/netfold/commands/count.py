@@ -64,7 +64,7 @@ def count(
     except CountInterrupted as stopped:
         options = {"box": box, "threads": threads, "weights": weights, "shape": shape}
         raise KeyboardInterrupt(_how_to_go_on(stopped, model, options, inradius)) from stopped
-    _answer(found, as_json)
+    _answer(found, as_json, inradius)
 
 
 def _how_to_go_on(stopped: CountInterrupted, model: str, options: dict[str, Any], inradius: bool) -> str:
@@ -83,20 +83,20 @@ def _how_to_go_on(stopped: CountInterrupted, model: str, options: dict[str, Any]
     return f"{stopped.regions:,} regions counted so far are kept in {file}; go on with: {shlex.join(words)}"
 
 
-def _answer(found: CountResult, as_json: bool) -> None:
+def _answer(found: CountResult, as_json: bool, inradius: bool) -> None:
     from netfold.reporting.numbers import to_json
 
     if as_json:
-        print(to_json(numbers(found)), end="")
+        print(to_json(numbers(found, inradius)), end="")
         return
     print(f"{int(found):,} regions in {found.domain} ({found.status})")
     print(f"{found.decisions or 0:,} decisions, {found.resolved_exactly or 0:,} of them in rational arithmetic")
-    if found.smallest_inradius is not None:
+    if inradius:
         print(f"smallest inradius {found.smallest_inradius:.3g}")
     print(f"counted: {found.counting_rule}")
 
 
-def numbers(found: CountResult) -> dict[str, Any]:
+def numbers(found: CountResult, inradius: bool) -> dict[str, Any]:
     """A count as plain numbers and text."""
     return {
         "regions": found.regions,
@@ -105,7 +105,7 @@ def numbers(found: CountResult) -> dict[str, Any]:
         "uncertain": found.uncertain,
         "decisions": found.decisions,
         "resolved_exactly": found.resolved_exactly,
-        "smallest_inradius": found.smallest_inradius,
+        "smallest_inradius": found.smallest_inradius if inradius else None,
         "method": found.method,
         "counting_rule": found.counting_rule,
         "provenance": found.provenance,

@@ -137,7 +137,7 @@ def count_cells(
     work = (file.load() if file else None) or Work()
     if file:
         file.save(work)  # what cannot be written is said before hours of counting
-    with _kept(job, work, file), _bar(job, progress) as bar:
+    with _kept(job, work, file), _bar(job, work, progress) as bar:
 
         def tick() -> None:
             bar.show(work)
@@ -192,8 +192,8 @@ def _last_save(file: Checkpoint | None, work: Work) -> None:
 
 
 @contextmanager
-def _bar(job: CellJob, progress: bool | None) -> Iterator[Bar]:
-    bar = Bar(job.engine, progress)
+def _bar(job: CellJob, work: Work, progress: bool | None) -> Iterator[Bar]:
+    bar = Bar(job.engine, work, progress)
     try:
         yield bar
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,8 +43,6 @@ class CountResult:
         decisions: signs that were decided, and ``resolved_exactly``: those among them that float64 could not certify
             and that were decided in rational arithmetic; ``None`` for planes and paths. They tell the effort: what
             was decided again because the work was divided or interrupted counts again.
-        smallest_inradius: radius of the largest ball in the thinnest region, in input space; infinite where every
-            region holds balls of any size, ``None`` where it was not found.
         provenance: model, versions, number type, time.
 
     Example:
@@ -64,14 +62,27 @@ class CountResult:
     counting_rule: str
     decisions: int | None = field(default=None, compare=False)
     resolved_exactly: int | None = field(default=None, compare=False)
-    smallest_inradius: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    _inradius: float | None = field(default=None, compare=False, repr=False)
+    _job: CellJob | None = field(default=None, compare=False, repr=False)
 
     def __int__(self) -> int:
         return self.regions
 
     def __index__(self) -> int:
         return self.regions
+
+    @property
+    def smallest_inradius(self) -> float | None:
+        """Radius of the largest ball in the thinnest region, in input space; infinite where every region holds any.
+
+        Found with the count where it was made with ``inradius=True``; otherwise by another walk, when it is first
+        asked for, which takes a few times as long as the count did. ``None`` for planes and paths.
+        """
+        if self._inradius is None and self._job is not None:
+            found = count_cells(replace(self._job, inradius=True)).sums.smallest_inradius
+            object.__setattr__(self, "_inradius", found)
+        return self._inradius
 
     @property
     def status(self) -> str:
@@ -125,7 +136,7 @@ def count_regions(
             the count goes on from there; when all is counted it holds the result.
         progress: show a bar on stderr; by default in a terminal, and only after a second.
         client: a ``dask.distributed.Client``: the cluster counts, in place of threads. Workers may die meanwhile.
-        inradius: also find the smallest inradius, which takes a linear program for many regions.
+        inradius: find the smallest inradius in the same walk, which takes a few times as long.
 
     Returns:
         The count.
@@ -216,8 +227,9 @@ def _on_cells(job: CellJob, work: Work) -> CountResult:
         counting_rule=job.rule,
         decisions=sums.decisions,
         resolved_exactly=sums.resolved,
-        smallest_inradius=sums.smallest_inradius if job.inradius else None,
         provenance=provenance(job.program, core_seconds=sums.seconds),
+        _inradius=sums.smallest_inradius if job.inradius else None,
+        _job=job,
     )
 
 

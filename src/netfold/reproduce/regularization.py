@@ -228,7 +228,7 @@ def draw(figure: Figure, theme: Theme, found: Mapping[str, Trained]) -> None:
             drawing.measured(ax, x, mean, half, colour=colour, mark=mark, label=name, line=True, size=4)
     least = min(float((1 - one.accuracy[:, :, -1]).mean(1).min()) for one in found.values())
     for ax in axes[:2]:
-        ax.set_ylim(0.7 * least, 1.05)
+        ax.set_ylim(0.8 * least, 1.05)
         plain_log(ax)
     step_axis(axes[0], found[NONE].steps, every=4)
     axes[0].set(ylabel="test error", title="at the best rate")

@@ -127,6 +127,8 @@ def draw(figure: Figure, theme: Theme, found: dict[str, Alone]) -> None:
     for ax, (part, one) in zip(axes, found.items(), strict=True):
         _panel(ax, theme, one)
         ax.set_title(titles[part])
+    best = max(float(max(one.whole.mean(), one.one.mean(0).max())) for one in found.values())
+    axes[0].set_ylim(0, min(1.03, 1.15 * best))
     axes[0].set_ylabel("accuracy")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
@@ -150,7 +152,6 @@ def _panel(ax: Axes, theme: Theme, found: Alone) -> None:
     )
     ax.set_xticks(at, [*map(str, at[:-1]), "out"])
     ax.set_xlabel("the one layer that is trained")
-    ax.set_ylim(0, 1.03)
 
 
 def run(settings: Settings) -> Made:

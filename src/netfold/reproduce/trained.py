@@ -222,7 +222,7 @@ def checkpoints(steps: int, count: int) -> list[int]:
 
     Example:
         >>> checkpoints(640, 5)
-        [0, 20, 64, 202, 640]
+        [0, 20, 63, 202, 640]
     """
     spaced = np.geomspace(max(steps / 32, 1), steps, count - 1)
     return sorted({0, *(round(float(s)) for s in spaced)})

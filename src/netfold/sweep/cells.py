@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,8 +47,14 @@ class Outcome:
     seconds: float
 
 
-KNOWN = Templates()
-"""Architectures that this process has met."""
+class _Known(threading.local):
+    """Architectures that this thread has met: a cluster's worker may have several."""
+
+    def __init__(self) -> None:
+        self.templates = Templates()
+
+
+_known = _Known()
 
 
 def measure_cells(cells: Sequence[Cell], seed: int, measures: Sequence[str]) -> list[Outcome]:
@@ -57,7 +64,7 @@ def measure_cells(cells: Sequence[Cell], seed: int, measures: Sequence[str]) -> 
     """
     batch = _Batch(seed, measures, cells)
     with _one_thread():
-        for traced in trace_each(batch.drawn(), KNOWN):
+        for traced in trace_each(batch.drawn(), _known.templates):
             batch.add(traced)
     return [batch.outcomes[i] for i in range(len(cells))]
 

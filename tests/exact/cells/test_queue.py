@@ -144,7 +144,8 @@ def test_shares_take_no_longer_than_allowed() -> None:
 def test_bar(capsys: pytest.CaptureFixture[str]) -> None:
     """Asked for, it tells regions and what waits on stderr; by default a pipe sees nothing."""
     for progress, shown in ((True, True), (None, False), (False, False)):
-        work, bar = Work(), Bar(TREE, progress)
+        work = Work()
+        bar = Bar(TREE, work, progress)
         bar.show(work)
         on_threads(TREE, work, 1, nothing)
         bar.next = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -12,6 +13,7 @@ from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix
 from netfold.exact.cells.exact import RationalCells
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.pullback import WALL
+from netfold.exact.cells.radius import Radius
 from netfold.exact.cells.walk import Found, Path, Rows, Store
 
 DESCRIPTION_LIMIT = 6
@@ -57,8 +59,10 @@ class DoubleDescription:
         """Walk the tree below a work item; see `Engine.run`."""
         walk = self._walk(stop=self.network.units if stop is None else stop, collect=collect)
         if self._start is None:
-            return walk.outcome()
+            return Outcome(0, cells=walk.cells(), smallest_inradius=math.inf if inradius else math.nan)
         walk.begin(self._start, item, budget)
+        if inradius and walk.stop == self.network.units:
+            walk.measure()
         walk.go()
         return walk.outcome()
 
@@ -86,6 +90,7 @@ class _Space:
         units, rows, knots = network.units, len(a.const), a.knots.shape[1]
         constraints = 1 + len(network.walls) + units * (knots + a.candidates.shape[1])
         self.busy = False
+        self.radius = Radius.of(network.frame.gram, constraints)
         self.store = _store(size, 1, COLUMNS)
         self.rows = Rows(
             raw=np.zeros((rows, size)),
@@ -101,7 +106,7 @@ class _Space:
         self.path = Path(
             con=np.zeros((constraints, 4), np.int64),
             planes=np.zeros((constraints, size + 1)),
-            count=np.zeros(1, np.int64),
+            total=np.zeros(1, np.int64),
             mark=np.zeros((units, knots), np.int64),
             state=np.zeros(units, np.int16),
             item=np.zeros(0, np.int16),
@@ -137,11 +142,11 @@ class _Start:
         self.lines = int(reg[machine.LINES])
         self.vec, self.dev = store.vec[:, cell].copy(), store.dev[cell].copy()
         self.inc = store.inc[:, cell].copy()
-        self.con, self.planes = (part[: int(path.count[0])].copy() for part in (path.con, path.planes))
+        self.con, self.planes = (part[: int(path.total[0])].copy() for part in (path.con, path.planes))
 
 
 def _whole(engine: DoubleDescription) -> Any:
-    """All of the space: a line for every coordinate and, with ``t``, the origin as a ray, which lies on no constraint."""
+    """All of the space: a line for every coordinate and, with ``t``, the origin as a ray, which lies on nothing."""
     m, size = engine.network.arrays.m, engine.size
     start = _Start.__new__(_Start)
     start.lines, start.vec, start.dev = m, np.eye(size), np.zeros(size)
@@ -165,7 +170,7 @@ class _Walk:
         self.collect = collect
         room = ROOM if collect else 0
         self.found = Found(np.zeros((room, stop), np.int16), np.zeros((room, self.network.arrays.m)))
-        self.stop = stop
+        self.stop, self.spent, self.measured, self.radius = stop, False, False, space.radius
         self.path.reg[:] = 0
         self.item = self.path.item
 
@@ -183,12 +188,18 @@ class _Walk:
         store.inc[words:, :count] = 0
         store.ids[:count] = -1
         self.path.con[: len(start.con)], self.path.planes[: len(start.con)] = start.con, start.planes
-        self.path.count[0] = len(start.con)
+        self.path.total[0] = len(start.con)
         self.item = np.ascontiguousarray(item, np.int16)
         reg[machine.END], reg[machine.LINES] = count, start.lines
         reg[machine.WORDS] = len(store.inc)
         reg[machine.LIMIT], reg[machine.ITEM] = max(1, budget), len(item)
         reg[machine.STOP], reg[machine.COLLECT] = self.stop, self.collect
+
+    def measure(self) -> None:
+        """Have the smallest radius found. Cones hold balls of any size."""
+        self.radius.best[0] = self.network.frame.ceiling
+        self.measured = True
+        self.path.reg[machine.RADIUS] = not self.network.homogeneous and self.network.arrays.m > 0
 
     def go(self) -> None:
         """Walk until the item is done or the budget spent."""
@@ -198,7 +209,7 @@ class _Walk:
                 path = self.path._replace(item=self.item)
                 code = machine.walk(
                     self.network.arrays, self.network.walls, self.engine.layer_of, self.space.store, path,
-                    self.space.rows, self.found, self.engine.size, not self.network.homogeneous,
+                    self.space.rows, self.found, self.radius, self.engine.size, not self.network.homogeneous,
                 )  # fmt: skip
                 if code in (machine.DONE, machine.BUDGET_SPENT):
                     break
@@ -212,6 +223,10 @@ class _Walk:
             self.exact = self.exact or RationalCells(self.network)
             self.exact.settle(self.space.store, self.path, self.space.rows)
             self.path.reg[machine.SETTLED] = 1
+        elif code == machine.THIN_CELL:
+            self.exact = self.exact or RationalCells(self.network)
+            self.radius.best[0] = min(self.radius.best[0], self.exact.radius(self.path))
+            self.path.reg[machine.MEASURED] = 1
         elif code == machine.FULL_STORE:
             self._widen()
         elif code == machine.FULL_WORDS:
@@ -238,20 +253,27 @@ class _Walk:
         self.parts.append(Cells(self.found.states[:count].copy(), self.found.points[:count].copy()))
         self.path.reg[machine.COLLECTED] = 0
 
+    def cells(self) -> Cells | None:
+        """The finished cells, where they were asked for."""
+        if not self.collect:
+            return None
+        self._hand_over()
+        return Cells.joined(self.parts)
+
     def outcome(self) -> Outcome:
         """What the walk found."""
         reg = self.path.reg
-        cells = None
-        if self.collect:
-            self._hand_over()
-            cells = Cells.joined(self.parts)
+        smallest = math.nan if not self.measured else math.inf
+        if self.measured and reg[machine.REGIONS]:
+            smallest = float(self.radius.best[0])
         return Outcome(
             regions=int(reg[machine.REGIONS]),
-            leftover=self._leftover() if reg[machine.STOP] and self.spent else [],
+            leftover=self._leftover() if self.spent else [],
             decisions=int(reg[machine.DECISIONS]),
             resolved=self.exact.resolved if self.exact else 0,
             uncertain=self.exact.uncertain if self.exact else 0,
-            cells=cells,
+            smallest_inradius=smallest,
+            cells=self.cells(),
         )
 
     def _leftover(self) -> list[Prefix]:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.exact.cells.farkas import minimum
 from netfold.exact.cells.generators import OPEN, U
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.pullback import FIRST, KIND, KNOT, SECOND, SIGN, WALL
-from netfold.exact.cells.walk import BEGIN, END, K, LINES, RIVAL, WORDS, Path, Rows, Store, T
+from netfold.exact.cells.walk import BEGIN, END, LINES, RIVAL, WORDS, K, Path, Rows, Store, T
 from netfold.exact.matrices import Floats, Pieces
 
 Integers = list[int]
@@ -77,6 +78,24 @@ class RationalCells:
                 value, self.uncertain = 0.0, open_before + 1
             store.val[k], store.sgn[k] = value, (value > 0) - (value < 0)
 
+    def radius(self, path: Path) -> float:
+        """The inradius of the current cell in input space, from its constraints as they stand.
+
+        By duality it is the least of ``sum(w_j b_j)`` over ``w >= 0`` with ``sum(w_j a_j) = 0`` and
+        ``sum(w_j |a_j|) = 1``.
+        """
+        gram, columns = self.network.frame.gram, []
+        for numbers, side in self._constraints(path):
+            scale = _largest(numbers) * side
+            row = [Fraction(v, scale) for v in numbers]
+            normal = np.array([float(v) for v in row[:-1]])
+            length = math.sqrt(float(normal @ gram @ normal))
+            if length > 0.0:
+                columns.append([*row[:-1], Fraction(length), row[-1]])
+        *matrix, constants = ([column[i] for column in columns] for i in range(self.size + 1))
+        least = minimum(matrix, [Fraction(0)] * (self.size - 1) + [Fraction(1)], constants)
+        return math.inf if least is None else float(least)
+
     def _store(self, store: Store, column: int, vector: Integers) -> None:
         store.vec[:, column] = _unit(vector)
         store.dev[column] = 3 * U
@@ -96,7 +115,7 @@ class RationalCells:
     def _constraints(self, path: Path) -> list[tuple[Integers, int]]:
         """The constraints of the current cell, with the side of each that the cell is on."""
         made: list[tuple[Integers, int]] = []
-        for c in path.con[: int(path.count[0])].tolist():
+        for c in path.con[: int(path.total[0])].tolist():
             if c[KIND] == WALL:
                 row = self._wall(c[FIRST])
             elif c[KIND] == KNOT:

@@ -119,8 +119,8 @@ def _smallest(rows: list[Rows], shape: tuple[int, ...], read: Ints) -> tuple[Fra
                 seen.setdefault((dense[r].tobytes(),), (part.row(r)[0], dense[r]))
     near = np.array([n for _, n in seen.values()]).reshape(-1, entries)[:, read]
     sizes = np.abs(near).max(1, initial=0.0, keepdims=True)
-    order = np.asarray(scipy.linalg.qr(near / sizes, mode="r", pivoting=True)[1]) if near.size else np.arange(0)
-    picked = independent([row for row, _ in seen.values()], read[order])
+    pivots = scipy.linalg.qr(near / sizes, mode="r", pivoting=True) if near.size else (near, np.arange(0))
+    picked = independent([row for row, _ in seen.values()], read[np.asarray(pivots[-1])])
     kept = np.sort(picked)
     if len(kept) == len(read):
         return _whole(shape, kept, np.zeros(entries), math.inf), np.zeros((0, len(kept) + 1))

@@ -54,7 +54,7 @@ def _bits(typing_context, word):  # pyright: ignore[reportUnusedParameter]
 @njit(**LEAN)
 def bits(word):
     """Number of bits set in a 64-bit word."""
-    return _bits(word)
+    return _bits(word)  # pyright: ignore[reportCallIssue]
 
 
 @njit(**LEAN)
@@ -237,7 +237,7 @@ def _edges(inc, sgn, scratch, first_words, pairs, words, begin, end, needed):
 def _third(inc, words, begin, end, a, b):
     """Whether a third ray lies on all the constraints that two rays share."""
     for k in range(begin, end):
-        if k == a or k == b:
+        if k in (a, b):
             continue
         held = True
         for w in range(words):

@@ -153,7 +153,9 @@ def largest_ball(normals: ArrayLike, constants: ArrayLike, inner: ArrayLike, gra
     norm = np.sqrt(np.sum((a @ gram if gram is not None else a) * a, axis=1))
     slack = a @ x + np.asarray(constants, np.float64)
     if not np.all(slack > 0.0):
-        raise InvalidInputError(f"the point has to be strictly inside all rows; row {int(slack.argmin())} is {slack.min()}")
+        raise InvalidInputError(
+            f"the point has to be strictly inside all rows; row {int(slack.argmin())} is {slack.min()}"
+        )
     keep = norm > 0.0
     space = room_for(int(keep.sum()), len(x))
     space.rows[:], space.slack[:] = a[keep] / norm[keep, None], slack[keep] / norm[keep]

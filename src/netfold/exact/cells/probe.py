@@ -15,11 +15,12 @@ from numba import njit
 
 from netfold.exact.rows import COMPILED
 
-CHORDS = 16
+CHORDS = 32
 """Chords through a cell."""
 
 INSIDE = 1e-3
 """How far from its ends, as a share of a chord, units are looked at."""
+
 
 @njit(**COMPILED)
 def _rows(net, layer, z, tau, h):

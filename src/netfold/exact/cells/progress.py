@@ -21,6 +21,9 @@ NEGLIGIBLE = 1e-4
 DELAY = 1.0
 """Seconds before a bar appears, so that quick counts show none."""
 
+EVERY = 0.5
+"""Seconds between two drawings."""
+
 LOOK = 0.05
 """Seconds that one look at the tree may take; what it does not reach is taken for whole until the next."""
 
@@ -65,33 +68,43 @@ class Shares:
 
 
 class Bar:
-    """A progress bar on stderr: what is done of the tree, regions so far, and the time left.
+    """A progress bar on stderr: regions so far, the share of the tree that is done, and the time left.
 
     Args:
         engine: tells how the tree branches.
+        work: what is counted, before it begins.
         progress: whether to show it; by default only in a terminal, and only of what is slow.
     """
 
-    def __init__(self, engine: Engine, progress: bool | None) -> None:
-        self.shares, self.began = Shares(engine), time.monotonic()
+    def __init__(self, engine: Engine, work: Work, progress: bool | None) -> None:
+        self.shares, self.progress = Shares(engine), progress
+        self.began, self.first = time.time(), work.snapshot()[1]
         self.next = self.began + (0.0 if progress else DELAY)
-        form = "{desc}: {percentage:3.0f}%|{bar}|{postfix} [{elapsed}<{remaining}]"
-        hidden = None if progress is None else not progress
-        delay = 0.0 if progress else DELAY
-        self.bar = tqdm(total=1.0, desc="count", bar_format=form, disable=hidden, delay=delay, smoothing=0)
+        self.bar: tqdm | None = None
 
     def show(self, work: Work) -> None:
         """Draw where the count stands."""
-        now = time.monotonic()
-        if self.bar.disable or now < self.next:
+        if self.progress is False or time.time() < self.next:
             return
-        self.next = now + 0.5
-        sums, items = work.snapshot()
-        done = 1.0 - self.shares.left(items, LOOK)
-        self.bar.set_postfix_str(f"{sums.regions:,} regions, {len(items):,} parts wait", refresh=False)
-        self.bar.n = max(self.bar.n, done)
-        self.bar.refresh()
+        if self.bar is None:
+            self.bar = self._appear()
+        self.next = math.inf if self.bar.disable else time.time() + EVERY
+        if not self.bar.disable:
+            sums, items = work.snapshot()
+            self.bar.set_description_str(f"{sums.regions:,} regions", refresh=False)
+            self.bar.n = max(self.bar.n, 1.0 - self.shares.left(items, LOOK))
+            self.bar.refresh()
 
     def close(self) -> None:
         """Leave the bar as it stands."""
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
+
+    def _appear(self) -> tqdm:
+        """The bar; the time left is judged by what was done since the count began, or began again."""
+        form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+        hidden = None if self.progress is None else False
+        done = 1.0 - self.shares.left(self.first, LOOK)
+        made = tqdm(total=1.0, initial=done, desc="count", bar_format=form, disable=hidden, smoothing=0)
+        made.start_t = self.began
+        return made

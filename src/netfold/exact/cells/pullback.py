@@ -110,12 +110,10 @@ def level(source, error, size, knot, target):
 @njit(**LEAN)
 def constant(row, error, size, affine):
     """Whether a row is certainly constant in x: its own entries there are 0 without any error."""
-    if error != 0.0:
-        return False
+    zeros = error == 0.0
     for j in range(size - 1 if affine else size):
-        if row[j] != 0.0:
-            return False
-    return True
+        zeros = zeros and row[j] == 0.0
+    return zeros
 
 
 @njit(**LEAN)
@@ -144,7 +142,7 @@ def enter(net, rows, state, layer, size, affine):
 
 @njit(**LEAN)
 def _at_zero(net, path, rows, inc, column, u, r, affine, flat):
-    """Whether a row is certainly 0 at a generator: all its terms are, or the generator lies on its knots' constraints."""
+    """Whether a row is certainly 0 at a generator: all its terms are, or the generator lies on its unit's knots."""
     if flat or not affine or net.const[r] == 0.0:
         zero = True
         for e in range(net.ptr[r], net.ptr[r + 1]):
@@ -160,22 +158,36 @@ def _at_zero(net, path, rows, inc, column, u, r, affine, flat):
         if net.knots[u, k] != 0.0 and not flat:
             continue
         c = path.mark[u, k]
-        if 0 <= c < path.count[0] and path.con[c, 0] == KNOT and path.con[c, 1] == u and path.con[c, 2] == k:
-            if has_bit(inc, column, c):
+        if c >= path.total[0] or not has_bit(inc, column, c):
+            continue
+        if path.con[c, KIND] == KNOT and path.con[c, FIRST] == u and path.con[c, SECOND] == k:
+            return True
+    return False
+
+
+@njit(**LEAN)
+def _on_pair(path, inc, column, a, b):
+    """Whether a generator lies on the constraint that two candidates are equal."""
+    for c in range(path.total[0]):
+        if path.con[c, KIND] == PAIR and has_bit(inc, column, c):
+            first, second = path.con[c, FIRST], path.con[c, SECOND]
+            if (first == a and second == b) or (first == b and second == a):
                 return True
     return False
 
 
 @njit(**LEAN)
-def structurally_zero(net, path, rows, state, inc, column, layer, r, affine, knot):
-    """Whether a row minus a knot is exactly 0 at a generator because everything it is made of is.
+def structurally_zero(net, path, rows, state, inc, column, layer, r, rival, affine, knot):
+    """Whether a row minus a knot, or minus a rival's row, is exactly 0 at a generator: all it is made of is.
 
     So it is at directions towards infinity along which none of the active units of a layer changes, which many cells
     have where fewer units are active than there are coordinates.
     """
     flat = (not affine) or has_bit(inc, column, 0)
-    if knot != 0.0 and not flat:
+    if r < 0 or (knot != 0.0 and not flat):
         return False
+    if rival >= 0 and _on_pair(path, inc, column, r, rival):
+        return True
     for d in range(layer):
         shift = net.row_begin[d] - net.unit_begin[d]
         for u in range(net.unit_begin[d], net.unit_begin[d + 1]):
@@ -190,4 +202,5 @@ def structurally_zero(net, path, rows, state, inc, column, layer, r, affine, kno
             rows.zero[u] = slope == 0.0 or _at_zero(net, path, rows, inc, column, u, u + shift, affine, flat)
     shift = net.unit_begin[layer] - net.row_begin[layer]
     own = -1 if net.selects[layer] else r + shift
-    return _at_zero(net, path, rows, inc, column, own, r, affine, flat)
+    zero = _at_zero(net, path, rows, inc, column, own, r, affine, flat)
+    return zero and (rival < 0 or _at_zero(net, path, rows, inc, column, -1, rival, affine, flat))

@@ -209,19 +209,27 @@ class Thin:
     def walk(self, start: list[Node], item: Prefix, stop: int, budget: int, inradius: bool) -> Found:
         """Finish the cells below some nodes, as far as the item and the budget go."""
         found, stack = Found(), list(start)
-        before = self.decisions
         while stack:
             node = stack.pop()
             t = len(node.states)
             if t == stop:
                 self._finish(found, node, inradius)
-            elif t >= len(item) and self.decisions - before >= budget:
+            elif t < len(item):
+                stack += [c for c in self._again(node) if c.states[-1] == item[t]]
+            elif found.decisions >= budget:
                 found.leftover.append(node.states)
             else:
-                children = list(self.children(node))
-                stack += [c for c in children if t >= len(item) or c.states[-1] == item[t]]
-        found.decisions = self.decisions - before
+                before = self.decisions
+                stack += self.children(node)
+                found.decisions += self.decisions - before
         return found
+
+    def _again(self, node: Node) -> list[Node]:
+        """The children of a node above the item: what is decided there was counted before."""
+        resolved, uncertain = self.judge.resolved, self.judge.uncertain
+        children = list(self.children(node))
+        self.judge.resolved, self.judge.uncertain = resolved, uncertain
+        return children
 
     def _finish(self, found: Found, node: Node, inradius: bool) -> None:
         found.regions += 1

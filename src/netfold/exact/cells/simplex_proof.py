@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from netfold.exact.cells.simplex import LEAN, FLAT
+from netfold.exact.cells.simplex import FLAT, LEAN
 from netfold.exact.cells.simplex_rows import ROUNDING, Bools, Floats, Ints
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from netfold.exact.cells.inradius import Room, ball, room_for
-from netfold.exact.cells.simplex import LEAN, CROSSES, FLAT, OPTIMAL, begin_at, descend, exchange
+from netfold.exact.cells.simplex import CROSSES, FLAT, LEAN, OPTIMAL, begin_at, descend, exchange
 from netfold.exact.cells.simplex_proof import Basis, basis_of, inside, proves, value_at
 from netfold.exact.cells.simplex_rows import CONSTANT, DOUBTFUL, Floats, Ints, Plan
 

@@ -337,4 +337,6 @@ def finish(plan, rows, cell, walk):
         now[KEPT] = at + 1
     if now[RADIUS]:
         end = plan.first + plan.split_begin[now[ENTERED] + 1]
-        walk.least[0] = widest(rows.columns, rows.norm, cell.side, plan.net.m, end, cell.inner, walk.least[0], cell.ball)
+        walk.least[0] = widest(
+            rows.columns, rows.norm, cell.side, plan.net.m, end, cell.inner, walk.least[0], cell.ball
+        )

@@ -52,7 +52,7 @@ class Rows:
         exact = self.constant == fractions(self.constants)
         if self.true is not None:
             off = np.flatnonzero(self.true != fractions(self.matrix.data))
-            exact[np.searchsorted(self.matrix.indptr, off, side="right") - 1] = False
+            exact[np.searchsorted(self.begin, off, side="right") - 1] = False
         return np.asarray(exact, np.bool_)
 
     @cached_property
@@ -60,9 +60,14 @@ class Rows:
         """The slot or row that every row copies, -1 for zero rows; ``None`` where a row does more."""
         return None if any(self.constant != 0) else _copies(Coefficients(self.matrix, None, self.true))
 
+    @property
+    def begin(self) -> NDArray[np.int64]:
+        """Where the entries of every row begin in ``matrix``, and where the last ends."""
+        return np.asarray(self.matrix.indptr, np.int64)
+
     def row(self, r: int) -> ExactRow:
         """One row, exactly."""
-        begin, end = int(self.matrix.indptr[r]), int(self.matrix.indptr[r + 1])
+        begin, end = int(self.begin[r]), int(self.begin[r + 1])
         slots = self.matrix.indices[begin:end].tolist()
         values = fractions(self.matrix.data[begin:end]) if self.true is None else self.true[begin:end]
         return dict(zip(slots, values.tolist(), strict=True)), self.constant[r]
@@ -71,12 +76,10 @@ class Rows:
         """Some rows; -1 takes a row of zeros."""
         if (rows < 0).any():
             return _from_exact([self.row(r) if r >= 0 else ({}, Fraction(0)) for r in rows.tolist()], self.slots)
-        places = csr_array(
-            (np.arange(1, self.matrix.nnz + 1), self.matrix.indices, self.matrix.indptr), self.matrix.shape
-        )
-        picked = csr_array(places[rows])
-        order = picked.data - 1
-        matrix = csr_array((self.matrix.data[order], picked.indices, picked.indptr), picked.shape)
+        begin, counts = self.begin[rows], np.diff(self.begin)[rows]
+        ptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        order = np.repeat(begin - ptr[:-1], counts) + np.arange(ptr[-1])
+        matrix = csr_array((self.matrix.data[order], self.matrix.indices[order], ptr), (len(rows), self.slots))
         return Rows(matrix, self.constant[rows], None if self.true is None else self.true[order])
 
     @property
@@ -89,7 +92,7 @@ class Rows:
         number = np.full(self.slots, -1)
         number[slots] = np.arange(len(slots))
         kept = number[self.matrix.indices] >= 0
-        ptr = np.concatenate([[0], np.cumsum(kept)])[self.matrix.indptr]
+        ptr = np.concatenate([[0], np.cumsum(kept)])[self.begin]
         data, col = self.matrix.data[kept], number[self.matrix.indices[kept]]
         matrix = csr_array((data, col, ptr), (len(self), len(slots)))
         return Rows(matrix, self.constant, None if self.true is None else self.true[kept])

@@ -5,7 +5,8 @@ decision a knot, from the lowest, until the cell is below one. Selecting units t
 is clipped by the candidate's row minus every other's. Half-spaces of the domain are clips that come before all units.
 
 `walk` returns a code that says why it stopped. `OPEN_SIGNS`: signs in ``store.sgn`` are open; who has filled them in
-sets ``reg[SETTLED]`` and calls again. `FULL_STORE`, `FULL_WORDS`, `FULL_OUTPUT`: make room and call again. Positions
+sets ``reg[SETTLED]`` and calls again. `THIN_CELL`: float64 cannot tell the radius of the current cell; likewise with
+``reg[MEASURED]``. `FULL_STORE`, `FULL_WORDS`, `FULL_OUTPUT`: make room and call again. Positions
 count walls (negative) and then units in decision order.
 """
 
@@ -31,12 +32,13 @@ from netfold.exact.cells.generators import (
     verify,
 )
 from netfold.exact.cells.pullback import KNOT, PAIR, WALL, constant, enter, level, structurally_zero
+from netfold.exact.cells.radius import measure, middle
 
-DONE, BUDGET_SPENT, OPEN_SIGNS, FULL_STORE, FULL_WORDS, FULL_OUTPUT = range(6)
+DONE, BUDGET_SPENT, OPEN_SIGNS, FULL_STORE, FULL_WORDS, FULL_OUTPUT, THIN_CELL = range(7)
 
 # numbers of a walk: position, candidate or knot, rival; the cell; pending cells; what was counted; how it resumes
 (T, K, RIVAL, BEGIN, END, LINES, PENDING, REGIONS, DECISIONS, LIMIT, SETTLED, ASKED, ITEM, STOP, COLLECT, COLLECTED,
- OPENED, WALLS, WORDS, REGISTERS) = range(20)  # fmt: skip
+ OPENED, WALLS, WORDS, RADIUS, MEASURED, REGISTERS) = range(22)  # fmt: skip
 
 # what is pending: a position, the state or the next candidate there, whether that is a candidate, the cell
 P_T, P_STATE, P_SELECT, P_BEGIN, P_END, P_LINES, P_COUNT, P_FIELDS = range(8)
@@ -88,7 +90,7 @@ class Path(NamedTuple):
 
     con: NDArray[np.int64]
     planes: NDArray[np.float64]
-    count: NDArray[np.int64]
+    total: NDArray[np.int64]
     mark: NDArray[np.int64]
     state: NDArray[np.int16]
     item: NDArray[np.int16]
@@ -104,7 +106,7 @@ class Found(NamedTuple):
 
 
 @njit(**LEAN)
-def _settle(net, store, path, rows, layer, r, knot, size, affine):
+def _settle(net, store, path, rows, layer, r, rival, knot, size, affine):
     """Decide open signs as far as float64 goes; how many stay open."""
     reg = path.reg
     lead, error = rows.now[size + LEAD], rows.now[size + ERROR]
@@ -117,9 +119,9 @@ def _settle(net, store, path, rows, layer, r, knot, size, affine):
         value, bound = tight(store.vec, store.dev, k, rows.now, size, lead, error)
         if abs(value) > bound:
             store.sgn[k], store.val[k] = (1 if value > 0 else -1), value
-        elif bound == 0.0:
-            store.sgn[k], store.val[k] = 0, 0.0
-        elif r >= 0 and structurally_zero(net, path, rows, path.state, store.inc, k, layer, r, affine, knot):
+        elif bound == 0.0 or structurally_zero(
+            net, path, rows, path.state, store.inc, k, layer, r, rival, affine, knot
+        ):
             store.sgn[k], store.val[k] = 0, 0.0
         else:
             left += 1
@@ -129,14 +131,14 @@ def _settle(net, store, path, rows, layer, r, knot, size, affine):
 @njit(**LEAN)
 def _line_decides(sgn, begin, lines):
     """Whether the row is certainly not 0 on a line of the cell."""
+    decided = False
     for k in range(begin, begin + lines):
-        if sgn[k] == 1 or sgn[k] == -1:
-            return True
-    return False
+        decided = decided or sgn[k] == 1 or sgn[k] == -1
+    return decided
 
 
 @njit(**INLINED)
-def _classify(net, store, path, rows, layer, r, knot, size, affine):
+def _classify(net, store, path, rows, layer, r, rival, knot, size, affine):
     """Whether the current cell is above, below or cut by the current row, or the same as it."""
     reg, val, sgn = path.reg, store.val, store.sgn
     begin, end, lines = reg[BEGIN], reg[END], reg[LINES]
@@ -153,7 +155,7 @@ def _classify(net, store, path, rows, layer, r, knot, size, affine):
         elif lines == 0 and negative == count:
             answer = BELOW
         elif positive + negative < count:
-            left = _settle(net, store, path, rows, layer, r, knot, size, affine)
+            left = _settle(net, store, path, rows, layer, r, rival, knot, size, affine)
             if left and not _line_decides(sgn, begin, lines):
                 answer = ASK
         elif lines == 0:
@@ -183,7 +185,7 @@ def _pivot(sgn, val, begin, lines):
 @njit(**LEAN)
 def _room(path, rows, size):
     """Prepare to cut by the current row; -1, or the code of what is missing."""
-    c = path.count[0]
+    c = path.total[0]
     if c >= 64 * path.reg[WORDS]:
         path.reg[SETTLED] = 1
         return FULL_WORDS
@@ -240,7 +242,7 @@ def _pop(order, states, reg, pending, con, count):
 
 
 @njit(**LEAN)
-def _finish(net, store, path, found, size, affine):
+def _finish(net, store, path, found, affine):
     """Note the states of a finished cell and a point inside; whether there was room."""
     reg = path.reg
     i, stop = reg[COLLECTED], reg[STOP]
@@ -249,17 +251,7 @@ def _finish(net, store, path, found, size, affine):
     full = stop == len(path.state)
     for t in range(stop):
         found.states[i, t] = path.state[t] if full else path.state[net.order[t]]
-    first, end = reg[BEGIN] + reg[LINES], reg[END]
-    total = 1.0
-    if affine:
-        total = 0.0
-        for k in range(first, end):
-            total += store.vec[size - 1, k]
-    for j in range(net.m):
-        x = 0.0
-        for k in range(first, end):
-            x += store.vec[j, k]
-        found.points[i, j] = x / total
+    middle(store.vec, reg[BEGIN] + reg[LINES], reg[END], net.m, affine, found.points[i])
     reg[COLLECTED] += 1
     return True
 
@@ -340,7 +332,7 @@ def _next_rival(net, path, rows, layer, size, affine):
         reg[K] = i
         following = _next_candidate(net, u, i + 1)
         if not replay and following < net.candidates.shape[1]:
-            _push(path.pending, reg, t, following, 1, reg[BEGIN], reg[END], reg[LINES], path.count[0])
+            _push(path.pending, reg, t, following, 1, reg[BEGIN], reg[END], reg[LINES], path.total[0])
     while rival < net.candidates.shape[1] and (rival == i or net.candidates[u, rival] < 0):
         rival += 1
     reg[RIVAL] = rival
@@ -368,7 +360,7 @@ def _beaten(net, path, answer):
     if answer == BELOW or (answer == SAME and reg[RIVAL] < reg[K]):
         if reg[T] < reg[ITEM]:
             return DONE
-        return MOVED if _pop(net.order, path.state, reg, path.pending, path.con, path.count) else DONE
+        return MOVED if _pop(net.order, path.state, reg, path.pending, path.con, path.total) else DONE
     reg[RIVAL] += 1
     return MOVED
 
@@ -383,12 +375,12 @@ def _passed(net, path, answer, upper, counting, first, last, lines):
     if answer == CUT and counting:
         reg[REGIONS] += 1
     elif answer == CUT:
-        path.mark[u, k] = path.count[0]
-        _record(path.con, path.count, KNOT, u, k, 1 if upper else -1)
+        path.mark[u, k] = path.total[0]
+        _record(path.con, path.total, KNOT, u, k, 1 if upper else -1)
         if replay:
             reg[BEGIN], reg[END] = (first, last) if upper else (reg[END], first)
         else:
-            _push(path.pending, reg, t, k, 0, reg[END], first, reg[LINES] - lines, path.count[0])
+            _push(path.pending, reg, t, k, 0, reg[END], first, reg[LINES] - lines, path.total[0])
             reg[BEGIN], reg[END] = first, last
         reg[LINES] -= lines
     state = k
@@ -408,7 +400,7 @@ def _decision(net, store, path, rows, layer, selects, size, affine):
     """Decide the current row, cut the current cell where it has to be, and go on."""
     reg = path.reg
     t, k = reg[T], reg[K]
-    r, knot, u, wanted, counting = -1, 0.0, 0, -1, False
+    r, rival, knot, u, wanted, counting = -1, -1, 0.0, 0, -1, False
     knots = t >= 0 and not selects
     if knots:
         u = net.order[t]
@@ -416,15 +408,18 @@ def _decision(net, store, path, rows, layer, selects, size, affine):
         if t < reg[ITEM]:
             wanted = path.item[t]
         else:
-            counting = t + 1 == reg[STOP] and not reg[COLLECT]
-    answer = _classify(net, store, path, rows, layer, r, knot, size, affine)
+            counting = t + 1 == reg[STOP] and not (reg[COLLECT] or reg[RADIUS])
+    elif t >= 0:
+        u = net.order[t]
+        r, rival = net.candidates[u, k], net.candidates[u, reg[RIVAL]]
+    answer = _classify(net, store, path, rows, layer, r, rival, knot, size, affine)
     upper = answer == ABOVE or (answer == CUT and wanted != k)
     code, first, last, lines = MOVED, 0, 0, 0
     if answer == CUT and not counting:
         code = _room(path, rows, size)
         if code < 0:
             below, above = knots and (wanted < 0 or not upper), not knots or wanted < 0 or upper
-            begin, end, bit, words = reg[BEGIN], reg[END], path.count[0], reg[WORDS]
+            begin, end, bit, words = reg[BEGIN], reg[END], path.total[0], reg[WORDS]
             lead, base = rows.now[size + LEAD], rows.now[size + BASE]
             pivot = _pivot(store.sgn, store.val, begin, reg[LINES])
             if pivot >= 0:
@@ -446,24 +441,22 @@ def _decision(net, store, path, rows, layer, selects, size, affine):
     elif code < 0:
         if answer == CUT:
             if t < 0:
-                _record(path.con, path.count, WALL, reg[WALLS] + t, 0, 1)
+                _record(path.con, path.total, WALL, reg[WALLS] + t, 0, 1)
             else:
-                rival = net.candidates[net.order[t], reg[RIVAL]]
-                side = 1 if net.largest[layer] else -1
-                _record(path.con, path.count, PAIR, net.candidates[net.order[t], k], rival, side)
+                _record(path.con, path.total, PAIR, r, rival, 1 if net.largest[layer] else -1)
             reg[BEGIN], reg[END] = first, last
             reg[LINES] -= lines
         if t >= 0:
             code = _beaten(net, path, answer)
-        elif answer == BELOW or answer == SAME:
-            code = DONE
-        else:
+        elif answer in (ABOVE, CUT):
             reg[T] += 1
+        else:
+            code = DONE
     return code
 
 
 @njit(**LEAN)
-def walk(net, walls, layer_of, store, path, rows, found, size, affine):
+def walk(net, walls, layer_of, store, path, rows, found, radius, size, affine):
     """Walk on until the item is done, the budget is spent or help is needed; which of these."""
     reg = path.reg
     reg[WALLS] = len(walls)
@@ -473,10 +466,16 @@ def walk(net, walls, layer_of, store, path, rows, found, size, affine):
         if t < 0:
             code = _next_wall(walls, reg, rows, size, affine)
         elif t == reg[STOP]:
-            if reg[COLLECT] and not _finish(net, store, path, found, size, affine):
+            if reg[RADIUS] and not reg[MEASURED]:
+                middle(store.vec, reg[BEGIN] + reg[LINES], reg[END], net.m, affine, radius.inner)
+                if not measure(radius, path.planes, path.con, path.total[0], net.m):
+                    return THIN_CELL
+                reg[MEASURED] = 1
+            if reg[COLLECT] and not _finish(net, store, path, found, affine):
                 return FULL_OUTPUT
             reg[REGIONS] += 1
-            code = MOVED if _pop(net.order, path.state, reg, path.pending, path.con, path.count) else DONE
+            reg[MEASURED] = 0
+            code = MOVED if _pop(net.order, path.state, reg, path.pending, path.con, path.total) else DONE
         else:
             layer = layer_of[t]
             selects = net.selects[layer]

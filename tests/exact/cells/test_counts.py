@@ -1,0 +1,89 @@
+"""Counts of cells against known numbers, linear programs, rational arithmetic and closed forms."""
+
+from __future__ import annotations
+
+from math import comb
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import netfold as nf
+from netfold.exact.cells.engine import whole
+from netfold.measures.cell_counts import CellJob
+from tests.exact.cells import networks, reference
+from tests.exact.cells.reference import HARDTANH, Layer
+
+QUICK = ["R1", "R2", "R3", "R7", "R8", "T1", "T2", "T3", "M1", "M2", "M3", "D1", "D2", "D3", "D4", "D5"]
+
+
+def patterns(layers: list[Layer], domain=None) -> set[tuple[int, ...]]:
+    """What netfold's engine collects."""
+    program = nf.capture(networks.module(layers), shape=(layers[0].weights.shape[1],))
+    engine, items, found = CellJob(program, domain).engine, [whole()], []
+    while items:
+        out = engine.run(items.pop(), collect=True)
+        assert out.cells is not None
+        assert out.uncertain == 0
+        found += [tuple(row) for row in out.cells.states.tolist()]
+        items += out.leftover
+    assert len(set(found)) == len(found)
+    return set(found)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_known_counts(name):
+    layers = networks.case(name)
+    count = nf.count_regions(networks.module(layers), threads=1, progress=False)
+    assert (int(count), count.uncertain) == (networks.COUNTS[name], 0)
+
+
+@pytest.mark.parametrize("name", [n for n in QUICK if n[0] in "TMD"])
+def test_known_counts_in_the_box(name):
+    layers = networks.case(name)
+    m = layers[0].weights.shape[1]
+    count = nf.count_regions(networks.module(layers), nf.Box([-10.0] * m, [10.0] * m), threads=1, progress=False)
+    assert (int(count), count.uncertain) == (networks.IN_BOX[name], 0)
+
+
+@pytest.mark.parametrize("name", ["T1", "T2", "D1", "D2", "D3", "D5"])
+def test_the_reference_itself_in_rational_arithmetic(name):
+    assert len(reference.patterns(networks.case(name), exact=True)) == networks.COUNTS[name]
+
+
+@settings(max_examples=200)
+@given(networks.networks(max_inputs=3, max_units=4, max_layers=2))
+def test_patterns_are_those_of_linear_programs(layers):
+    assert patterns(layers) == reference.patterns(layers)
+
+
+@settings(max_examples=100)
+@given(networks.degenerate_networks())
+def test_patterns_are_those_of_rational_arithmetic(layers):
+    assert patterns(layers) == reference.patterns(layers, exact=True)
+
+
+@settings(max_examples=25)
+@given(networks.degenerate_networks(max_inputs=2))
+def test_patterns_in_a_box_are_those_of_rational_arithmetic(layers):
+    m = layers[0].weights.shape[1]
+    low, high = [-1.0] * m, [2.0] * m
+    assert patterns(layers, nf.Box(low, high)) == reference.patterns(layers, reference.box(low, high), exact=True)
+
+
+@settings(max_examples=15)
+@given(st.integers(1, 5), st.integers(1, 9), st.integers(0, 2**32))
+def test_one_layer_in_general_position_has_zaslavskys_number(inputs, units, seed):
+    layers = networks.random_case([inputs, units], seed)
+    assert int(nf.count_regions(networks.module(layers), threads=1)) == sum(comb(units, i) for i in range(inputs + 1))
+
+
+@settings(max_examples=10)
+@given(st.integers(1, 4), st.integers(1, 5), st.integers(0, 2**32))
+def test_hardtanh_units_are_pairs_of_parallel_hyperplanes(inputs, units, seed):
+    """A flat of i of n pairs is chosen in 2^i ways, and every flat adds one cell."""
+    rng = np.random.default_rng(seed)
+    layer = Layer(rng.standard_normal((units, inputs)), rng.standard_normal(units), **HARDTANH)
+    expected = sum(comb(units, i) * 2**i for i in range(inputs + 1))
+    assert int(nf.count_regions(networks.module([layer]), threads=1)) == expected
