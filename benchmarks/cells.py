@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from netfold.capture.capture import capture
 from netfold.domains import Box
 from netfold.exact.cells.description import DoubleDescription
-from netfold.exact.cells.engine import Engine
+from netfold.exact.cells.engine import Engine, whole
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.queue import Work, on_threads
 from netfold.exact.cells.simplex_walk import Simplex
@@ -122,7 +122,7 @@ def rows(args: argparse.Namespace) -> list[list[str]]:
         line = [name, str(network.arrays.m), f"{counts[name]:,}"]
         for _, make in ENGINES:
             engine = make(network)
-            count(engine, 1, 1.0)
+            engine.run(whole(), budget=1)
             for n in args.threads:
                 line.append(rate(lambda e=engine, n=n: count(e, n, args.seconds), counts[name], args.repeat))
         for _, program in programs:

@@ -56,12 +56,12 @@ def test_box_and_polytope() -> None:
 def test_captured_programs_and_shapes() -> None:
     """Images: the shape is told by the caller, by the box, or by the program."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.MaxPool2d(2, stride=1), nn.Flatten(), nn.Linear(2, 1)).eval()
-    box = nf.Box(np.full((1, 3, 3), -1.0), 1.0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.MaxPool2d((1, 2)), nn.Flatten(), nn.Linear(2, 1)).eval()
+    box = nf.Box(np.full((1, 2, 3), -1.0), 1.0)
     counts = {
         int(nf.count_regions(net, box)),
-        int(nf.count_regions(net, nf.Box(-1.0, 1.0), shape=(1, 3, 3))),
-        int(nf.count_regions(nf.capture(net, shape=(1, 3, 3)), nf.Box(-1.0, 1.0))),
+        int(nf.count_regions(net, nf.Box(-1.0, 1.0), shape=(1, 2, 3))),
+        int(nf.count_regions(nf.capture(net, shape=(1, 2, 3)), nf.Box(-1.0, 1.0))),
     }
     assert len(counts) == 1
     with pytest.raises(InvalidInputError, match="shape="):

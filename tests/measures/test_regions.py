@@ -174,7 +174,11 @@ def test_bad_input() -> None:
     with pytest.raises(InvalidInputError, match="shape"):
         nf.enumerate_regions(net, nf.Box(np.zeros(3), 1.0))
     wide = nn.Sequential(nn.Linear(9, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    with torch.no_grad():
+        wide[0].weight[:, 2:] = 0.0
     region = next(iter(nf.enumerate_regions(wide, nf.Box(0.0, 1.0))))
+    assert region.bounded
+    assert region.radius <= 0.5
     with pytest.raises(InvalidInputError, match="9"):
         region.volume()
 

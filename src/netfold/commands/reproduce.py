@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from netfold.errors import InvalidInputError, NetfoldError
 
 if TYPE_CHECKING:
+    from netfold.reproduce.figure import Settings
     from netfold.reproduce.results import Result
     from netfold.reproduce.runner import Failure
 
@@ -91,7 +92,7 @@ def _list(rows: Sequence[tuple[str, str, str, str, bool]], as_json: bool) -> Non
         print(f"{name:<{wide}}  {of_paper:<{wider}}  {title}{' (uses --data)' if uses_data else ''}")
 
 
-def _answer(results: Sequence[Result | Failure], settings, target: Path, as_json: bool) -> None:
+def _answer(results: Sequence[Result | Failure], settings: Settings, target: Path, as_json: bool) -> None:
     from netfold.reproduce.page import MARKS, numbers, tally
     from netfold.reproduce.results import Result
 

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import os
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -227,7 +228,7 @@ def _cifar_files(folder: Path) -> dict[str, list[Path]]:
     return {"train": sorted(folder.glob("data_batch_[1-5].bin")), "test": sorted(folder.glob("test_batch.bin"))}
 
 
-def _first(files) -> Path | None:
+def _first(files: Iterable[Path]) -> Path | None:
     return next((file for file in files if file.is_file()), None)
 
 

@@ -101,7 +101,7 @@ def draw(figure: Figure, theme: Theme, table: pd.DataFrame, sigma_b: float) -> N
         )
         drawing.theory(ax, one["units"], expected[rows], colour=colour)
         most = [float(bounds.raghu2017(1, [k] * d).log10) for k in one["width"]]
-        drawing.theory(ax, one["units"], 10.0 ** np.array(most), colour=colour, style=":")
+        drawing.theory(ax, one["units"], 10.0 ** np.array(most) - 1, colour=colour, style=":")
     ax.set(xscale="log", yscale="log", xlabel="units in all layers", ylabel="breakpoints on a line")
     points = np.asarray(table["breakpoints"], np.float64)
     ax.set_ylim(0.6 * points.min(), 40 * points.max())
@@ -128,7 +128,7 @@ def run(settings: Settings) -> Made:
     caption = (
         "Breakpoints on the line, one less than the activation regions that it crosses; exact, not sampled. "
         f"{setting} Marks: means over networks with 95% intervals. Lines: Kac–Rice expectation at infinite width. "
-        "Dotted: one less would be the most that any weights could make, U(n, k, 1), exponential in depth."
+        "Dotted: the most that any weights could make, U(n, k, 1) − 1, exponential in depth."
     )
     about = "Breakpoints on a line lie on one straight line against the number of units, whatever the depth."
     return Made(

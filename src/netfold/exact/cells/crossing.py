@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from netfold.capture.activations import Selection
 from netfold.exact.cells.faces import Sides, exact
-from netfold.exact.cells.maps import RegionMaps, exact_pieces
+from netfold.exact.cells.maps import RegionMaps
 from netfold.exact.cells.skip import ExactRow
+from netfold.exact.matrices import Pieces
 
 Unit = tuple[int, int]
 """Layer and unit."""
@@ -55,7 +56,7 @@ def _settled(here: RegionMaps, there: RegionMaps, face: ExactRow, at: Unit) -> i
     rule, state = here.form.layers[layer].rule, int(here.states[layer][unit])
     if isinstance(rule, Selection):
         return _winner(here, there, face, at, rule)
-    knots = exact_pieces(here.form.layers[layer]).knots
+    knots = Pieces.of(here.form.layers[layer]).knots
     own = knots[unit if len(knots) > 1 else 0].tolist()
     for k in (state - 1, state):
         if not 0 <= k < len(own):

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from netfold.capture.activations import Elementwise, Selection
 from netfold.domains import Box, Domain
 from netfold.exact.cells.farkas import implied
-from netfold.exact.cells.maps import RegionMaps, exact_pieces
+from netfold.exact.cells.maps import RegionMaps
 from netfold.exact.cells.simplex import CROSSES, OPTIMAL, begin, descend
 from netfold.exact.cells.skip import ExactRow, SkipForm
-from netfold.exact.matrices import Floats
+from netfold.exact.matrices import Floats, Pieces
 from netfold.exact.rows import COMPILED
 
 Ints = NDArray[np.int64]
@@ -173,7 +173,7 @@ def exact_side(maps: RegionMaps, layer: int, unit: int, rival: int) -> ExactRow:
         sign = 1 if rule.largest else -1
         total = {c: sign * (a[0].get(c, Fraction(0)) - b[0].get(c, Fraction(0))) for c in {*a[0], *b[0]}}
         return {c: v for c, v in total.items() if v}, sign * (a[1] - b[1])
-    knots = exact_pieces(maps.form.layers[layer]).knots
+    knots = Pieces.of(maps.form.layers[layer]).knots
     knot = knots[unit if len(knots) > 1 else 0, min(state, rival)]
     sign = 1 if rival < state else -1
     entries, constant = maps.exact(layer, unit)

@@ -55,7 +55,7 @@ def bounded(maps: RegionMaps, sides: Sides, around: Reduced) -> bool:
 
 
 def volume(normals: Floats, offsets: Floats, point: Floats) -> float:
-    """Volume of the bounded set ``normals @ x <= offsets`` around a point inside; 0 where it is thinner than rounding."""
+    """Volume of the bounded set ``normals @ x <= offsets`` around a point inside; 0 where rounding is thicker."""
     if len(point) == 1:
         ends = offsets / normals[:, 0]
         return float(ends[normals[:, 0] > 0].min() - ends[normals[:, 0] < 0].max())

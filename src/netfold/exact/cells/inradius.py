@@ -113,7 +113,7 @@ def ball(count, m, limit, room):
     begin(D, size, end, basis, room.columns, room.zero)
     still, bounded = 0, True
     for _ in range(200 + 50 * size):
-        q, toward, speed = descending(D, size, basis, side, m, -1.0, SHARE, still > 10 + 2 * size)
+        q, toward, _ = descending(D, size, basis, side, m, -1.0, SHARE, still > 10 + 2 * size)
         if q < 0:
             break
         r, reach = blocking(D, size, end, side, q, toward)
@@ -150,12 +150,11 @@ def largest_ball(normals: ArrayLike, constants: ArrayLike, inner: ArrayLike, gra
     """
     a = np.atleast_2d(np.asarray(normals, np.float64))
     x = np.asarray(inner, np.float64)
-    norm = np.sqrt(np.sum((a @ gram if gram is not None else a) * a, axis=1))
+    norm = np.sqrt(np.sum((a @ np.asarray(gram, np.float64) if gram is not None else a) * a, axis=1))
     slack = a @ x + np.asarray(constants, np.float64)
     if not np.all(slack > 0.0):
-        raise InvalidInputError(
-            f"the point has to be strictly inside all rows; row {int(slack.argmin())} is {slack.min()}"
-        )
+        worst = int(slack.argmin())
+        raise InvalidInputError(f"the point has to be strictly inside all rows; row {worst} is {slack[worst]}")
     keep = norm > 0.0
     space = room_for(int(keep.sum()), len(x))
     space.rows[:], space.slack[:] = a[keep] / norm[keep, None], slack[keep] / norm[keep]

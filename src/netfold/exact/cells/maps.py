@@ -103,18 +103,13 @@ class RegionMaps:
         layer, state = self.form.layers[number], int(self.states[number][unit])
         if isinstance(layer.rule, Selection):
             return self.exact(number, int(layer.rule.candidates[unit, state]))
-        pieces = exact_pieces(layer)
+        pieces = Pieces.of(layer)
         one = unit if len(pieces.slopes) > 1 else 0
         slope, offset = pieces.slopes[one, state], pieces.offsets[one, state]
         if not slope:
             return {}, offset
         entries, constant = self.exact(number, unit)
         return {column: slope * value for column, value in entries.items()}, slope * constant + offset
-
-
-def exact_pieces(layer: Layer) -> Pieces:
-    """Knots, slopes and offsets of an elementwise layer as fractions."""
-    return Pieces.of(layer)
 
 
 def _applied(rows: Rows, z: Floats, size: Floats) -> tuple[Floats, Floats]:

@@ -246,16 +246,16 @@ def set_value(plan, rows, states, u, f):
 @njit(**LEAN)
 def varies(rows, f, slot, m):
     """Whether a value is more than a constant, as far as the structure of the network tells."""
+    found = False
     for j in range(m):
-        if rows.value_support[f, slot, j]:
-            return True
-    return False
+        found |= rows.value_support[f, slot, j]
+    return found
 
 
 @njit(**LEAN)
 def narrow(plan, rows, states, layer, frame):
     """Start a new frame where fewer values than coordinates reach a layer and those after it."""
-    net, m = plan.net, plan.net.m
+    m = plan.net.m
     begin, end = plan.live_begin[layer], plan.live_begin[layer + 1]
     varying = 0
     for k in range(begin, end):

@@ -101,6 +101,7 @@ def anew(rows, cell, m, end):
 
 @njit(**LEAN)
 def attempt(rows, cell, m, end, h, frame):
+    """Answer from the dictionary as it is; `OPEN` where it does not lead to a certificate."""
     D, basis, side = cell.dictionary, cell.basis, cell.side
     here, certain = value_at(rows, m, h, cell.inner)
     start = D[m, h]

@@ -114,9 +114,8 @@ def advance(plan, rows, cell, walk):
             reason = bend(plan, rows, cell, walk, u, layer)
         if reason == DOUBT:
             return DOUBT
-        if reason == EMPTY:
-            if now[UNIT] < now[GIVEN] or not back(plan, rows, cell, walk):
-                return EMPTY if now[UNIT] < now[GIVEN] else DONE
+        if reason == EMPTY and (now[UNIT] < now[GIVEN] or not back(plan, rows, cell, walk)):
+            return EMPTY if now[UNIT] < now[GIVEN] else DONE
 
 
 @njit(**LEAN)
@@ -178,8 +177,8 @@ def bend(plan, rows, cell, walk, u, layer):
     wanted = 0
     if t < now[GIVEN]:
         wanted = ABOVE if walk.item[t] > k else BELOW
-    up = answer == ABOVE or answer == BOTH or answer == HALF_ABOVE
-    down = answer == BELOW or answer == ZERO or answer == BOTH or answer == HALF_BELOW
+    up = answer in (ABOVE, BOTH, HALF_ABOVE)
+    down = answer in (BELOW, ZERO, BOTH, HALF_BELOW)
     if wanted == ABOVE:
         down = False
     if wanted == BELOW:
@@ -230,7 +229,7 @@ def choose(plan, rows, cell, walk, u, layer):
     elif answer == BOTH:
         constrain(cell, walk, h, float(need))
         stand(cell, 1 if need > 0 else 0)
-    elif answer == HALF_ABOVE or answer == HALF_BELOW:
+    elif answer in (HALF_ABOVE, HALF_BELOW):
         if (answer == HALF_ABOVE) != (need > 0):
             return EMPTY
         constrain(cell, walk, h, float(need))
@@ -258,6 +257,7 @@ def stand(cell, half):
 
 @njit(**LEAN)
 def constrain(cell, walk, h, side):
+    """A split becomes a constraint."""
     cell.side[h] = side
     walk.log[walk.logged[0]] = h
     walk.logged[0] += 1

@@ -114,7 +114,7 @@ class _Run:
             self._leave()
 
     def _reset(self, near: Floats) -> None:
-        rows, cell, walk = self.place
+        _, cell, walk = self.place
         now, plan = walk.now, self.engine.plan
         now[:] = 0
         now[tree.ENTERED], now[tree.ANSWER], now[tree.BARE] = -1, tree.NONE, 1
@@ -129,7 +129,7 @@ class _Run:
     def _decide(self) -> bool:
         """Answer an open split; false where the walk ends with that."""
         _, cell, walk = self.place
-        now, plan = walk.now, self.engine.plan
+        now = walk.now
         t, step = int(now[tree.UNIT]), int(now[tree.STEP])
         u = int(self.arrays.order[t])
         given = t < len(self.item)
