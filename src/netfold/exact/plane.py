@@ -30,7 +30,7 @@ from netfold.exact.threads import single_threaded
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BLOCK_BYTES = 2**20
+BLOCK_BYTES = 2**21
 """Memory for the vertices of a block before it is cut, in all threads; one block a layer is alive at once."""
 
 ROOM = 4

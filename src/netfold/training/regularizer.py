@@ -18,7 +18,7 @@ NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 class TrajectoryRegularizer(nn.Module):
     """A layer in batch norm's place that shortens the path through the points of a minibatch.
 
-    The minibatch z_1, ..., z_N is read as a polyline. With the mean length of its steps,
+    The minibatch z_1, ..., z_N is read as a polyline. With the mean length of its steps::
 
         length(z) = (1 / (N - 1)) sum_i |z_(i+1) - z_i|,
 
