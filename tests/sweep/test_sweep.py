@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from joblib import register_parallel_backend
+from joblib.parallel import ThreadingBackend
 from scipy.special import gammaln
 
 import netfold as nf
@@ -238,6 +240,19 @@ def test_bad_spread(change: dict[str, Any], says: str) -> None:
     """One clear error."""
     with pytest.raises(nf.InvalidInputError, match=says):
         Spread(**change)
+
+
+def test_a_backend_that_hands_over_only_together_is_refused(tmp_path: Path) -> None:
+    """Results that come only at the end would be lost by a kill: one clear error, and nothing is measured."""
+
+    class Together(ThreadingBackend):
+        supports_return_generator = False
+
+    register_parallel_backend("together", Together)
+    sweep = nf.Sweep(PLAN, tmp_path / "t.sweep")
+    with pytest.raises(nf.InvalidInputError, match="cannot hand results over as they come"):
+        sweep.run(workers=2, backend="together")
+    assert rows(sweep) == []
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,8 +136,8 @@ def _outcomes(todo: Todo, spread: Spread) -> Iterator[Iterator[tuple[int, list[O
         return
     parent = os.getpid() if spread.backend == "loky" else None
     with _backend(spread):
-        pool: Any = Parallel(n_jobs=spread.workers or -1, batch_size=1, return_as="generator_unordered")  # pyright: ignore[reportArgumentType]
         try:
+            pool: Any = Parallel(n_jobs=spread.workers or -1, batch_size=1, return_as="generator_unordered")  # pyright: ignore[reportArgumentType]
             results = pool(
                 delayed(_numbered)(number, batch, plan.seed, plan.measures, parent) for number, batch in todo.batches()
             )
