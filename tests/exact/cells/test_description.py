@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import netfold as nf
 from netfold.domains import Box, Polytope
 from netfold.exact.cells import description, engine_for, whole
-from netfold.exact.cells import walk as machine
+from netfold.exact.cells import state as machine
 from netfold.exact.cells.description import DoubleDescription
 from netfold.exact.cells.exact import RationalCells, null_space
 from netfold.exact.cells.network import CellNetwork
@@ -78,6 +78,20 @@ def test_patterns_of_random_networks(layers, boxed):
     rows, points = found(engine(layers, domain))
     assert rows == patterns(layers, walls, exact=True)
     assert {tuple(row) for row in forward_states(layers, points.reshape(len(points), -1)).tolist()} == rows
+
+
+@settings(max_examples=60, deadline=None)
+@given(networks(max_inputs=4, max_units=7), st.sampled_from([1, 40, EVERYTHING]))
+def test_counting_by_flats_is_splitting(layers, budget):
+    """Counting the last layer by its flats, from any item, gives as many regions as splitting finds."""
+    built = engine(layers)
+    everything = built.run(whole(), budget=EVERYTHING, collect=True)
+    items, total = [whole()], 0
+    while items:
+        outcome = built.run(items.pop(), budget=budget)
+        total += outcome.regions
+        items += outcome.leftover
+    assert total == everything.regions
 
 
 @settings(max_examples=60, deadline=None)

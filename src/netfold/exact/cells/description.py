@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from netfold.exact.cells import walk as machine
+from netfold.exact.cells import state as machine
 from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix
 from netfold.exact.cells.exact import RationalCells
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.pullback import WALL
 from netfold.exact.cells.radius import Radius
-from netfold.exact.cells.walk import Found, Path, Rows, Store
+from netfold.exact.cells.restriction import Flats
+from netfold.exact.cells.state import Found, Path, Rows, Store
+from netfold.exact.cells.walk import walk as run_walk
 
 DESCRIPTION_LIMIT = 6
 """Coordinates up to which double description is the faster engine."""
@@ -88,10 +90,12 @@ class _Space:
         network, size = engine.network, engine.size
         a = network.arrays
         units, rows, knots = network.units, len(a.const), a.knots.shape[1]
+        widest = int(np.diff(a.row_begin).max(initial=0))
         constraints = 1 + len(network.walls) + units * (knots + a.candidates.shape[1])
         self.busy = False
         self.radius = Radius.of(network.frame.gram, constraints)
         self.store = _store(size, 1, COLUMNS)
+        self.flats = Flats.of(size, COLUMNS)
         self.rows = Rows(
             raw=np.zeros((rows, size)),
             raw_error=np.zeros(rows),
@@ -101,6 +105,9 @@ class _Space:
             level=np.zeros((units, knots, size + machine.EXTRA)),
             fixed=np.zeros(units, np.int64),
             zero=np.zeros(units, np.bool_),
+            lanes=np.zeros((size + 3, widest)),
+            shifts=np.zeros(widest),
+            tallies=np.zeros((2, widest), np.int64),
             now=np.zeros(size + machine.EXTRA),
         )
         self.path = Path(
@@ -207,9 +214,10 @@ class _Walk:
         try:
             while True:
                 path = self.path._replace(item=self.item)
-                code = machine.walk(
+                code = run_walk(
                     self.network.arrays, self.network.walls, self.engine.layer_of, self.space.store, path,
-                    self.space.rows, self.found, self.radius, self.engine.size, not self.network.homogeneous,
+                    self.space.rows, self.space.flats, self.found, self.radius, self.engine.size,
+                    not self.network.homogeneous,
                 )  # fmt: skip
                 if code in (machine.DONE, machine.BUDGET_SPENT):
                     break
@@ -242,6 +250,7 @@ class _Walk:
         for a, b in zip(old[:6], new[:6], strict=True):
             b[..., : a.shape[-1]] = a
         self.space.store = new
+        self.space.flats = Flats.of(self.engine.size, new.vec.shape[1])
 
     def _more_words(self) -> None:
         """Bits for 64 constraints more."""

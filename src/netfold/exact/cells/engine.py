@@ -41,6 +41,8 @@ class Arrays(NamedTuple):
         ptr: where the entries of every row begin, ``(rows + 1,)``; their slots are ``col`` and their values ``val``.
         const: constant of every row.
         slack: bound on the relative error of a row's stored coefficients; 0 where they are exact.
+        full: for every layer whose rows take every unit of the layer before and nothing else, where its matrix begins
+            in ``full_values``, transposed: a unit's weights in all rows, then the next unit's; otherwise -1.
         row_begin: first row of every layer, ``(layers + 1,)``, and ``unit_begin`` its first unit.
         selects: whether the units of a layer select one of several rows; otherwise unit ``i`` of a layer applies a
             piecewise-linear function to the layer's row ``i``.
@@ -58,6 +60,8 @@ class Arrays(NamedTuple):
     val: Floats
     const: Floats
     slack: Floats
+    full: Ints
+    full_values: Floats
     row_begin: Ints
     unit_begin: Ints
     selects: NDArray[np.bool_]

@@ -19,7 +19,7 @@ from netfold.exact.cells.farkas import minimum
 from netfold.exact.cells.generators import OPEN, U
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.pullback import FIRST, KIND, KNOT, SECOND, SIGN, WALL
-from netfold.exact.cells.walk import BEGIN, END, LINES, RIVAL, WORDS, K, Path, Rows, Store, T
+from netfold.exact.cells.state import BEGIN, END, LINES, RIVAL, WORDS, K, Path, Rows, Store, T
 from netfold.exact.matrices import Floats, Pieces
 
 Integers = list[int]

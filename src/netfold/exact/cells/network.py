@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from netfold.capture.activations import Selection
 from netfold.capture.program import Layer, Program
 from netfold.domains import Domain
-from netfold.exact.cells.engine import Arrays, Floats
+from netfold.exact.cells.engine import Arrays, Floats, Ints
 from netfold.exact.cells.frame import Frame, frame_of
 from netfold.exact.cells.skip import ExactRow, Rows, SkipForm, joined
 from netfold.exact.explicit import ExplicitProgram
@@ -146,6 +146,7 @@ def _arrays(layers: tuple[Layer, ...], counts: list[int], rows: Rows, m: int) ->
             chosen = layer.rule.candidates
             pieces[own] = (chosen >= 0).sum(1)
             candidates[own, : chosen.shape[1]] = np.where(chosen >= 0, chosen + begin[i], -1)
+    full, full_values = _full_matrices(rows, begin, units, m)
     return Arrays(
         m=m,
         ptr=rows.matrix.indptr.astype(np.int64),
@@ -153,6 +154,8 @@ def _arrays(layers: tuple[Layer, ...], counts: list[int], rows: Rows, m: int) ->
         val=np.ascontiguousarray(rows.matrix.data, np.float64),
         const=rows.constants,
         slack=np.where(rows.exact, 0.0, 2.0**-53),
+        full=full,
+        full_values=full_values,
         row_begin=begin,
         unit_begin=units,
         selects=np.array(selections, np.bool_),
@@ -164,3 +167,18 @@ def _arrays(layers: tuple[Layer, ...], counts: list[int], rows: Rows, m: int) ->
         candidates=candidates,
         order=np.arange(units[-1]),
     )
+
+
+def _full_matrices(rows: Rows, row_begin: Ints, unit_begin: Ints, m: int) -> tuple[Ints, Floats]:
+    """`Arrays.full` and `Arrays.full_values`."""
+    begins, parts, length = np.full(len(row_begin) - 1, -1), [np.zeros(0)], 0
+    ptr, col = rows.matrix.indptr, rows.matrix.indices
+    for layer in range(1, len(begins)):
+        slots = m + np.arange(unit_begin[layer - 1], unit_begin[layer])
+        own = slice(ptr[row_begin[layer]], ptr[row_begin[layer + 1]])
+        count = row_begin[layer + 1] - row_begin[layer]
+        if np.array_equal(col[own], np.tile(slots, count)):
+            begins[layer] = length
+            parts.append(np.asarray(rows.matrix.data[own], np.float64).reshape(count, -1).T.ravel())
+            length += len(parts[-1])
+    return begins, np.concatenate(parts)

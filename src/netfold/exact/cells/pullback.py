@@ -16,6 +16,9 @@ from netfold.exact.cells.generators import LEAN, LEAN_FAST, SAFE, TINY, U, has_b
 WALL, KNOT, PAIR = range(3)
 """Kinds of constraint: a half-space of the domain (-1: t >= 0), a unit's knot, one candidate above another."""
 
+UNKNOWN, SPLIT = -1, -2
+"""What stands for a unit's state on a cell before the unit is looked at, and where it may have several."""
+
 KIND, FIRST, SECOND, SIGN = range(4)
 """Columns of a constraint: kind, then wall / unit and knot / two rows, and the side of the row that the cell is on."""
 
@@ -48,6 +51,43 @@ def _sum(net, rows, r, size, affine):
     if terms > 1 or (terms == 1 and (largest > 0.0 or not ones)):
         error += U * (terms + 2) * (sizes + largest) + TINY
     return (error + net.slack[r] * (sizes + largest)) * SAFE
+
+
+@njit(**LEAN_FAST)
+def _sum_full(net, rows, layer, size, affine):
+    """All rows of a layer of which every row takes every unit of the layer before, and nothing else: a matrix product.
+
+    The same as `_sum`, for rows with more than one active unit; whether they have.
+    """
+    first, count, begin = net.row_begin[layer], net.row_begin[layer + 1] - net.row_begin[layer], net.full[layer]
+    lanes, terms = rows.lanes, 0
+    for j in range(size + 2):
+        for r in range(count):
+            lanes[j, r] = 0.0
+    for u in range(net.unit_begin[layer - 1], net.unit_begin[layer]):
+        height, error = rows.height[u], rows.unit_error[u]
+        if height != 0.0:
+            terms += 1
+            for j in range(size):
+                factor = rows.unit[u, j]
+                for r in range(count):
+                    lanes[j, r] += factor * net.full_values[begin + r]
+            for r in range(count):
+                weight = abs(net.full_values[begin + r])
+                lanes[size, r] += weight * height
+                lanes[size + 1, r] += weight * error
+        begin += count
+    if terms < 2:
+        return False
+    for r in range(count):
+        const = net.const[first + r] if affine else 0.0
+        for j in range(size):
+            rows.raw[first + r, j] = lanes[j, r]
+        rows.raw[first + r, size - 1] += const
+        total = lanes[size, r] + abs(const)
+        error = lanes[size + 1, r] + U * (terms + 2) * total + TINY
+        rows.raw_error[first + r] = (error + net.slack[first + r] * total) * SAFE
+    return True
 
 
 @njit(**LEAN)
@@ -118,25 +158,86 @@ def constant(row, error, size, affine):
 
 @njit(**LEAN)
 def enter(net, rows, state, layer, size, affine):
-    """Make the rows of a layer on the current cell, and those of its units' knots."""
+    """Make the rows of a layer on the current cell, and the states of units whose row is constant."""
     if layer > 0:
         units_of(net, rows, state, layer - 1, size, affine)
-    for r in range(net.row_begin[layer], net.row_begin[layer + 1]):
-        rows.raw_error[r] = _sum(net, rows, r, size, affine)
+    if net.full[layer] < 0 or not _sum_full(net, rows, layer, size, affine):
+        for r in range(net.row_begin[layer], net.row_begin[layer + 1]):
+            rows.raw_error[r] = _sum(net, rows, r, size, affine)
     if net.selects[layer]:
         return
     shift = net.row_begin[layer] - net.unit_begin[layer]
     for u in range(net.unit_begin[layer], net.unit_begin[layer + 1]):
         r = u + shift
-        rows.fixed[u] = -1
+        rows.fixed[u] = UNKNOWN
         if constant(rows.raw[r], rows.raw_error[r], size, affine):
             value = rows.raw[r, size - 1] if affine else 0.0
             below = 0
             for k in range(net.pieces[u] - 1):
                 below += net.knots[u, k] < value
             rows.fixed[u] = below
-            continue
-        for k in range(net.pieces[u] - 1):
+
+
+@njit(**LEAN)
+def screen(net, rows, vec, dev, begin, end, layer, size):
+    """Find units that are certainly in one state on a whole cell without lines, all of a layer side by side."""
+    shift = net.row_begin[layer] - net.unit_begin[layer]
+    first, count = net.row_begin[layer], net.row_begin[layer + 1] - net.row_begin[layer]
+    for r in range(count):
+        for j in range(size):
+            rows.lanes[j, r] = rows.raw[first + r, j]
+    for k in range(net.knots.shape[1]):
+        for r in range(count):
+            u = first + r - shift
+            rows.shifts[r] = net.knots[u, k] if k < net.pieces[u] - 1 else 0.0
+        _tally_lanes(rows.lanes, rows.raw_error[first:], rows.shifts, rows.tallies, vec, dev, begin, end, size, count)
+        for r in range(count):
+            u = first + r - shift
+            if rows.fixed[u] != UNKNOWN or k >= net.pieces[u] - 1:
+                continue
+            if rows.tallies[1, r] == end - begin:
+                rows.fixed[u] = k
+            elif rows.tallies[0, r] < end - begin:
+                rows.fixed[u] = SPLIT
+            elif k + 1 == net.pieces[u] - 1:
+                rows.fixed[u] = k + 1
+
+
+@njit(**LEAN_FAST)
+def _tally_lanes(lanes, errors, shifts, tallies, vec, dev, begin, end, size, count):
+    """How many generators are certainly above and below each row less its knot.
+
+    Rows are not scaled here, so sums of sizes take the place of lengths, which could underflow.
+    """
+    for r in range(count):
+        total = abs(shifts[r])
+        for j in range(size):
+            total += abs(lanes[j, r])
+        lanes[size, r] = total * SAFE
+        lanes[size + 1, r] = ((size + 3) * U * total + size * errors[r] + TINY) * SAFE
+        tallies[0, r] = 0
+        tallies[1, r] = 0
+    for k in range(begin, end):
+        for r in range(count):
+            lanes[size + 2, r] = -shifts[r] * vec[size - 1, k]
+        for j in range(size):
+            factor = vec[j, k]
+            for r in range(count):
+                lanes[size + 2, r] += factor * lanes[j, r]
+        own = dev[k]
+        for r in range(count):
+            bound = lanes[size, r] * own + lanes[size + 1, r]
+            tallies[0, r] += lanes[size + 2, r] > bound
+            tallies[1, r] += lanes[size + 2, r] < -bound
+
+
+@njit(**LEAN)
+def levels(net, rows, layer, size):
+    """Make the rows of all knots of the units of a layer that may have several states."""
+    shift = net.row_begin[layer] - net.unit_begin[layer]
+    for u in range(net.unit_begin[layer], net.unit_begin[layer + 1]):
+        for k in range(net.pieces[u] - 1 if rows.fixed[u] < 0 else 0):
+            r = u + shift
             level(rows.raw[r], rows.raw_error[r], size, net.knots[u, k], rows.level[u, k])
 
 

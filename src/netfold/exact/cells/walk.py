@@ -12,174 +12,62 @@ count walls (negative) and then units in decision order.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from netfold.exact.cells.generators import (
-    INLINED,
-    LEAN,
-    OPEN,
-    U,
-    evaluate,
-    signs,
-    split,
-    split_line,
-    tally,
-    tight,
-    verify,
-)
-from netfold.exact.cells.pullback import KNOT, PAIR, WALL, constant, enter, level, structurally_zero
+from netfold.exact.cells.cutting import split, split_line
+from netfold.exact.cells.decision import classify, pivot, settle
+from netfold.exact.cells.generators import INLINED, LEAN, U, evaluate, signs, tally
+from netfold.exact.cells.pullback import KNOT, PAIR, WALL, constant, enter, level, levels, screen
 from netfold.exact.cells.radius import measure, middle
-
-DONE, BUDGET_SPENT, OPEN_SIGNS, FULL_STORE, FULL_WORDS, FULL_OUTPUT, THIN_CELL = range(7)
-
-# numbers of a walk: position, candidate or knot, rival; the cell; pending cells; what was counted; how it resumes
-(T, K, RIVAL, BEGIN, END, LINES, PENDING, REGIONS, DECISIONS, LIMIT, SETTLED, ASKED, ITEM, STOP, COLLECT, COLLECTED,
- OPENED, WALLS, WORDS, RADIUS, MEASURED, REGISTERS) = range(22)  # fmt: skip
-
-# what is pending: a position, the state or the next candidate there, whether that is a candidate, the cell
-P_T, P_STATE, P_SELECT, P_BEGIN, P_END, P_LINES, P_COUNT, P_FIELDS = range(8)
-
-ABOVE, BELOW, CUT, SAME, ASK = range(5)
-"""A cell is above a row, below it, cut by it, or the row is 0 on it; or its sign is open."""
-
-MOVED, READY = -1, -2
-"""A step needed no decision; or its row is in ``rows.now`` and has to be decided."""
-
-LEAD, BASE, ERROR, EXTRA = range(1, 5)
-"""What stands after the scale of the row in ``rows.now``: what bounds take (`pullback.level`)."""
-
-
-class Store(NamedTuple):
-    """Generators: columns, and the work space to cut cells."""
-
-    vec: NDArray[np.float64]
-    dev: NDArray[np.float64]
-    inc: NDArray[np.uint64]
-    ids: NDArray[np.int64]
-    val: NDArray[np.float64]
-    sgn: NDArray[np.int8]
-    words: NDArray[np.uint64]
-    scratch: NDArray[np.int64]
-    pairs: NDArray[np.int64]
-    square: NDArray[np.float64]
-    inverse: NDArray[np.float64]
-    scratch_square: NDArray[np.float64]
-    residual: NDArray[np.float64]
-
-
-class Rows(NamedTuple):
-    """Rows of the units on the current cell."""
-
-    raw: NDArray[np.float64]
-    raw_error: NDArray[np.float64]
-    unit: NDArray[np.float64]
-    unit_error: NDArray[np.float64]
-    height: NDArray[np.float64]
-    level: NDArray[np.float64]
-    fixed: NDArray[np.int64]
-    zero: NDArray[np.bool_]
-    now: NDArray[np.float64]
-
-
-class Path(NamedTuple):
-    """The constraints of the current cell, and where each knot's is among them."""
-
-    con: NDArray[np.int64]
-    planes: NDArray[np.float64]
-    total: NDArray[np.int64]
-    mark: NDArray[np.int64]
-    state: NDArray[np.int16]
-    item: NDArray[np.int16]
-    pending: NDArray[np.int64]
-    reg: NDArray[np.int64]
-
-
-class Found(NamedTuple):
-    """Finished cells."""
-
-    states: NDArray[np.int16]
-    points: NDArray[np.float64]
-
-
-@njit(**LEAN)
-def _settle(net, store, path, rows, layer, r, rival, knot, size, affine):
-    """Decide open signs as far as float64 goes; how many stay open."""
-    reg = path.reg
-    lead, error = rows.now[size + LEAD], rows.now[size + ERROR]
-    left = 0
-    for k in range(reg[BEGIN], reg[END]):
-        if store.sgn[k] != OPEN:
-            continue
-        if reg[LINES] == 0:
-            verify(store, path.planes, reg[WORDS], size, k)
-        value, bound = tight(store.vec, store.dev, k, rows.now, size, lead, error)
-        if abs(value) > bound:
-            store.sgn[k], store.val[k] = (1 if value > 0 else -1), value
-        elif bound == 0.0 or structurally_zero(
-            net, path, rows, path.state, store.inc, k, layer, r, rival, affine, knot
-        ):
-            store.sgn[k], store.val[k] = 0, 0.0
-        else:
-            left += 1
-    return left
-
-
-@njit(**LEAN)
-def _line_decides(sgn, begin, lines):
-    """Whether the row is certainly not 0 on a line of the cell."""
-    decided = False
-    for k in range(begin, begin + lines):
-        decided = decided or sgn[k] == 1 or sgn[k] == -1
-    return decided
-
-
-@njit(**INLINED)
-def _classify(net, store, path, rows, layer, r, rival, knot, size, affine):
-    """Whether the current cell is above, below or cut by the current row, or the same as it."""
-    reg, val, sgn = path.reg, store.val, store.sgn
-    begin, end, lines = reg[BEGIN], reg[END], reg[LINES]
-    count = end - begin
-    answer = -1
-    if reg[SETTLED]:
-        reg[SETTLED] = 0
-    else:
-        reg[DECISIONS] += 1
-        evaluate(store.vec, begin, end, rows.now, size, val)
-        positive, negative = signs(begin, end, val, store.dev, rows.now[size + LEAD], rows.now[size + BASE], sgn)
-        if lines == 0 and positive == count:
-            answer = ABOVE
-        elif lines == 0 and negative == count:
-            answer = BELOW
-        elif positive + negative < count:
-            left = _settle(net, store, path, rows, layer, r, rival, knot, size, affine)
-            if left and not _line_decides(sgn, begin, lines):
-                answer = ASK
-        elif lines == 0:
-            answer = CUT
-    if answer < 0:
-        if lines and _line_decides(sgn, begin, lines):
-            answer = CUT
-        else:
-            positive, negative, _ = tally(begin, end, sgn)
-            if positive:
-                answer = CUT if negative else ABOVE
-            else:
-                answer = BELOW if negative else SAME
-    return answer
-
-
-@njit(**LEAN)
-def _pivot(sgn, val, begin, lines):
-    """The line of the cell on which the row is largest; -1 where it is 0 on all."""
-    pivot, largest = -1, 0.0
-    for k in range(begin, begin + lines):
-        if (sgn[k] == 1 or sgn[k] == -1) and abs(val[k]) > largest:
-            pivot, largest = k, abs(val[k])
-    return pivot
+from netfold.exact.cells.restriction import count_regions, note
+from netfold.exact.cells.state import (
+    ABOVE,
+    ASK,
+    BASE,
+    BEGIN,
+    BELOW,
+    BUDGET_SPENT,
+    COLLECT,
+    COLLECTED,
+    CUT,
+    DECISIONS,
+    DONE,
+    END,
+    ERROR,
+    EXTRA,
+    FULL_OUTPUT,
+    FULL_STORE,
+    FULL_WORDS,
+    ITEM,
+    LEAD,
+    LIMIT,
+    LINES,
+    MEASURED,
+    MOVED,
+    OPEN_SIGNS,
+    OPENED,
+    P_BEGIN,
+    P_COUNT,
+    P_END,
+    P_LINES,
+    P_SELECT,
+    P_STATE,
+    P_T,
+    PENDING,
+    RADIUS,
+    READY,
+    REGIONS,
+    REST,
+    RIVAL,
+    SAME,
+    SETTLED,
+    STOP,
+    THIN_CELL,
+    WALLS,
+    WORDS,
+    K,
+    T,
+)  # fmt: skip
 
 
 @njit(**LEAN)
@@ -257,26 +145,50 @@ def _finish(net, store, path, found, affine):
 
 
 @njit(**LEAN)
-def _screen(net, store, path, rows, layer, size):
-    """Note the states of units that are certainly the same on the whole current cell, for all that is below it."""
+def _rest_begins(net, path, rows, flats, layer):
+    """The position from which so few hyperplanes are left that `_count_rest` can do them; -1 where it may not."""
     reg = path.reg
-    begin, end = reg[BEGIN], reg[END]
-    if reg[LINES]:
-        return
-    for u in range(net.unit_begin[layer], net.unit_begin[layer + 1]):
-        if rows.fixed[u] >= 0:
-            continue
-        for k in range(net.pieces[u] - 1):
-            evaluate(store.vec, begin, end, rows.level[u, k], size, store.val)
-            lead, base = rows.level[u, k, size + LEAD], rows.level[u, k, size + BASE]
-            positive, negative = signs(begin, end, store.val, store.dev, lead, base, store.sgn)
-            if negative == end - begin:
-                rows.fixed[u] = k
-                break
-            if positive < end - begin:
-                break
-            if k + 1 == net.pieces[u] - 1:
-                rows.fixed[u] = k + 1
+    if reg[STOP] < net.unit_begin[layer + 1] or layer + 2 < len(net.unit_begin) or reg[COLLECT] or reg[RADIUS]:
+        return -1
+    left, t = 0, reg[STOP]
+    while t > net.unit_begin[layer] and t > reg[ITEM]:
+        u = net.order[t - 1]
+        if rows.fixed[u] < 0:
+            left += net.pieces[u] - 1
+        if left > len(flats.value):
+            break
+        t -= 1
+    return t
+
+
+@njit(**LEAN)
+def _count_rest(net, store, path, rows, flats, layer, size, affine):
+    """Count the regions into which all units to come cut the current cell; whether float64 could."""
+    reg, n = path.reg, 0
+    begin, end, total = reg[BEGIN], reg[END], path.total[0]
+    if reg[LINES] or total + size > 64 * reg[WORDS]:
+        return False
+    for t in range(reg[T], reg[STOP]):
+        u = net.order[t]
+        for k in range(net.pieces[u] - 1 if rows.fixed[u] < 0 else 0):
+            row = rows.level[u, k]
+            reg[DECISIONS] += 1
+            evaluate(store.vec, begin, end, row, size, store.val)
+            positive, negative = signs(begin, end, store.val, store.dev, row[size + LEAD], row[size + BASE], store.sgn)
+            if positive + negative < end - begin:
+                for j in range(size + EXTRA):
+                    rows.now[j] = row[j]
+                r = net.row_begin[layer] + u - net.unit_begin[layer]
+                if settle(net, store, path, rows, layer, r, -1, net.knots[u, k], size, affine):
+                    return False
+                positive, negative, _ = tally(begin, end, store.sgn)
+            if positive and negative:
+                note(flats, n, begin, end, store.val, store.sgn, store.dev, row[size + LEAD], row[size + BASE])
+                n += 1
+    regions, decisions = count_regions(store, flats, n, reg[WORDS], total, size, begin, end)
+    reg[DECISIONS] += decisions
+    reg[REGIONS] += max(0, regions)
+    return regions > 0
 
 
 @njit(**LEAN)
@@ -412,7 +324,7 @@ def _decision(net, store, path, rows, layer, selects, size, affine):
     elif t >= 0:
         u = net.order[t]
         r, rival = net.candidates[u, k], net.candidates[u, reg[RIVAL]]
-    answer = _classify(net, store, path, rows, layer, r, rival, knot, size, affine)
+    answer = classify(net, store, path, rows, layer, r, rival, knot, size, affine)
     upper = answer == ABOVE or (answer == CUT and wanted != k)
     code, first, last, lines = MOVED, 0, 0, 0
     if answer == CUT and not counting:
@@ -421,11 +333,11 @@ def _decision(net, store, path, rows, layer, selects, size, affine):
             below, above = knots and (wanted < 0 or not upper), not knots or wanted < 0 or upper
             begin, end, bit, words = reg[BEGIN], reg[END], path.total[0], reg[WORDS]
             lead, base = rows.now[size + LEAD], rows.now[size + BASE]
-            pivot = _pivot(store.sgn, store.val, begin, reg[LINES])
-            if pivot >= 0:
+            line = pivot(store.sgn, store.val, begin, reg[LINES])
+            if line >= 0:
                 lines = 1
                 first, last = split_line(
-                    store, words, size, begin, end, reg[LINES], pivot, lead, base, bit, below, above
+                    store, words, size, begin, end, reg[LINES], line, lead, base, bit, below, above
                 )
             else:
                 first, last = split(
@@ -456,13 +368,13 @@ def _decision(net, store, path, rows, layer, selects, size, affine):
 
 
 @njit(**LEAN)
-def walk(net, walls, layer_of, store, path, rows, found, radius, size, affine):
+def walk(net, walls, layer_of, store, path, rows, flats, found, radius, size, affine):
     """Walk on until the item is done, the budget is spent or help is needed; which of these."""
     reg = path.reg
     reg[WALLS] = len(walls)
     while True:
         t = reg[T]
-        layer, selects = 0, False
+        layer, selects, counted = 0, False, False
         if t < 0:
             code = _next_wall(walls, reg, rows, size, affine)
         elif t == reg[STOP]:
@@ -488,8 +400,15 @@ def walk(net, walls, layer_of, store, path, rows, found, radius, size, affine):
                 if t == net.unit_begin[layer]:
                     enter(net, rows, path.state, layer, size, affine)
                     if not selects:
-                        _screen(net, store, path, rows, layer, size)
-            if selects:
+                        if reg[LINES] == 0:
+                            screen(net, rows, store.vec, store.dev, reg[BEGIN], reg[END], layer, size)
+                        levels(net, rows, layer, size)
+                        reg[REST] = _rest_begins(net, path, rows, flats, layer)
+                if t == reg[REST] and not selects:
+                    counted = _count_rest(net, store, path, rows, flats, layer, size, affine)
+            if counted:
+                code = MOVED if _pop(net.order, path.state, reg, path.pending, path.con, path.total) else DONE
+            elif selects:
                 code = _next_rival(net, path, rows, layer, size, affine)
             else:
                 code = _next_knot(net, path, rows, size)
