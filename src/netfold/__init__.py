@@ -5,11 +5,10 @@ model is piecewise linear, the activation regions the path crosses, the transiti
 of the path's image layer by layer (Raghu et al., "On the Expressive Power of Deep Neural Networks", ICML 2017).
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from netfold import ranking, theory
 from netfold.capture import Program, capture
-from netfold.domains import Box, Polytope
 from netfold.errors import (
     CaptureError,
     CorruptFileError,
@@ -19,39 +18,41 @@ from netfold.errors import (
     NotPiecewiseLinearError,
     UntrustedFileError,
 )
-from netfold.measures.cell_counts import CountInterrupted
-from netfold.measures.complexity import LocalComplexity, local_complexity
-from netfold.measures.counts import CountResult, count_regions
-from netfold.measures.ensembles import trace_ensemble
-from netfold.measures.estimates import RegionEstimate, estimate_regions
-from netfold.measures.partition import Partition
-from netfold.measures.partitioning import partition_plane
-from netfold.measures.patterns import PatternCount, SaturationWarning, count_patterns
-from netfold.measures.region_graph import RegionGraph, region_graph
-from netfold.measures.regions import Region, enumerate_regions
-from netfold.measures.trace import Trace
-from netfold.measures.traces import Traces
-from netfold.measures.tracing import trace_path, trace_paths
-from netfold.networks import random_network
-from netfold.paths import Arc, Circle, Curve, Line, Plane, Polyline
-from netfold.ranking import rank_correlation, score
-from netfold.sensitivity import (
-    GaussianNoise,
-    Prune,
-    Quantise,
-    Reinitialise,
-    Rerandomise,
-    Sensitivity,
-    Zero,
-    layer_sensitivity,
-)
-from netfold.sensitivity.dichotomies import Dichotomies, count_dichotomies
-from netfold.theory import bounds, diagnose
-from netfold.training import SingleLayerTraining, TrajectoryRegularizer, monitors, train_single_layer
 
 if TYPE_CHECKING:
+    from netfold import ranking, theory
+    from netfold.domains import Box, Polytope
+    from netfold.measures.cell_counts import CountInterrupted
+    from netfold.measures.complexity import LocalComplexity, local_complexity
+    from netfold.measures.counts import CountResult, count_regions
+    from netfold.measures.ensembles import trace_ensemble
+    from netfold.measures.estimates import RegionEstimate, estimate_regions
+    from netfold.measures.partition import Partition
+    from netfold.measures.partitioning import partition_plane
+    from netfold.measures.patterns import PatternCount, SaturationWarning, count_patterns
+    from netfold.measures.region_graph import RegionGraph, region_graph
+    from netfold.measures.regions import Region, enumerate_regions
+    from netfold.measures.trace import Trace
+    from netfold.measures.traces import Traces
+    from netfold.measures.tracing import trace_path, trace_paths
+    from netfold.networks import random_network
+    from netfold.paths import Arc, Circle, Curve, Line, Plane, Polyline
+    from netfold.ranking import rank_correlation, score
     from netfold.reporting.page import report
+    from netfold.sensitivity import (
+        GaussianNoise,
+        Prune,
+        Quantise,
+        Reinitialise,
+        Rerandomise,
+        Sensitivity,
+        Zero,
+        layer_sensitivity,
+    )
+    from netfold.sensitivity.dichotomies import Dichotomies, count_dichotomies
     from netfold.sweep import Sweep
+    from netfold.theory import bounds, diagnose
+    from netfold.training import SingleLayerTraining, TrajectoryRegularizer, monitors, train_single_layer
 
 __all__ = [
     "Arc",
@@ -117,15 +118,56 @@ __all__ = [
     "train_single_layer",
 ]
 
+_HOMES = {
+    "netfold.domains": ("Box", "Polytope"),
+    "netfold.measures.cell_counts": ("CountInterrupted",),
+    "netfold.measures.complexity": ("LocalComplexity", "local_complexity"),
+    "netfold.measures.counts": ("CountResult", "count_regions"),
+    "netfold.measures.ensembles": ("trace_ensemble",),
+    "netfold.measures.estimates": ("RegionEstimate", "estimate_regions"),
+    "netfold.measures.partition": ("Partition",),
+    "netfold.measures.partitioning": ("partition_plane",),
+    "netfold.measures.patterns": ("PatternCount", "SaturationWarning", "count_patterns"),
+    "netfold.measures.region_graph": ("RegionGraph", "region_graph"),
+    "netfold.measures.regions": ("Region", "enumerate_regions"),
+    "netfold.measures.trace": ("Trace",),
+    "netfold.measures.traces": ("Traces",),
+    "netfold.measures.tracing": ("trace_path", "trace_paths"),
+    "netfold.networks": ("random_network",),
+    "netfold.paths": ("Arc", "Circle", "Curve", "Line", "Plane", "Polyline"),
+    "netfold.ranking": ("rank_correlation", "score"),
+    "netfold.reporting.page": ("report",),
+    "netfold.sensitivity": (
+        "GaussianNoise",
+        "Prune",
+        "Quantise",
+        "Reinitialise",
+        "Rerandomise",
+        "Sensitivity",
+        "Zero",
+        "layer_sensitivity",
+    ),
+    "netfold.sensitivity.dichotomies": ("Dichotomies", "count_dichotomies"),
+    "netfold.sweep": ("Sweep",),
+    "netfold.theory": ("bounds", "diagnose"),
+    "netfold.training": ("SingleLayerTraining", "TrajectoryRegularizer", "monitors", "train_single_layer"),
+}
+"""Where the other public names live. They are imported when first asked for, so that a measurement loads what it takes
+and not what all others take."""
+
 
 def __getattr__(name: str) -> Any:
-    """`report` and `Sweep` are imported when first asked for: measurements need neither matplotlib nor joblib."""
-    if name == "report":
-        from netfold.reporting.page import report
-
-        return report
-    if name == "Sweep":
-        from netfold.sweep import Sweep
-
-        return Sweep
+    """Import a public name."""
+    if name in ("ranking", "theory"):
+        return importlib.import_module(f"netfold.{name}")
+    for home, names in _HOMES.items():
+        if name in names:
+            found = getattr(importlib.import_module(home), name)
+            globals()[name] = found
+            return found
     raise AttributeError(f"module 'netfold' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names, imported or not."""
+    return __all__

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.integrate import quad
 from scipy.special import gammaln
-from scipy.stats import binom
 
 
 def chi_mean(n: int) -> float:
@@ -26,6 +24,9 @@ def gated_chi_mean(n: int, low: float, high: float) -> tuple[float, float]:
     Where one slope is 0, the sum over the number of units that are on; otherwise, with L the Laplace
     transform of the squared norm, (1 / sqrt(pi)) int (1 - L(u^2)) / u^2 du over u > 0.
     """
+    from scipy.integrate import quad
+    from scipy.stats import binom
+
     low, high = sorted((abs(low), abs(high)))
     if low == high:
         return high * chi_mean(n), 1e-14 * high * n

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from netfold.theory.bounds import _plots
 from netfold.theory.bounds._bound import Bound
 from netfold.theory.bounds._raghu2017 import raghu2017
@@ -17,6 +15,7 @@ from netfold.theory.bounds._shape import Unit, positive, unit_of
 from netfold.theory.tables import table
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 
@@ -61,6 +60,8 @@ class DepthChain:
 
     def to_dataframe(self) -> pd.DataFrame:
         """A row for each number of layers: mean width, both forms, and whether the chain still rises."""
+        import pandas as pd
+
         layers = range(1, self.neurons + 1)
         leading_until, recursive_until = self.leading_holds_until, self.recursive_holds_until
         return pd.DataFrame(
@@ -78,6 +79,8 @@ class DepthChain:
         )
 
     def __repr__(self) -> str:
+        import pandas as pd
+
         frame = self.to_dataframe()
         rises = [
             " and ".join(name for name in ("leading", "recursive") if row[f"{name}_rises"]) or "-"

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from netfold.errors import InvalidInputError
 from netfold.theory.bounds import _plots
 from netfold.theory.bounds._arora2018 import arora2018
@@ -23,6 +21,7 @@ from netfold.theory.bounds._serra2018 import serra2018_lower, serra2018_maxout, 
 from netfold.theory.bounds._shape import RELU, Unit, positive, shape_of, unit_of
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
 
 Call = Callable[[int, tuple[int, ...]], Bound | Expectation]
@@ -65,6 +64,8 @@ class Rows:
         Values are Python integers (floats for expectations); None where a theorem does not apply, and then
         ``assumes`` says why.
         """
+        import pandas as pd
+
         columns = ["bound", "value", "log10", "kind", "counts", "source", "assumes"]
         records = zip(*(_record(row) for row in self.rows), strict=True)
         # An object column each but for log10: exact integers must not become floats.
