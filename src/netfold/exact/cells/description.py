@@ -177,6 +177,7 @@ class _Walk:
         self.collect = collect
         room = ROOM if collect else 0
         self.found = Found(np.zeros((room, stop), np.int16), np.zeros((room, self.network.arrays.m)))
+        self.budget = 1
         self.stop, self.spent, self.measured, self.radius = stop, False, False, space.radius
         self.path.reg[:] = 0
         self.item = self.path.item
@@ -199,7 +200,8 @@ class _Walk:
         self.item = np.ascontiguousarray(item, np.int16)
         reg[machine.END], reg[machine.LINES] = count, start.lines
         reg[machine.WORDS] = len(store.inc)
-        reg[machine.LIMIT], reg[machine.ITEM] = max(1, budget), len(item)
+        self.budget = max(1, budget)
+        reg[machine.LIMIT], reg[machine.ITEM] = self.budget, len(item)
         reg[machine.STOP], reg[machine.COLLECT] = self.stop, self.collect
 
     def measure(self) -> None:
@@ -278,12 +280,17 @@ class _Walk:
         return Outcome(
             regions=int(reg[machine.REGIONS]),
             leftover=self._leftover() if self.spent else [],
-            decisions=int(reg[machine.DECISIONS]),
+            decisions=self._decisions(),
             resolved=self.exact.resolved if self.exact else 0,
             uncertain=self.exact.uncertain if self.exact else 0,
             smallest_inradius=smallest,
             cells=self.cells(),
         )
+
+    def _decisions(self) -> int:
+        """Decisions below the item; the way to it moved the limit on."""
+        reg = self.path.reg
+        return int(reg[machine.DECISIONS] - reg[machine.LIMIT]) + self.budget if reg[machine.OPENED] else 0
 
     def _leftover(self) -> list[Prefix]:
         """What is pending, and the cell at which the budget was spent."""

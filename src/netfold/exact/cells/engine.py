@@ -103,7 +103,7 @@ class Outcome:
     Attributes:
         regions: cells finished: activation regions, or cells at depth ``stop``.
         leftover: what the budget did not reach, as work items: disjoint, and complete together with ``regions``.
-        decisions: signs of rows on cells that were decided.
+        decisions: signs of rows on cells below the item that were decided; those on the way to it do not count again.
         resolved: those among them that float64 could not decide and rational arithmetic did.
         uncertain: those among them that stay open, because the network holds coefficients that are not rational and
             the tie is closer than their representation.

@@ -69,18 +69,15 @@ class TreeEstimate:
 
 @dataclass
 class Work:
-    """Decisions taken, and how they were taken; see `Outcome`.
-
-    What an engine decides again on its way to a cell that was reached before is not counted.
-    """
+    """Decisions taken, and how they were taken; see `Outcome`."""
 
     decisions: int = 0
     resolved: int = 0
     uncertain: int = 0
 
-    def add(self, outcome: Outcome, again: int) -> None:
-        """Add a walk's; so many of its decisions had been taken before."""
-        self.decisions += outcome.decisions - again
+    def add(self, outcome: Outcome) -> None:
+        """Add a walk's."""
+        self.decisions += outcome.decisions
         self.resolved += outcome.resolved
         self.uncertain += outcome.uncertain
 
@@ -167,7 +164,7 @@ class _Tree:
     """The tree of one engine, and what was spent on it."""
 
     def __init__(self, engine: Engine, rng: np.random.Generator) -> None:
-        self.engine, self.rng, self.work, self.repeats = engine, rng, Work(), True
+        self.engine, self.rng, self.work = engine, rng, Work()
         self.arrays = engine.network.arrays
         self.units, self.m = len(self.arrays.pieces), self.arrays.m
         self.root = Sample(whole()[None], np.zeros((1, self.m)), np.ones(1))
@@ -238,18 +235,9 @@ class _Tree:
         while items:
             item = items.pop()
             out = self.engine.run(item, stop=stop, budget=UNBOUNDED, collect=collect)
-            self.work.add(out, self._again(item))
+            self.work.add(out)
             items += out.leftover
             yield out
-
-    def _again(self, item: Prefix) -> int:
-        """Decisions that an engine counts again on its way to an item; some count only what is new."""
-        if not self.repeats:
-            return 0
-        again = self.engine.run(item, stop=len(item)).decisions
-        # The first item with a few units that were decided shows which kind of engine this is.
-        self.repeats = again > 0 or len(item) < 4
-        return again
 
 
 def _chances(sizes: Floats, number: int) -> Floats:

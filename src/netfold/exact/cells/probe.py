@@ -13,20 +13,26 @@ import math
 import numpy as np
 from numba import njit
 
-from netfold.exact.rows import COMPILED
+from netfold.exact.rows import COMPILED, FAST
 
-CHORDS = 32
-"""Chords through a cell."""
+CHORDS = 8
+"""Chords through a cell. With 6, 12 or 32 the estimates of R3 and R4 spread alike, within the error of 60 seeds."""
 
 INSIDE = 1e-3
 """How far from its ends, as a share of a chord, units are looked at."""
 
 
-@njit(**COMPILED)
+@njit(**FAST)
 def _rows(net, layer, z, tau, h):
     """Pre-activations of a layer at homogeneous coordinates: constants count ``tau`` times."""
     for r in range(net.row_begin[layer], net.row_begin[layer + 1]):
         value = net.const[r] * tau
+        if net.full[layer] >= 0:
+            first, begin = net.m + net.unit_begin[layer - 1], net.ptr[r]
+            for i in range(net.ptr[r + 1] - begin):
+                value += net.val[begin + i] * z[first + i]
+            h[r] = value
+            continue
         for e in range(net.ptr[r], net.ptr[r + 1]):
             value += net.val[e] * z[net.col[e]]
         h[r] = value
