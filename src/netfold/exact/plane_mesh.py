@@ -206,21 +206,41 @@ def outlines(begin, tails, heads, labels, made, layer):
     total = 0
     for c in range(len(begin) - 1):
         first, last = begin[c], begin[c + 1]
-        order = np.argsort(tails[first:last])
-        sorted_tails = tails[first:last][order]
+        order, sorted_tails = tails[:0], tails[:0]
         at = first
         for _ in range(last - first):
             if made[tails[at]] <= layer:
                 loop[total], label[total] = tails[at], labels[at]
                 total += 1
-            k = np.searchsorted(sorted_tails, heads[at])
-            if k == last - first or sorted_tails[k] != heads[at]:
-                break
-            at = first + order[k]
+            following = at + 1 if at + 1 < last else first
+            if tails[following] != heads[at]:
+                if len(order) == 0:
+                    order = np.argsort(tails[first:last])
+                    sorted_tails = tails[first:last][order]
+                k = np.searchsorted(sorted_tails, heads[at])
+                if k == last - first or sorted_tails[k] != heads[at]:
+                    break
+                following = first + order[k]
+            at = following
             if at == first:
                 break
         start[c + 1] = total
     return start, loop[:total].copy(), label[:total].copy()
+
+
+@njit(**COMPILED)
+def border_lengths(xy, loop, heads, label, layers, frame, counts):
+    """Length of the borders inside the rectangle, by the layer that made them; each is an edge of two polygons."""
+    lengths = np.zeros(counts)
+    for i in range(len(loop)):
+        if label[i] >= 0:
+            total = 0.0
+            x, y = xy[heads[i], 0] - xy[loop[i], 0], xy[heads[i], 1] - xy[loop[i], 1]
+            for j in range(len(frame)):
+                step = x * frame[j, 0] + y * frame[j, 1]
+                total += step * step
+            lengths[layers[i]] += 0.5 * np.sqrt(total)
+    return lengths
 
 
 @njit(**COMPILED)

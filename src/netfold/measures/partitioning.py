@@ -8,7 +8,7 @@ from netfold.capture import Model, Program, capture
 from netfold.capture.activations import Selection
 from netfold.errors import InvalidInputError
 from netfold.exact.plane import PlaneTracer
-from netfold.exact.plane_mesh import Mesh, MeshSink
+from netfold.exact.plane_mesh import Mesh, MeshSink, border_lengths
 from netfold.measures.counts import PLANE_RULE, corners_of, margins
 from netfold.measures.partition import Partition, PartitionLayer
 from netfold.measures.provenance import provenance
@@ -69,10 +69,9 @@ def partition_plane(model: Model, plane: Plane, bounds: tuple[float, float, floa
 
 
 def _records(program: Program, tracer: PlaneTracer, mesh: Mesh, plane: Plane) -> tuple[PartitionLayer, ...]:
-    inner = np.flatnonzero(mesh.label >= 0)
-    steps = (mesh.xy[mesh.heads[inner]] - mesh.xy[mesh.loop[inner]]) @ plane.frame.T
-    # every border inside the rectangle is an edge of two polygons
-    lengths = np.bincount(mesh.edge_layers[inner], np.hypot(steps[:, 0], steps[:, 1]) / 2, len(program.layers) + 1)
+    lengths = border_lengths(
+        mesh.xy, mesh.loop, mesh.heads, mesh.label, mesh.edge_layers, plane.frame, len(program.layers) + 1
+    )
     return tuple(
         PartitionLayer(
             name=layer.name,

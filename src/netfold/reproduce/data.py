@@ -265,4 +265,4 @@ def _images(name: str, parts: dict[str, Arrays], folder: Path, seed: int) -> Ima
         train, test = (images[others], labels[others]), (images[kept], labels[kept])
         how = f"its {part} images only, {len(others):,} of them to train on, {len(kept):,} kept aside at random"
     x, z = (images.astype(np.float32) / np.float32(255) for images, _ in (train, test))
-    return Images(name, x, train[1], z, test[1], f"{name} from {folder.name}: {how}")
+    return Images(name, x, train[1], z, test[1], f"folder {folder.name}: {how}")
