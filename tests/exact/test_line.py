@@ -29,12 +29,12 @@ def inside(trace: nf.Trace) -> np.ndarray:
 
 
 @pytest.mark.parametrize("family", range(len(FAMILIES)), ids=FAMILIES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(seed=SEEDS)
 def test_patterns_lengths_and_transitions_by_forward_passes(family: int, seed: int) -> None:
     """Between breakpoints the pattern is constant, across each it changes; flips and chords add up layer by layer.
 
-    On 4 families x 260 random networks.
+    On 4 families x 150 random networks.
     """
     model, shape = random_model(seed, family)
     path = random_line(seed, shape)
