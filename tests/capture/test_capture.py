@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
 import numpy as np
@@ -216,6 +217,14 @@ def test_a_program_is_captured_once() -> None:
     assert capture(program, np.zeros(3)) is program
     with pytest.raises(ValueError, match=r"takes points of shape \(3,\), got \(4,\)"):
         capture(program, shape=(4,))
+
+
+def test_threads_may_capture_at_once() -> None:
+    """`torch.export` may not be run by two threads at a time; captures wait for each other."""
+    models = [nn.Sequential(nn.Linear(2, 3 + i), nn.ReLU(), nn.Linear(3 + i, 1)).double().eval() for i in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        programs = list(pool.map(lambda model: capture(model, shape=(2,)), models))
+    assert [program.layers[0].units for program in programs] == [3 + i for i in range(12)]
 
 
 def test_smooth_networks_are_followed_without_stages() -> None:

@@ -242,17 +242,24 @@ def test_bad_spread(change: dict[str, Any], says: str) -> None:
         Spread(**change)
 
 
-def test_a_backend_that_hands_over_only_together_is_refused(tmp_path: Path) -> None:
-    """Results that come only at the end would be lost by a kill: one clear error, and nothing is measured."""
+def test_a_backend_that_hands_over_only_together(tmp_path: Path) -> None:
+    """Ray's is one: a few batches a worker at a time, with the same rows; what a backend needs is named."""
 
     class Together(ThreadingBackend):
-        supports_return_generator = False
+        supports_return_generator = False  # pyright: ignore[reportAssignmentType]
 
     register_parallel_backend("together", Together)
-    sweep = nf.Sweep(PLAN, tmp_path / "t.sweep")
-    with pytest.raises(nf.InvalidInputError, match="cannot hand results over as they come"):
-        sweep.run(workers=2, backend="together")
-    assert rows(sweep) == []
+    one, other = nf.Sweep(PLAN, tmp_path / "one.sweep"), nf.Sweep(PLAN, tmp_path / "other.sweep")
+    one.run(workers=1)
+    other.run(workers=2, backend="together")
+    assert rows(one) == rows(other)
+
+
+def test_a_backend_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One clear error that says what to install."""
+    monkeypatch.setitem(sys.modules, "ray.util.joblib", None)
+    with pytest.raises(nf.InvalidInputError, match="pip install ray"):
+        nf.Sweep(PLAN, tmp_path / "t.sweep").run(workers=2, backend="ray")
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

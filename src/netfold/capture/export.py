@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
@@ -10,6 +12,9 @@ from torch.fx import Node
 from netfold.capture.operations import MAKES_NEW, op_name, out_of_place, user_line, writes
 from netfold.capture.untouched import outputs, untouched
 from netfold.errors import CaptureError, InvalidInputError, NetfoldError
+
+_one_at_a_time = threading.RLock()
+"""``torch.export`` keeps what it is at in globals: two threads that export at once spoil each other's work."""
 
 
 def export(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> ExportedProgram:
@@ -21,7 +26,7 @@ def export(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device:
     """
     example = torch.zeros((3, *shape), dtype=dtype, device=device)
     try:
-        with untouched(model):
+        with _one_at_a_time, untouched(model):
             free = ({0: Dim.DYNAMIC},)
             return functional(torch.export.export(model, (example,), dynamic_shapes=free, strict=False))
     except Exception as error:

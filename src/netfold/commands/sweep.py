@@ -32,7 +32,7 @@ def run(
     *,
     store: Store = None,
     workers: Annotated[int | None, Parameter(help="Processes; by default one a core.")] = None,
-    backend: Annotated[str | None, Parameter(help="joblib's backend: loky (processes) or dask.")] = None,
+    backend: Annotated[str | None, Parameter(help="joblib's backend: loky (processes), dask or ray.")] = None,
     scheduler: Annotated[str | None, Parameter(help="Address of the Dask scheduler, for --backend dask.")] = None,
     retry: Annotated[bool, Parameter(negative="", help="Measure again what failed before.")] = False,
     as_json: AsJson = False,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -29,6 +30,11 @@ TOGETHER = 256
 """Most cells in a batch, and ``BATCH_SECONDS`` how long one should take: what a killed sweep loses a worker."""
 
 BATCH_SECONDS = 0.5
+
+WAVE = 4
+"""Batches a worker that are under way together where a backend hands results over only together (Ray's does)."""
+
+EXTRAS = {"dask": "dask distributed", "ray": "ray"}
 
 
 @dataclass(frozen=True)
@@ -135,38 +141,46 @@ def _outcomes(todo: Todo, spread: Spread) -> Iterator[Iterator[tuple[int, list[O
         yield ((number, measure_cells(batch, plan.seed, plan.measures)) for number, batch in todo.batches())
         return
     parent = os.getpid() if spread.backend == "loky" else None
+    calls = (delayed(_numbered)(number, batch, plan.seed, plan.measures, parent) for number, batch in todo.batches())
     with _backend(spread):
         try:
             pool: Any = Parallel(n_jobs=spread.workers or -1, batch_size=1, return_as="generator_unordered")  # pyright: ignore[reportArgumentType]
-            results = pool(
-                delayed(_numbered)(number, batch, plan.seed, plan.measures, parent) for number, batch in todo.batches()
-            )
         except ValueError as error:
             if "return_as" not in str(error):
                 raise
-            raise InvalidInputError(
-                f"joblib's backend {spread.backend!r} cannot hand results over as they come; use loky or dask"
-            ) from error
+            results = _in_waves(calls, spread)
+        else:
+            results = pool(calls)
         with closing(results):
             yield results
 
 
+def _in_waves(calls: Iterator[Any], spread: Spread) -> Generator[Any]:
+    """Results of a backend that hands them over only together, some batches a worker at a time."""
+    workers = spread.workers or cpu_count()
+    with Parallel(n_jobs=workers) as pool:
+        while wave := list(islice(calls, WAVE * workers)):
+            yield from pool(wave)
+
+
 @contextmanager
 def _backend(spread: Spread) -> Iterator[None]:
-    if spread.backend == "loky":
-        with parallel_config(backend="loky", inner_max_num_threads=1):
-            yield
-        return
-    if spread.backend != "dask":
-        with parallel_config(backend=spread.backend):
-            yield
-        return
-    try:
-        from distributed import Client  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise InvalidInputError("backend 'dask' needs dask.distributed: pip install dask distributed") from error
-    with Client(spread.scheduler), parallel_config(backend="dask"):
+    with ExitStack() as held:
+        if spread.backend == "dask":
+            held.enter_context(_imported("distributed", "dask").Client(spread.scheduler))
+        elif spread.backend == "ray":
+            _imported("ray.util.joblib", "ray").register_ray()
+        threads = {"inner_max_num_threads": 1} if spread.backend == "loky" else {}
+        held.enter_context(parallel_config(backend=spread.backend, **threads))
         yield
+
+
+def _imported(module: str, name: str) -> Any:
+    """The module that a backend needs."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise InvalidInputError(f"backend {name!r} needs {module}: pip install {EXTRAS[name]}") from error
 
 
 def _numbered(
