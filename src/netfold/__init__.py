@@ -18,6 +18,7 @@ from netfold.errors import (
     NotPiecewiseLinearError,
     UntrustedFileError,
 )
+from netfold.measures.tracing import trace_path, trace_paths
 
 if TYPE_CHECKING:
     from netfold import ranking, theory
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from netfold.measures.regions import Region, enumerate_regions
     from netfold.measures.trace import Trace
     from netfold.measures.traces import Traces
-    from netfold.measures.tracing import trace_path, trace_paths
     from netfold.networks import random_network
     from netfold.paths import Arc, Circle, Curve, Line, Plane, Polyline
     from netfold.ranking import rank_correlation, score
@@ -132,7 +132,6 @@ _HOMES = {
     "netfold.measures.regions": ("Region", "enumerate_regions"),
     "netfold.measures.trace": ("Trace",),
     "netfold.measures.traces": ("Traces",),
-    "netfold.measures.tracing": ("trace_path", "trace_paths"),
     "netfold.networks": ("random_network",),
     "netfold.paths": ("Arc", "Circle", "Curve", "Line", "Plane", "Polyline"),
     "netfold.ranking": ("rank_correlation", "score"),

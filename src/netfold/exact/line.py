@@ -34,7 +34,7 @@ Keys = NDArray[np.uint64]
 BLOCK_BYTES = 4 * 2**20
 """Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""
 
-NARROW_BYTES = 3 * 2**18
+NARROW_BYTES = 2**20
 """Memory that is enough for the rows of narrow layers: more rows than 512 of them make nothing faster."""
 
 DENSE_ROWS = 256
@@ -50,7 +50,7 @@ bends (`netfold.exact.spread`)."""
 FORK = 2**16
 """Entries of refined rows from which on runs of them go to threads."""
 
-RUNS = 2
+RUNS = 1
 """Runs for each thread: more of them balance the work better, and each takes a little more."""
 
 

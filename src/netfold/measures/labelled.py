@@ -14,7 +14,6 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from netfold.errors import InvalidInputError
 from netfold.files import read_dataset
 from netfold.measures.trace import LayerRecord, OutputRecord, Trace
 
@@ -88,7 +87,6 @@ def dataset(trace: Trace) -> xr.Dataset:
 def stack(traces: Sequence[Trace]) -> xr.Dataset:
     """Traces of one network as one dataset; breakpoints and class changes of all paths follow each other."""
     first = traces[0]
-    require_one_network(traces)
     data: dict[str, tuple[tuple[str, ...], Any]] = {}
     for name in ("regions", "patterns", "linear_pieces"):
         data[name] = (("path",), np.array([getattr(t, name) for t in traces], np.int64))
@@ -176,22 +174,6 @@ def read_trace(path: str | os.PathLike[str]) -> Trace:
 def read_traces(path: str | os.PathLike[str], group: str | None = None) -> list[Trace]:
     """The traces in a file, or in one of its groups."""
     return read_dataset(path, FORMAT, "trace", _several, group)
-
-
-def require_one_network(traces: Sequence[Trace]) -> None:
-    """Refuse traces of different networks.
-
-    Raises:
-        InvalidInputError: layers or outputs differ.
-    """
-    kinds = {
-        (tuple((r.name, r.op, r.units) for r in trace.layers), trace.output.size, len(trace.error)) for trace in traces
-    }
-    if len(kinds) > 1:
-        raise InvalidInputError(
-            f"these traces come from {len(kinds)} different networks (their layers or outputs differ); keep "
-            "the traces of each network in a Traces of their own"
-        )
 
 
 def html(title: str, frame: pd.DataFrame, note: str) -> str:

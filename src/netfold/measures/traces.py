@@ -46,12 +46,10 @@ class Traces(Sequence[Trace]):
     """
 
     def __init__(self, traces: Iterable[Trace]) -> None:
-        from netfold.measures.labelled import require_one_network
-
         self._traces = tuple(traces)
         if not self._traces:
             raise InvalidInputError("a Traces needs at least one trace, got none")
-        require_one_network(self._traces)
+        _require_one_network(self._traces)
 
     def __len__(self) -> int:
         return len(self._traces)
@@ -267,3 +265,19 @@ def estimate(values: NDArray[np.float64], *, geometric: bool = False, confidence
         "high": mean + half,
         "paths": len(used),
     }
+
+
+def _require_one_network(traces: Sequence[Trace]) -> None:
+    """Refuse traces of different networks.
+
+    Raises:
+        InvalidInputError: layers or outputs differ.
+    """
+    kinds = {
+        (tuple((r.name, r.op, r.units) for r in trace.layers), trace.output.size, len(trace.error)) for trace in traces
+    }
+    if len(kinds) > 1:
+        raise InvalidInputError(
+            f"these traces come from {len(kinds)} different networks (their layers or outputs differ); keep "
+            "the traces of each network in a Traces of their own"
+        )
