@@ -52,10 +52,11 @@ class Columns:
             begin += step
 
     def join(self, following: Columns) -> None:
-        """Add the rows of other columns, which lose them."""
-        chunks = following._chunks()
-        while chunks:
-            self.append(*chunks.pop(0))
+        """Add the rows of other columns, which lose them; nothing is copied."""
+        room, count = following.room, following.count
+        self.full += [[column[: self.count] for column in self.room], *following.full]
+        following._chunks()
+        self.room, self.count = room, count
 
     def take(self) -> list[NDArray[Any]]:
         """The columns as whole arrays; none of the rows stay here."""

@@ -22,7 +22,19 @@ from numba import njit
 
 from netfold.exact import bits
 from netfold.exact.bits import WORD
-from netfold.exact.rows import COMPILED, FAST, FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TURN, angle_of_chord, order
+from netfold.exact.rows import (
+    COMPILED,
+    FAST,
+    FLAT2,
+    NORM2,
+    RADIAL,
+    RESOLVED2,
+    SPEED2,
+    TURN,
+    angle_beside,
+    angle_of_chord,
+    order,
+)
 
 KNOT, SLOPE, OFFSET, VALUE = 0, 2, 5, 8
 """First rows of the knots, slopes, offsets and values at knots in ``pieces``."""
@@ -193,7 +205,7 @@ def _compile(column: Callable[..., Any], unpack: Callable[..., Any], of: Callabl
                 if touches[s] or across2 < 1e-6 * into2 * speed2:
                     sums[s, TURN] = turn(behind, here, ahead, pieces, into2, speed2)
                 else:
-                    sums[s, TURN] = np.arctan2(np.sqrt(across2), along)
+                    sums[s, TURN] = angle_beside(np.sqrt(across2), along)
 
     @njit(**FAST)
     def crossings(

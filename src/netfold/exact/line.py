@@ -50,7 +50,7 @@ bends (`netfold.exact.spread`)."""
 FORK = 2**16
 """Entries of refined rows from which on runs of them go to threads."""
 
-RUNS = 1
+RUNS = 2
 """Runs for each thread: more of them balance the work better, and each takes a little more."""
 
 

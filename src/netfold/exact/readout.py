@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from netfold.exact.rows import COMPILED, FAST, NO_LAYER, angle_of_chord
+from netfold.exact.rows import COMPILED, FAST, NO_LAYER, angle_beside, angle_of_chord
 from netfold.exact.selection import _last, _leader, _next
 
 CANCELS = 1e-6
@@ -53,7 +53,7 @@ def measure(begin, end, t, path, first, y, merge, lengths, angles, bends, kinks)
         if into2 > 0.0 and step2 > 0.0:
             across2 = into2 * step2 - along * along
             if across2 > CANCELS * into2 * step2:
-                bends[s] = np.arctan2(np.sqrt(across2), along)
+                bends[s] = angle_beside(np.sqrt(across2), along)
             else:
                 bends[s] = _turn(behind, here, ahead, 1.0 / np.sqrt(into2), 1.0 / np.sqrt(step2))
         if first[s] != NO_LAYER:

@@ -56,6 +56,16 @@ def angle_of_chord(gap2):
 
 
 @njit(**COMPILED)
+def angle_beside(across, along):
+    """Angle to an axis from the distance to it, at least 0, and the way along it; a series where it is small."""
+    if along > 0.0 and across < 0.1 * along:
+        r = across / along
+        s = r * r
+        return r * (1.0 - s * (1 / 3 - s * (1 / 5 - s * (1 / 7 - s * (1 / 9 - s * (1 / 11 - s * (1 / 13)))))))
+    return np.arctan2(across, along)
+
+
+@njit(**COMPILED)
 def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, value, measures, weak):
     """Length, angle and turning inside every segment's image, following it from crossing to crossing.
 
@@ -80,7 +90,7 @@ def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, va
             if following2 < 1e-4 * (norm2 + step * step * speed2):
                 weak[s] = True
             if norm2 > sums[s, FLAT2] and following2 > sums[s, FLAT2]:
-                angle += np.arctan2(np.sqrt(area2) * step, norm2 + radial * step)
+                angle += angle_beside(np.sqrt(area2) * step, norm2 + radial * step)
             norm2 = following2
             radial += speed2 * step
             if c == stop:
@@ -97,7 +107,7 @@ def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, va
             kept = max(speed2 - old2, 0.0)
             across = kept * gap2 + max(old2 * new2 - both * both, 0.0)
             if kept + old2 > sums[s, FLAT2] and kept + new2 > sums[s, FLAT2]:
-                bend += np.arctan2(np.sqrt(across), kept + both)
+                bend += angle_beside(np.sqrt(across), kept + both)
             speed2 = speed2 - old2 + new2
             peak = max(peak, speed2)
             if speed2 < 1e-7 * peak:
@@ -315,8 +325,9 @@ def merge_equal(t, flips, first, met):
                 flips[n - 1] ^= flips[i]
                 first[n - 1] = min(first[n - 1], first[i])
             else:
-                t[n], first[n] = t[i], first[i]
-                flips[n] = flips[i]
+                if n < i:
+                    t[n], first[n] = t[i], first[i]
+                    flips[n, 0], flips[n, 1] = flips[i, 0], flips[i, 1]
                 n += 1
             i += 1
         met[p] = n - begin
