@@ -43,7 +43,7 @@ def test_maps_are_the_network(seed, family):
     patterns, _, outputs = record(model, x)
     for i in range(len(x)):
         states = torch.cat([p[i] for p in patterns]).numpy().astype(np.int16)
-        maps, constants = network.maps(states)
+        maps, constants = affine_maps(network, states)
         values = (maps @ x[i].reshape(-1) + constants)[len(network.arrays.const) :]
         assert values == pytest.approx(outputs[i].numpy(), rel=1e-9, abs=1e-9)
 
@@ -79,7 +79,7 @@ def test_convolutional_network():
         outputs = model(torch.from_numpy(points)).numpy()
     rows = len(network.arrays.const)
     for states, x, y in zip(outcome.cells.states, points, outputs, strict=True):
-        maps, constants = network.maps(states)
+        maps, constants = affine_maps(network, states)
         assert maps[rows:] @ x.reshape(-1) + constants[rows:] == pytest.approx(y.reshape(-1), abs=1e-12)
     known = {tuple(s) for s in outcome.cells.states.tolist()}
     sampled = np.random.default_rng(0).uniform(-2, 2, (2000, 1, 2, 2))
@@ -177,3 +177,33 @@ def test_domains_of_another_shape():
         prepared(model, (2,), Box([0, 0, 0], 1))
     with pytest.raises(nf.InvalidInputError, match="shape"):
         prepared(model, (2,), Polytope([[1.0, 0, 0]], [1.0]))
+
+
+def affine_maps(network: CellNetwork, states: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every pre-activation row and then every output as an affine function of input space, on one region.
+
+    Args:
+        states: states of all units in network order.
+
+    Returns:
+        Coefficients ``(rows + outputs, entries of the input)`` and constants ``(rows + outputs,)``.
+    """
+    n, a = network.form.inputs, network.arrays
+    slots = np.zeros((network.form.output.slots, n + 1))
+    slots[:n, :n] = np.eye(n)
+    made: list[np.ndarray] = []
+    for layer, part in enumerate((*network.form.rows, network.form.output)):
+        values = np.asarray(part.matrix @ slots)
+        values[:, n] += part.constants
+        made.append(values)
+        if layer == len(network.layers):
+            break
+        units = np.arange(a.unit_begin[layer], a.unit_begin[layer + 1])
+        s = states[units].astype(np.int64)
+        if a.selects[layer]:
+            slots[n + units] = values[a.candidates[units, s] - a.row_begin[layer]]
+        else:
+            slots[n + units] = a.slopes[units, s][:, None] * values
+            slots[n + units, n] += a.offsets[units, s]
+    whole = np.concatenate(made)
+    return whole[:, :n], whole[:, n]

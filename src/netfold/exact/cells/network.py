@@ -92,35 +92,6 @@ class CellNetwork:
         """Knots, slopes and offsets of every layer as fractions; ``None`` for selections."""
         return tuple(None if isinstance(layer.rule, Selection) else Pieces.of(layer) for layer in self.layers)
 
-    def maps(self, states: States) -> tuple[Floats, Floats]:
-        """Every pre-activation row and then every output as an affine function of input space, on one region.
-
-        Args:
-            states: states of all units in network order.
-
-        Returns:
-            Coefficients ``(rows + outputs, entries of the input)`` and constants ``(rows + outputs,)``.
-        """
-        n, a = self.form.inputs, self.arrays
-        slots = np.zeros((self.form.output.slots, n + 1))
-        slots[:n, :n] = np.eye(n)
-        made: list[Floats] = []
-        for layer, part in enumerate((*self.form.rows, self.form.output)):
-            values = np.asarray(part.matrix @ slots)
-            values[:, n] += part.constants
-            made.append(values)
-            if layer == len(self.layers):
-                break
-            units = np.arange(a.unit_begin[layer], a.unit_begin[layer + 1])
-            s = states[units].astype(np.int64)
-            if a.selects[layer]:
-                slots[n + units] = values[a.candidates[units, s] - a.row_begin[layer]]
-            else:
-                slots[n + units] = a.slopes[units, s][:, None] * values
-                slots[n + units, n] += a.offsets[units, s]
-        whole = np.concatenate(made)
-        return whole[:, :n], whole[:, n]
-
 
 def _arrays(layers: tuple[Layer, ...], counts: list[int], rows: Rows, m: int) -> Arrays:
     units = np.concatenate([[0], np.cumsum([layer.units for layer in layers])]).astype(np.int64)
