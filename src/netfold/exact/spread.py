@@ -38,7 +38,7 @@ class Spread(Protocol):
     def products(self, vertices: Floats, path: Ints) -> Floats:
         """The map at vertices in a padded matrix: the first of its rows and columns hold the map.
 
-        ``path`` says on which path each vertex lies; where the matrix is padded, it has fewer entries than that rows.
+        ``path`` says on which path each vertex lies; where ``vertices`` is padded, it has fewer entries than that rows.
         """
         ...
 
@@ -104,10 +104,10 @@ class Convolution:
         """Features of the map."""
         return math.prod(self.shape_out)
 
-    def products(self, vertices: Floats, path: Ints | None = None) -> Floats:
-        """The map at vertices in a padded matrix."""
+    def products(self, vertices: Floats, path: Ints) -> Floats:
+        """The map at vertices; each is convolved by itself, so there is nothing to pad."""
         entries = math.prod(self.shape_in)
-        rows = torch.from_numpy(vertices[:, :entries]).reshape(-1, *self.shape_in)
+        rows = torch.from_numpy(vertices[: len(path), :entries]).reshape(-1, *self.shape_in)
         made = self.node.target(rows, *self.node.args[1:], **self.node.kwargs)
         return np.ascontiguousarray(made.reshape(len(rows), -1).numpy())
 
