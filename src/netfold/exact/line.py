@@ -100,7 +100,7 @@ class Network:
         layers = [_bound(stage) for stage in program.stages if stage.layer]
         spreads = spread_maps(program)
         widest = max(int(np.prod(program.input_shape, dtype=np.int64)), *(stage_width(s) for s in program.stages))
-        fewest = min(DENSE_ROWS, block_bytes // 2**14) if widest <= DENSE_WIDTH else 0
+        fewest = min(DENSE_ROWS, block_bytes // 2**13) if widest <= DENSE_WIDTH else 0
         most = min(max(NARROW_BYTES // (8 * widest), 512), 4096)
         block_rows = int(np.clip(block_bytes // (8 * widest), max(fewest, 8), most)) // 8 * 8
         return Network(program, layers, spreads, block_rows, fork)
