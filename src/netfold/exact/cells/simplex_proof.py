@@ -18,6 +18,10 @@ from numba import njit
 
 from netfold.exact.cells.simplex import FLAT, LEAN
 from netfold.exact.cells.simplex_rows import ROUNDING, Bools, Floats, Ints
+from netfold.exact.cells.verification import inverted
+
+FLATTEST = 1e-12
+"""Pivot below which the constraints of a proof are not taken to be independent."""
 
 
 class Basis(NamedTuple):
@@ -160,37 +164,13 @@ def gather(rows, f, h, m, count, room):
 @njit(**LEAN)
 def invert(n, room):
     """The inverse of the gathered rows by elimination, and the multipliers it gives; false where it breaks down."""
-    # rows are eliminated as equations work @ x = constraints, the inverse being x by constraint
-    work, inverse = room.work, room.inverse
-    for a in range(n):
-        for k in range(n):
-            work[a, k] = room.rows[a, k]
-            inverse[a, k] = 1.0 if a == k else 0.0
-    for c in range(n):
-        p = c
-        for a in range(c + 1, n):
-            if abs(work[a, c]) > abs(work[p, c]):
-                p = a
-        if abs(work[p, c]) < 1e-12:
-            return False
-        if p != c:
-            for k in range(n):
-                work[c, k], work[p, k] = work[p, k], work[c, k]
-                inverse[c, k], inverse[p, k] = inverse[p, k], inverse[c, k]
-        scale = 1.0 / work[c, c]
-        for k in range(n):
-            work[c, k] *= scale
-            inverse[c, k] *= scale
-        for a in range(n):
-            factor = work[a, c]
-            if a != c and factor != 0.0:
-                for k in range(n):
-                    work[a, k] -= factor * work[c, k]
-                    inverse[a, k] -= factor * inverse[c, k]
+    # rows are eliminated as equations rows @ x = constraints, the inverse being x by constraint
+    if not inverted(room.rows, room.inverse, room.work, n, FLATTEST):
+        return False
     for a in range(n):
         total = 0.0
         for j in range(n):
-            total += room.target[j] * inverse[j, a]
+            total += room.target[j] * room.inverse[j, a]
         room.multipliers[a] = total
     return True
 

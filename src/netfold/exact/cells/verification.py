@@ -36,7 +36,7 @@ def verify(store, planes, words, size, column):
     for j in range(size):
         b[count, j] = store.vec[j, column]
     b[count, size] = 0.0
-    if not _inverted(b, r, store.scratch_square, size):
+    if not inverted(b, r, store.scratch_square, size, 0.0):
         return
     defect, largest = 0.0, 0.0
     for i in range(size):
@@ -85,8 +85,12 @@ def verify(store, planes, words, size, column):
 
 
 @njit(**LEAN)
-def _inverted(b, r, a, size):
-    """Approximate inverse by Gauss-Jordan elimination with row pivots; whether there is one."""
+def inverted(b, r, a, size, smallest):
+    """Approximate inverse by Gauss-Jordan elimination with row pivots above ``smallest``; whether there is one.
+
+    Args:
+        b: the matrix, in its first ``size`` rows and columns; ``r`` takes the inverse, ``a`` is room to compute.
+    """
     for i in range(size):
         for j in range(size):
             a[i, j] = b[i, j]
@@ -96,7 +100,7 @@ def _inverted(b, r, a, size):
         for i in range(c + 1, size):
             if abs(a[i, c]) > abs(a[p, c]):
                 p = i
-        if not abs(a[p, c]) > 0.0:
+        if not abs(a[p, c]) > smallest:
             return False
         if p != c:
             for j in range(size):
