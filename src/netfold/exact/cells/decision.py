@@ -26,15 +26,19 @@ from netfold.exact.cells.verification import verify
 
 
 @njit(**LEAN)
-def settle(net, store, path, rows, layer, r, rival, knot, size, affine):
-    """Decide open signs as far as float64 goes; how many stay open."""
+def settle(net, store, path, rows, layer, r, rival, knot, size, affine, renew):
+    """Decide open signs as far as float64 goes; how many stay open.
+
+    With ``renew``, generators may be found again from their constraints. They are then other multiples of the true
+    ones, which values taken before do not fit.
+    """
     reg = path.reg
     lead, error = rows.now[size + LEAD], rows.now[size + ERROR]
     left = 0
     for k in range(reg[BEGIN], reg[END]):
         if store.sgn[k] != OPEN:
             continue
-        if reg[LINES] == 0:
+        if renew and reg[LINES] == 0:
             verify(store, path.planes, reg[WORDS], size, k)
         value, bound = tight(store.vec, store.dev, k, rows.now, size, lead, error)
         if abs(value) > bound:
@@ -75,7 +79,7 @@ def classify(net, store, path, rows, layer, r, rival, knot, size, affine):
         elif lines == 0 and negative == count:
             answer = BELOW
         elif positive + negative < count:
-            left = settle(net, store, path, rows, layer, r, rival, knot, size, affine)
+            left = settle(net, store, path, rows, layer, r, rival, knot, size, affine, True)
             if left and not _line_decides(sgn, begin, lines):
                 answer = ASK
         elif lines == 0:

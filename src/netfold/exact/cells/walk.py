@@ -179,7 +179,7 @@ def _count_rest(net, store, path, rows, flats, layer, size, affine):
                 for j in range(size + EXTRA):
                     rows.now[j] = row[j]
                 r = net.row_begin[layer] + u - net.unit_begin[layer]
-                if settle(net, store, path, rows, layer, r, -1, net.knots[u, k], size, affine):
+                if settle(net, store, path, rows, layer, r, -1, net.knots[u, k], size, affine, False):
                     return False
                 positive, negative, _ = tally(begin, end, store.sgn)
             if positive and negative:
