@@ -258,8 +258,11 @@ def test_a_backend_that_hands_over_only_together(tmp_path: Path) -> None:
 def test_a_backend_that_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One clear error that says what to install."""
     monkeypatch.setitem(sys.modules, "ray.util.joblib", None)
+    sweep = nf.Sweep(PLAN, tmp_path / "t.sweep")
     with pytest.raises(nf.InvalidInputError, match="pip install ray"):
-        nf.Sweep(PLAN, tmp_path / "t.sweep").run(workers=2, backend="ray")
+        sweep.run(workers=2, backend="ray")
+    with pytest.raises(nf.InvalidInputError, match="joblib has no backend 'nonsense'"):
+        sweep.run(workers=2, backend="nonsense")
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from joblib import Parallel, cpu_count, delayed, parallel_config
+from joblib import Parallel, cpu_count, delayed, effective_n_jobs, parallel_config
 from joblib.externals.loky.process_executor import ProcessPoolExecutor, TerminatedWorkerError
 from tqdm import tqdm
 
@@ -157,7 +157,7 @@ def _outcomes(todo: Todo, spread: Spread) -> Iterator[Iterator[tuple[int, list[O
 
 def _in_waves(calls: Iterator[Any], spread: Spread) -> Generator[Any]:
     """Results of a backend that hands them over only together, some batches a worker at a time."""
-    workers = spread.workers or cpu_count()
+    workers = effective_n_jobs(spread.workers or -1)
     with Parallel(n_jobs=workers) as pool:
         while wave := list(islice(calls, WAVE * workers)):
             yield from pool(wave)
@@ -171,7 +171,10 @@ def _backend(spread: Spread) -> Iterator[None]:
         elif spread.backend == "ray":
             _imported("ray.util.joblib", "ray").register_ray()
         threads = {"inner_max_num_threads": 1} if spread.backend == "loky" else {}
-        held.enter_context(parallel_config(backend=spread.backend, **threads))
+        try:
+            held.enter_context(parallel_config(backend=spread.backend, **threads))
+        except ValueError as error:
+            raise InvalidInputError(f"joblib has no backend {spread.backend!r}: {error}") from error
         yield
 
 
