@@ -53,10 +53,9 @@ class Columns:
 
     def join(self, following: Columns) -> None:
         """Add the rows of other columns, which lose them; nothing is copied."""
-        room, count = following.room, following.count
         self.full += [[column[: self.count] for column in self.room], *following.full]
-        following._chunks()
-        self.room, self.count = room, count
+        self.room, self.count = following.room, following.count
+        following._clear()
 
     def take(self) -> list[NDArray[Any]]:
         """The columns as whole arrays; none of the rows stay here."""
@@ -77,8 +76,11 @@ class Columns:
 
     def _chunks(self) -> list[list[NDArray[Any]]]:
         chunks = [*self.full, [column[: self.count] for column in self.room]]
-        self.full, self.room, self.count = [], self._chunk(FIRST), 0
+        self._clear()
         return chunks
+
+    def _clear(self) -> None:
+        self.full, self.room, self.count = [], self._chunk(FIRST), 0
 
 
 def _empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -35,7 +35,7 @@ BLOCK_BYTES = 4 * 2**20
 """Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""
 
 NARROW_BYTES = 2**20
-"""Memory that is enough for the rows of narrow layers: more rows than 512 of them make nothing faster."""
+"""Memory that is enough for the rows of narrow layers: more of them make nothing faster."""
 
 DENSE_ROWS = 256
 """Rows of a block at least, where layers are not wider than ``DENSE_WIDTH``: a product of fewer rows with a large

@@ -41,8 +41,8 @@ class CountResult:
             decision was settled exactly, so that there is nothing to fear from one.
         counting_rule: what was counted.
         decisions: signs that were decided, and ``resolved_exactly``: those among them that float64 could not certify
-            and that were decided in rational arithmetic; ``None`` for planes and paths. They tell the effort: what
-            was decided again because the work was divided or interrupted counts again.
+            and that were decided in rational arithmetic; ``None`` for planes and paths. They tell the effort, which
+            depends a little on how the work was divided.
         provenance: model, versions, number type, time.
 
     Example:

@@ -131,7 +131,7 @@ def _store(size: int, words: int, columns: int) -> Store:
         val=np.zeros(columns),
         sgn=np.zeros(columns, np.int8),
         words=np.zeros(columns, np.uint64),
-        scratch=np.zeros((3, columns), np.int64),
+        scratch=np.zeros((2, columns), np.int64),
         pairs=np.zeros((columns, 2), np.int64),
         square=np.zeros((size, size + 1)),
         inverse=np.zeros((size, size)),
