@@ -52,13 +52,13 @@ def trace_all(
     tracer = trace_ellipses(program, [path.ellipse for path in paths], block_bytes)
 
     def of(i: int) -> Traced:
-        tallies, output = tracer.tallies, tracer.results[i]
+        layers, output = tracer.totals, tracer.results[i]
         return Traced(
-            *([int(count[i]) for count in counts] for counts in zip(*((t.transitions, t.signs, t.passages) for t in tallies), strict=True)),
-            [*(exact_totals(t.lengths[i : i + 1])[0] for t in tallies), output.length],
-            [*(exact_totals(t.angles[i : i + 1])[0] for t in tallies), output.angle],
-            [*(exact_totals(t.bends[i : i + 1])[0] for t in tallies), output.bend],
-            min((float(t.closest[i]) for t in tallies), default=np.inf),
+            *([int(count[i]) for count in counts] for counts in zip(*((t.transitions, t.signs, t.passages) for t in layers), strict=True)),
+            [*(exact_totals(t.lengths[i : i + 1])[0] for t in layers), output.length],
+            [*(exact_totals(t.angles[i : i + 1])[0] for t in layers), output.angle],
+            [*(exact_totals(t.bends[i : i + 1])[0] for t in layers), output.bend],
+            min((float(t.closest[i]) for t in layers), default=np.inf),
             tracer.lengths[i],
             output,
         )  # fmt: skip

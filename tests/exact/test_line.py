@@ -232,9 +232,9 @@ def traced(
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    tallies = tracer.tallies
-    totals = [exact_totals(m) for tally in tallies for m in (tally.lengths, tally.angles, tally.bends)]
-    totals += [m.tolist() for tally in tallies for m in (tally.transitions, tally.signs, tally.passages, tally.closest)]
+    layers = tracer.totals
+    totals = [exact_totals(m) for found in layers for m in (found.lengths, found.angles, found.bends)]
+    totals += [m.tolist() for found in layers for m in (found.transitions, found.signs, found.passages, found.closest)]
     return [
         [*(total[i] for total in totals), *(np.asarray(value).tolist() for value in vars(result).values())]
         for i, result in enumerate(tracer.results)

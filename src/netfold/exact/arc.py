@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,12 +22,13 @@ from netfold.exact import arc_measures, arc_rows, rows
 from netfold.exact.arc_closing import Closing, Ends, close_passages, count_passages
 from netfold.exact.arc_layers import ArcCrossings, ArcLayer, Pieces, arc_layer
 from netfold.exact.arc_output import ArcOutputTally
-from netfold.exact.blocks import Refined, advance, chunks, refine, stage_width, tensor
+from netfold.exact.blocks import advance, chunks, stage_width, tensor
 from netfold.exact.elliptic import piece_length
 from netfold.exact.output import PathOutput
 from netfold.exact.products import padded, reproducible
+from netfold.exact.records import Refined, Totals
+from netfold.exact.refinement import refine
 from netfold.exact.spread import Dense, spread_map
-from netfold.exact.tally import LayerTally
 from netfold.exact.threads import over_rows
 from netfold.paths import Ellipse
 
@@ -67,12 +67,12 @@ class Follower:
     """One layer's passes, what they add up, and what they remember of the block before.
 
     Attributes:
-        tally: what the layer does to every path.
+        totals: what the layer does to every path.
     """
 
     def __init__(self, layer: ArcLayer, columns: Dense | None, closed: NDArray[np.bool_]) -> None:
         self.layer, self.columns, self.closed = layer, columns, closed
-        self.tally = LayerTally.of(len(closed), layer.units)
+        self.totals = Totals.of(len(closed), layer.units)
         self.before, self.into, self.path = np.empty((0, 0)), np.empty(0), -1
         self.saturated = np.full((2, layer.units), -1)
         self.current = np.full(1, -1)
@@ -85,18 +85,18 @@ class Follower:
 
     def add(self, block: Block, pieces: Pieces, z: Floats, found: ArcCrossings, refined: Refined) -> NDArray[np.int8]:
         """Add a block's changes and lengths; returns how the image moves from every refined row."""
-        tally, n = self.tally, len(refined.at)
+        totals, n = self.totals, len(refined.at)
         lengths, angles, bends, flat = np.empty(n), np.empty(n), np.empty(n), np.empty(n, np.int8)
         into = self.into if len(pieces.before) else np.empty(0)
         over_rows(arc_measures.measure, n, 2 * self.layer.units, z, block.width, found.start, found.unit,
                   found.after, found.earlier, found.value, refined.segment, refined.at, refined.cross, into,
                   lengths, angles, bends, flat)  # fmt: skip
-        for values, totals in ((lengths, tally.lengths), (angles, tally.angles), (bends, tally.bends)):
-            rows.sum_exactly(values, refined.path, totals)
+        for values, sums in ((lengths, totals.lengths), (angles, totals.angles), (bends, totals.bends)):
+            rows.sum_exactly(values, refined.path, sums)
         if self.layer.saturated_pieces:
             count_passages(block.path, found.start, found.unit, found.origin, found.target,
                            self.layer.saturated_pieces, self.closed, self.saturated[0], self.saturated[1],
-                           self.current, tally.passages)  # fmt: skip
+                           self.current, totals.passages)  # fmt: skip
         self._remember(block, z, found)
         return flat
 
@@ -117,16 +117,16 @@ class Follower:
     def finish(self) -> None:
         """Close the last path."""
         self.closing.finish()
-        close_passages(self.closed, self.saturated[0], self.saturated[1], self.current, self.tally.passages)
+        close_passages(self.closed, self.saturated[0], self.saturated[1], self.current, self.totals.passages)
 
     def _close(self, ends: Ends) -> None:
         """Count what changes where a closed path begins again."""
         (now, sign), (was, sign_before) = self.layer.states(ends.first), self.layer.states(ends.last[::-1])
-        self.tally.transitions[ends.path] += int((now != was).sum())
-        self.tally.signs[ends.path] += int((sign != sign_before).sum())
+        self.totals.transitions[ends.path] += int((now != was).sum())
+        self.totals.signs[ends.path] += int((sign != sign_before).sum())
         bend, angle = arc_measures.corner(ends.arriving, ends.leaving, ends.vertex)
-        rows.sum_exactly(np.array([bend]), np.array([ends.path]), self.tally.bends)
-        rows.sum_exactly(np.array([angle]), np.array([ends.path]), self.tally.angles)
+        rows.sum_exactly(np.array([bend]), np.array([ends.path]), self.totals.bends)
+        rows.sum_exactly(np.array([angle]), np.array([ends.path]), self.totals.angles)
 
 
 class ArcTracer:
@@ -137,7 +137,7 @@ class ArcTracer:
     transitions, and the image's turn there among its turning.
 
     Attributes:
-        tallies: one a layer.
+        totals: one a layer.
         lengths: of the paths themselves.
         results: what each path does in the output, after `run`.
     """
@@ -153,7 +153,7 @@ class ArcTracer:
             for i, stage in enumerate(program.stages)
             if stage.layer
         ]
-        self.tallies = [follower.tally for follower in self.followers]
+        self.totals = [follower.totals for follower in self.followers]
         self.output = ArcOutputTally(len(ellipses), int(np.prod(program.output_shape, dtype=np.int64)), closed)
         self.lengths = [ellipse_length(e) for e in ellipses]
         self.results: list[PathOutput] = []
@@ -194,14 +194,16 @@ class ArcTracer:
             self.output.add_pieces(block.t, block.path, block.flips, block.first, block.width, block.h)
             return
         follower = self.followers[index]
-        layer, tally, counted = follower.layer, follower.tally, len(block.path) - 1
+        layer, totals, counted = follower.layer, follower.totals, len(block.path) - 1
         pieces = follower.pieces(block)
         scan = layer.scan(pieces)
         found = layer.crossings(pieces, scan)
-        rows.add_counts(scan.counts[:counted], block.path, tally.transitions)
-        rows.add_counts(scan.signs[:counted], block.path, tally.signs)
-        rows.keep_smallest(scan.closest, block.path, tally.closest)
-        z, refined = layer.opened(pieces), refine(index, cast(Any, block), cast(Any, found))
+        rows.add_counts(scan.counts[:counted], block.path, totals.transitions)
+        rows.add_counts(scan.signs[:counted], block.path, totals.signs)
+        rows.keep_smallest(scan.closest, block.path, totals.closest)
+        z = layer.opened(pieces)
+        refined = refine(index, block.t, block.path, block.flips, block.first, found.start, found.at, found.unit,
+                         found.origin, found.target)  # fmt: skip
         flat = follower.add(block, pieces, z, found, refined)
         for child in self._children(index, block, z, found, refined, flat):
             self._descend(index + 1, child)
@@ -274,7 +276,7 @@ def trace_ellipses(program: Program, ellipses: Sequence[Ellipse], block_bytes: i
         block_bytes: memory that one stage's rows may take; it does not change any result.
 
     Returns:
-        The tracer: ``tallies`` (one a layer), ``results`` (one a path) and ``lengths`` of the paths.
+        The tracer: ``totals`` (one a layer), ``results`` (one a path) and ``lengths`` of the paths.
 
     Raises:
         NotPiecewiseLinearError: the program is not piecewise linear.

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from netfold.exact.elementwise import KNOT, OFFSET, SLOPE, VALUE
 from netfold.exact.harmonic import above, blur, together, zeros
+from netfold.exact.pieces import KNOT, OFFSET, SLOPE, VALUE
 from netfold.exact.rows import COMPILED, FAST, order
 
 EVENTS = 4

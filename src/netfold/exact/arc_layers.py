@@ -8,9 +8,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.capture.activations import Elementwise, Rule
+from netfold.capture.activations import Rule
 from netfold.exact import arc_elementwise, arc_selection
-from netfold.exact.layers import ElementwiseLayer, SelectionLayer, line_layer
+from netfold.exact.layers import LineLayer
+from netfold.exact.records import Choice, Functions
 from netfold.exact.threads import over_rows
 
 Floats = NDArray[np.float64]
@@ -102,9 +103,10 @@ class ArcLayer(Protocol):
 class ArcElementwise:
     """Units that apply one piecewise-linear function each."""
 
-    def __init__(self, layer: ElementwiseLayer) -> None:
+    def __init__(self, layer: LineLayer, rule: Functions) -> None:
         self.units, self.saturated_pieces = layer.units, layer.saturated_pieces
-        self.pieces = np.ascontiguousarray(np.broadcast_to(layer.pieces, (len(layer.pieces), layer.units)))
+        table = rule.pieces.reshape(len(rule.pieces), -1)
+        self.pieces = np.ascontiguousarray(np.broadcast_to(table, (len(table), layer.units)))
 
     def scan(self, p: Pieces) -> ArcScan:
         """Count changes of state."""
@@ -139,8 +141,8 @@ class ArcSelection:
 
     saturated_pieces = 0
 
-    def __init__(self, layer: SelectionLayer) -> None:
-        self.units, self.candidates, self.sign = layer.units, layer.candidates, layer.sign
+    def __init__(self, layer: LineLayer, rule: Choice) -> None:
+        self.units, self.candidates, self.sign = layer.units, rule.candidates, rule.sign
 
     def scan(self, p: Pieces) -> ArcScan:
         """Count changes of winner."""
@@ -171,12 +173,8 @@ class ArcSelection:
 
 def arc_layer(rule: Rule, units: int) -> ArcLayer:
     """The passes for a layer's rule."""
-    layer = line_layer(rule, units)
-    if isinstance(rule, Elementwise):
-        assert isinstance(layer, ElementwiseLayer)
-        return ArcElementwise(layer)
-    assert isinstance(layer, SelectionLayer)
-    return ArcSelection(layer)
+    layer = LineLayer.of(rule, units)
+    return ArcElementwise(layer, layer.rule) if isinstance(layer.rule, Functions) else ArcSelection(layer, layer.rule)
 
 
 def _above(three: Floats) -> NDArray[np.bool_]:

@@ -10,7 +10,8 @@ from netfold.exact import arc_measures, rows
 from netfold.exact.arc_closing import Closing, Ends
 from netfold.exact.arc_selection import leader, walk
 from netfold.exact.harmonic import above, zeros
-from netfold.exact.output import MERGE, OutputTally, PathOutput
+from netfold.exact.output import OutputTally, PathOutput
+from netfold.exact.readout import MERGE, breakpoints
 from netfold.exact.rows import COMPILED
 from netfold.exact.threads import over_rows
 
@@ -38,11 +39,10 @@ class ArcOutputTally(OutputTally):
             flips, first = np.vstack([flips[:1], flips]), np.append(rows.NO_LAYER, first)
             y, lead = np.vstack([values, y]), 1
         self.memory = remembered
-        joined = path[1:] == path[:-1]
-        keep = np.flatnonzero(joined[1:] & joined[:-1] & (first[1:-1] != rows.NO_LAYER)) + 1
-        self._keep(keep, t, path, flips, first)
+        kept = breakpoints(path, first, self.totals.met)
+        self.found.append(t[kept], flips[kept], first[kept])
         self._measure_pieces(path, first, width, y, lead)
-        _count_signs(path, width, y, lead, self.sign_changes)
+        _count_signs(path, width, y, lead, self.totals.sign_changes)
         self._collect_winners(t, path, width, y, lead)
 
     def _measure_pieces(self, path: Ints, first: Ints, width: Floats, y: Floats, lead: int) -> None:
@@ -54,9 +54,13 @@ class ArcOutputTally(OutputTally):
         over_rows(arc_measures.measure, n, 2 * self.size, y, width, start, none, three, empty, empty,
                   np.arange(n), np.zeros(n), start, empty, lengths, angles, bends, flat)  # fmt: skip
         over_rows(_kinks, n, 2 * self.size, first, width, y, MERGE, kinks)
-        for values, totals in ((lengths, self.lengths), (angles, self.angles), (bends, self.bends)):
+        for values, totals in (
+            (lengths, self.totals.lengths),
+            (angles, self.totals.angles),
+            (bends, self.totals.bends),
+        ):
             rows.sum_exactly(values[lead:], path[lead:], totals)
-        rows.add_counts(kinks, path, self.kinks)
+        rows.add_counts(kinks, path, self.totals.kinks)
         if self.closing.closed.any():
             self.closing.follow(
                 path, y, y,
@@ -67,16 +71,16 @@ class ArcOutputTally(OutputTally):
     def _close(self, ends: Ends) -> None:
         bend, angle = arc_measures.corner(ends.arriving, ends.leaving, ends.vertex)
         number = np.array([ends.path])
-        rows.sum_exactly(np.array([bend]), number, self.bends)
-        rows.sum_exactly(np.array([angle]), number, self.angles)
+        rows.sum_exactly(np.array([bend]), number, self.totals.bends)
+        rows.sum_exactly(np.array([angle]), number, self.totals.angles)
         for j in range(self.size):
             now, was = above(*ends.first[:, j]), above(*ends.last[::-1, j])
-            self.sign_changes[ends.path, j] += now != was
+            self.totals.sign_changes[ends.path, j] += now != was
 
     def _collect_winners(self, t: Floats, path: Ints, width: Floats, y: Floats, lead: int) -> None:
         entries = np.arange(max(self.size, 2))
         values = np.hstack([np.zeros_like(y), y]) if self.size == 1 else y
-        segment, at, target = _class_changes(path, width, values, lead, entries, self.start_class)
+        segment, at, target = _class_changes(path, width, values, lead, entries, self.totals.start_class)
         moment = t[segment] + at * (t[segment + 1] - t[segment])
         self.changes.append(moment, path[segment], target)
 

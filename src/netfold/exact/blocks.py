@@ -1,4 +1,4 @@
-"""Blocks of rows on their way through a program: cut into chunks, advanced through a stage, refined at crossings."""
+"""Blocks of rows on their way through a program: cut into chunks, advanced through a stage."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from netfold.capture.program import Program, Stage, Values, flatten
-from netfold.exact import rows
-from netfold.exact.layers import Crossings
-from netfold.exact.threads import over_rows
+from netfold.exact.refinement import interpolate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -38,37 +36,6 @@ class Block:
     first: Ints
     h: Floats
     alive: Values
-
-
-@dataclass(frozen=True)
-class Refined:
-    """The vertices of a block with those at its crossings: where they lie, and what changes there."""
-
-    segment: Ints
-    at: Floats
-    cross: Ints
-    t: Floats
-    path: Ints
-    flips: Keys
-    first: Ints
-
-
-def refine(index: int, block: Block, found: Crossings) -> Refined:
-    """The vertices of a block with those at its crossings in layer ``index``."""
-    n = rows.count_rows(found.start, found.at)
-    made = Refined(
-        np.empty(n, np.int64),
-        np.empty(n),
-        np.empty(n + 1, np.int64),
-        np.empty(n),
-        np.empty(n, np.int64),
-        np.empty((n, 2), np.uint64),
-        np.empty(n, np.int64),
-    )
-    rows.refine_rows(index, block.t, block.path, block.flips, block.first, found.start, found.at, found.unit,
-                     found.origin, found.target, made.segment, made.at, made.t, made.path, made.flips, made.first,
-                     made.cross)  # fmt: skip
-    return made
 
 
 def stage_width(stage: Stage) -> int:
@@ -102,15 +69,8 @@ def advance(program: Program, stage: Stage, values: Values) -> Values:
 def kept(alive: Values, segment: Ints, at: Floats) -> Values:
     """Values at refined rows that are affine on every segment."""
     return {
-        i: tensor(interpolated(flatten([v]), segment, at), (len(at), *v.shape[1:]), v.device) for i, v in alive.items()
+        i: tensor(interpolate(flatten([v]), segment, at), (len(at), *v.shape[1:]), v.device) for i, v in alive.items()
     }
-
-
-def interpolated(values: Floats, segment: Ints, at: Floats) -> Floats:
-    """A quantity that is affine on every segment, at refined rows."""
-    out = np.empty((len(at), values.shape[1]))
-    over_rows(rows.interpolate, *out.shape, values, segment, at, out)
-    return out
 
 
 def tensor(array: Floats, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:

@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from netfold.capture.program import Program, Values, flatten
 from netfold.exact.blocks import Block, advance
-from netfold.exact.layers import Crossings
 from netfold.exact.line import BLOCK_BYTES, FORK, LineTracer, Network, Strand, spread_maps
 from netfold.exact.products import ROUND, reproducible
-from netfold.exact.spread import Dense, kinks, spread_dense
-from netfold.exact.threads import over_rows
+from netfold.exact.records import Crossings
+from netfold.exact.spread import Dense, spread_dense
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -46,7 +45,7 @@ class EnsembleTracer(LineTracer):
         threads = torch.get_num_threads()
         network = Ensemble.stacked(programs, block_bytes // threads, fork)
         self.strand = Strand(network, len(programs), 0, threads)
-        self.tallies, self.results = self.strand.tallies, []
+        self.totals, self.results = [tally.totals for tally in self.strand.tallies], []
 
 
 @dataclass(frozen=True)
@@ -84,24 +83,21 @@ class Stack:
     """A fully connected map for each path: `netfold.exact.spread.Dense`, stacked.
 
     Attributes:
-        columns: what unit ``j`` of path ``p`` adds, in row ``p * units + j``; ``bias`` the constants, one row a path.
-        wide: the columns of each path in a padded matrix.
+        columns: what unit ``j`` of path ``p`` adds, in row ``p * units + j``.
+        features: features of each map.
+        bias: the constants, one row a path, and ``weight`` the weights, padded as in `netfold.exact.spread.Dense`.
     """
 
     columns: Floats
-    bias: Floats
-    wide: torch.Tensor
+    features: int
+    bias: torch.Tensor
+    weight: torch.Tensor
 
     @staticmethod
     def of(maps: Sequence[Dense]) -> Stack:
         """Stack the maps of several paths."""
-        wide = torch.from_numpy(np.stack([found.wide for found in maps]))
-        return Stack(np.concatenate([found.columns for found in maps]), np.stack([found.bias for found in maps]), wide)
-
-    @property
-    def features(self) -> int:
-        """Features of the map."""
-        return self.bias.shape[1]
+        bias, weight = (torch.stack(parts) for parts in zip(*(found.wide for found in maps), strict=True))
+        return Stack(np.concatenate([found.columns for found in maps]), len(maps[0].bias), bias, weight)
 
     def products(self, vertices: Floats, path: Ints) -> Floats:
         """The map at vertices."""
@@ -110,22 +106,19 @@ class Stack:
         edges = np.concatenate([[0], np.cumsum(sizes)])
         shift = np.repeat(edges[:-1] - [begin for begin, _ in found], [end - begin for begin, end in found])
         place = torch.from_numpy(np.arange(len(path)) + shift)
-        rows = torch.zeros(int(edges[-1]), self.wide.shape[1], dtype=torch.float64)
+        rows = torch.zeros(int(edges[-1]), self.weight.shape[2], dtype=torch.float64)
         rows[place] = torch.from_numpy(vertices[: len(path)])
-        product = torch.empty(len(rows), self.wide.shape[2], dtype=torch.float64)
+        product = torch.empty(len(rows), self.weight.shape[1], dtype=torch.float64)
         numbers = path[[begin for begin, _ in found]].tolist()
         for number, begin, end in zip(numbers, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            torch.mm(rows[begin:end], self.wide[number], out=product[begin:end])
-        return product[place, : self.features].numpy() + self.bias[path]
+            torch.addmm(self.bias[number], rows[begin:end], self.weight[number].T, out=product[begin:end])
+        return product[place, : self.features].numpy()
 
     def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
-        out = np.empty((len(at), self.features))
         units = len(self.columns) // len(self.bias)
         unit = found.unit + units * np.repeat(path[: len(found.start) - 1], np.diff(found.start))
-        over_rows(spread_dense, *out.shape, y, segment, at, found.start, unit, found.at, kinks(found), self.columns,
-                  out)  # fmt: skip
-        return out
+        return spread_dense(self.features, y, segment, at, found, unit, self.columns)
 
 
 def runs(path: Ints) -> Iterator[tuple[int, int]]:

@@ -18,14 +18,17 @@ import torch
 from numpy.typing import NDArray
 
 from netfold.capture.program import Program, Stage, Values, flatten
-from netfold.exact import rows
-from netfold.exact.blocks import Block, Refined, advance, chunks, interpolated, kept, refine, stage_width, tensor
-from netfold.exact.layers import Crossings, LineLayer, Scan, line_layer
+from netfold.exact.blocks import Block, advance, chunks, kept, stage_width, tensor
+from netfold.exact.layers import LineLayer
+from netfold.exact.meeting import CROWDED, Met
 from netfold.exact.output import OutputTally, PathOutput
 from netfold.exact.products import padded, reproducible
+from netfold.exact.records import Crossings
+from netfold.exact.refinement import anchors, interpolate, switch_first
+from netfold.exact.rows import NO_LAYER
 from netfold.exact.spread import Spread, spread_map
 from netfold.exact.tally import LayerTally
-from netfold.exact.threads import over_rows, side_by_side, single_threaded
+from netfold.exact.threads import side_by_side, single_threaded
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,7 +37,7 @@ Keys = NDArray[np.uint64]
 BLOCK_BYTES = 4 * 2**20
 """Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""
 
-NARROW_BYTES = 2**20
+NARROW_BYTES = 2**19
 """Memory that is enough for the rows of narrow layers: more of them make nothing faster."""
 
 DENSE_ROWS = 256
@@ -43,14 +46,10 @@ matrix waits for the matrix."""
 
 DENSE_WIDTH = 4096
 
-CROWDED = 32
-"""Crossings in one segment above which plain vertices are inserted between them, so that a segment's image has few
-bends (`netfold.exact.spread`)."""
-
 FORK = 2**16
 """Entries of refined rows from which on runs of them go to threads."""
 
-RUNS = 2
+RUNS = 4
 """Runs for each thread: more of them balance the work better, and each takes a little more."""
 
 
@@ -58,14 +57,14 @@ class LineTracer:
     """Traces straight paths through a piecewise-linear program.
 
     Attributes:
-        tallies: one a layer.
+        totals: what every layer does to the paths.
         results: what each path does in the output, after `run`.
     """
 
     def __init__(self, program: Program, paths: int, block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
         threads = torch.get_num_threads() if program.device.type == "cpu" else 1
         self.strand = Strand(Network.of(program, block_bytes // threads, fork), paths, 0, threads)
-        self.tallies = self.strand.tallies
+        self.totals = [tally.totals for tally in self.strand.tallies]
         self.results: list[PathOutput] = []
 
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
@@ -133,7 +132,7 @@ class Strand:
         def blocks(begin: int, end: int) -> Iterator[Block]:
             for a, b in chunks(end - begin, self.network.block_rows):
                 p = slice(begin + a, begin + b)
-                flips, first = np.zeros((b - a, 2), np.uint64), np.full(b - a, rows.NO_LAYER)
+                flips, first = np.zeros((b - a, 2), np.uint64), np.full(b - a, NO_LAYER)
                 yield self.network.advanced(0, t[p], path[p], flips, first, program.start(points[p]))
 
         self._follow(0, blocks, len(t))
@@ -165,7 +164,7 @@ class Strand:
             index = following.start + i
             changes = self.tallies[index - self.start].join(self.network.layers[index], theirs)
             if changes is not None and head is not None:
-                rows.switch_first(index, changes.unit, changes.origin, changes.target, head.flips, head.first)
+                switch_first(index, changes.unit, changes.origin, changes.target, head.flips, head.first)
         self.output.join(following.output)
 
     def _descend(self, index: int, block: Block) -> None:
@@ -173,43 +172,39 @@ class Strand:
             self.output.add(block.t, block.path, block.flips, block.first, block.h)
             return
         layer, tally = self.network.layers[index], self.tallies[index - self.start]
-        before = tally.vertex_before(block)
-        scan = layer.scan(block.h, block.path, before)
-        found = layer.crossings(block.h, block.path, before, scan)
-        if self.network.spreads[index] is not None and scan.counts.max(initial=0) > 2 * CROWDED:
-            segment, at = rows.anchors(found.start, found.at, CROWDED)
-            if len(at) > len(block.t):
-                for part in self._thinned(block, segment, at):
-                    self._descend(index, part)
-                return
-        still = _add(layer, tally, block, scan, found)
+        spread = self.network.spreads[index] is not None
+        met = layer.meet(index, block, tally.vertex_before(block), tally.totals, spread)
+        if met.crowded:
+            for part in self._thinned(block, met.found):
+                self._descend(index, part)
+            return
+        for s in met.weak.tolist():
+            measures = _measured_directly(layer, block.h, s, met.found, float(met.flat2[s]))
+            tally.add_measures(int(block.path[s]), measures)
         tally.remember(block)
-        refined = refine(index, block, found)
-        self._follow(index + 1, self._children(index, block, found, refined, still), len(refined.at))
+        self._follow(index + 1, self._children(index, block, met), len(met.refined.at))
 
-    def _thinned(self, block: Block, segment: Ints, at: Floats) -> Iterator[Block]:
+    def _thinned(self, block: Block, found: Crossings) -> Iterator[Block]:
         """The block with plain vertices inserted between the crossings of crowded segments."""
+        segment, at = anchors(found.start, found.at, CROWDED)
         plain = np.flatnonzero(at == 0.0)
-        flips, first = np.zeros((len(at), 2), np.uint64), np.full(len(at), rows.NO_LAYER)
+        flips, first = np.zeros((len(at), 2), np.uint64), np.full(len(at), NO_LAYER)
         flips[plain], first[plain] = block.flips, block.first
         ahead = np.minimum(segment + 1, len(block.t) - 1)
         t = block.t[segment] + at * (block.t[ahead] - block.t[segment])
         for begin, end in chunks(len(at), self.network.block_rows):
             p = slice(begin, end)
-            h = interpolated(block.h, segment[p], at[p])
+            h = interpolate(block.h, segment[p], at[p])
             alive = kept(block.alive, segment[p], at[p])
             yield Block(t[p], block.path[segment[p]], flips[p], first[p], h, alive)
 
-    def _children(
-        self, index: int, block: Block, found: Crossings, refined: Refined, still: NDArray[np.bool_]
-    ) -> Callable[[int, int], Iterator[Block]]:
+    def _children(self, index: int, block: Block, met: Met) -> Callable[[int, int], Iterator[Block]]:
         """How to make blocks of refined rows at the next stage's end; neighbouring ones share a row."""
         spread, layer = self.network.spreads[index], self.network.layers[index]
         if spread is None:
-            make = partial(self._image, index, block, found, refined)
+            make = partial(self._image, index, block, met)
         else:
-            y = spread.products(layer.opened(block.h), block.path)
-            make = partial(_spread_rows, layer, spread, y, block, found, refined, still)
+            make = partial(_spread_rows, layer, spread, spread.products(met.opened, block.path), block, met)
 
         def blocks(begin: int, end: int) -> Iterator[Block]:
             for a, b in chunks(end - begin, self.network.block_rows):
@@ -217,67 +212,38 @@ class Strand:
 
         return blocks
 
-    def _image(self, index: int, block: Block, found: Crossings, refined: Refined, p: slice) -> Block:
+    def _image(self, index: int, block: Block, met: Met, p: slice) -> Block:
         """Some refined rows, the layer's image at them carried through the next stage."""
-        program, layer = self.network.program, self.network.program.stages[index].layer
+        program, layer, refined = self.network.program, self.network.program.stages[index].layer, met.refined
         assert layer is not None
         segment, at, cross = refined.segment[p], refined.at[p], refined.cross[p.start : p.stop + 1]
-        image = self.network.layers[index].image(block.h, segment, at, cross, found)
+        image = self.network.layers[index].image(block.h, segment, at, cross, met.found)
         values = kept(block.alive, segment, at)
         values[layer.node.index] = tensor(image, (len(image), *layer.shape), program.device)
         ends = refined.t[p], refined.path[p], refined.flips[p], refined.first[p]
         return self.network.advanced(index + 1, *ends, values)
 
 
-def _spread_rows(
-    layer: LineLayer, spread: Spread, y: Floats, block: Block, found: Crossings, refined: Refined,
-    still: NDArray[np.bool_], p: slice,
-) -> Block:  # fmt: skip
+def _spread_rows(layer: LineLayer, spread: Spread, y: Floats, block: Block, met: Met, p: slice) -> Block:
     """Some refined rows at the next stage's end, from its values ``y`` at the block's vertices."""
+    refined = met.refined
     segment, at = refined.segment[p], refined.at[p]
-    h = spread.values(y, segment, at, found, block.path)
-    # where the image stands still, values must come out equal to the last bit: a row gets its own product
-    alone = np.flatnonzero(np.append(still, False)[segment] & (at > 0.0))
-    if len(alone):
-        image = layer.image(block.h, segment, at, refined.cross[p.start : p.stop + 1], found)
-        products = spread.products(padded(image[alone]), refined.path[p][alone])
-        h[alone] = products[: len(alone), : spread.features]
+    h = spread.values(y, segment, at, met.found, block.path)
+    if met.standing:
+        # where the image stands still, values must come out equal to the last bit: a row gets its own product
+        alone = np.flatnonzero(met.still[segment] & (at > 0.0))
+        if len(alone):
+            image = layer.image(block.h, segment, at, refined.cross[p.start : p.stop + 1], met.found)
+            products = spread.products(padded(image[alone]), refined.path[p][alone])
+            h[alone] = products[: len(alone), : spread.features]
     return Block(refined.t[p], refined.path[p], refined.flips[p], refined.first[p], h, {})
-
-
-def _add(layer: LineLayer, tally: LayerTally, block: Block, scan: Scan, found: Crossings) -> NDArray[np.bool_]:
-    """Add a block's counts and lengths to a layer's tally; returns the segments whose image stands still."""
-    path = block.path
-    counted = len(path) - 1
-    rows.add_counts(scan.counts[:counted], path, tally.transitions)
-    rows.add_counts(scan.signs[:counted], path, tally.signs)
-    rows.keep_smallest(scan.closest, path, tally.closest)
-    if layer.saturated_pieces:
-        tally.count_passages(path, found, layer.saturated_pieces)
-    measures, weak = _measured(layer, block, scan, found)
-    rows.sum_exactly(measures[:, rows.LENGTH], path, tally.lengths)
-    rows.sum_exactly(measures[:, rows.ANGLE], path, tally.angles)
-    rows.sum_exactly(measures[:, rows.BEND], path, tally.bends)
-    rows.sum_exactly(scan.sums[:counted, rows.TURN].copy(), path, tally.bends)
-    return weak | (scan.sums[:-1, rows.SPEED2] <= scan.sums[:-1, rows.FLAT2])
-
-
-def _measured(layer: LineLayer, block: Block, scan: Scan, found: Crossings) -> tuple[Floats, NDArray[np.bool_]]:
-    """Length, angle and turning inside every segment's image, and where sums were too weak to tell them."""
-    segments = len(block.path) - 1
-    measures, weak = np.zeros((segments, rows.MEASURES)), np.zeros(segments, np.bool_)
-    over_rows(rows.measure_segments, segments, 64, block.path, scan.sums, found.start, found.at, found.slope_from,
-              found.slope_to, found.value, measures, weak)  # fmt: skip
-    for s in np.flatnonzero(weak):
-        measures[s] = _measured_directly(layer, block.h, int(s), found, float(scan.sums[s, rows.FLAT2]))
-    return measures, weak
 
 
 def _bound(stage: Stage) -> LineLayer:
     layer = stage.layer
     assert layer is not None
     assert layer.rule is not None
-    return line_layer(layer.rule, layer.units)
+    return LineLayer.of(layer.rule, layer.units)
 
 
 def spread_maps(program: Program) -> list[Spread | None]:

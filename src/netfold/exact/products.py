@@ -24,7 +24,8 @@ Floats = NDArray[np.float64]
 ROUND = 8
 
 
-def padding(rows: int, columns: int) -> Floats:
+@njit(**COMPILED)
+def padding(rows, columns):
     """Room for a matrix in one with zero rows and columns up to multiples of eight."""
     out = np.empty((-(-rows // ROUND) * ROUND, -(-columns // ROUND) * ROUND))
     out[rows:], out[:, columns:] = 0.0, 0.0

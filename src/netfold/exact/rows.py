@@ -1,9 +1,7 @@
-"""Rows of a straight path, compiled: refine them where units cross, and measure the image between them.
+"""Rows of a straight path, compiled: measure the image between them, add up what they hold.
 
 These passes are the same for every kind of layer. A crossing is described by its segment, its position ``at`` in
-(0, 1), the unit, the pieces it leaves and enters, and the slopes of the image in that unit before and after. Passes
-that take ``begin`` and ``end`` work on these rows alone, so that threads can share them; every row is written by one
-of them, so results do not depend on their number.
+(0, 1), the unit, the pieces it leaves and enters, and the slopes of the image in that unit before and after.
 """
 
 from __future__ import annotations
@@ -23,6 +21,10 @@ RESOLVED2 = 1e-26
 
 # what is measured of a segment's image
 LENGTH, ANGLE, BEND, MEASURES = range(4)
+
+STEPS = 16
+KNOWN = np.arctan(np.arange(STEPS + 1) / STEPS)
+"""Angles whose tangents are multiples of 1 / ``STEPS``."""
 
 SHARE = 2**19
 """Hashes that are compared with each other at a time: their table stays in the processor's cache."""
@@ -57,22 +59,33 @@ def angle_of_chord(gap2):
 
 @njit(**COMPILED)
 def angle_beside(across, along):
-    """Angle to an axis from the distance to it, at least 0, and the way along it; a series where it is small."""
-    if along > 0.0 and across < 0.1 * along:
-        r = across / along
-        s = r * r
-        return r * (1.0 - s * (1 / 3 - s * (1 / 5 - s * (1 / 7 - s * (1 / 9 - s * (1 / 11 - s * (1 / 13)))))))
-    return np.arctan2(across, along)
+    """Angle to an axis from the distance to it, at least 0, and the way along it.
+
+    The library's arctangent would be a tenth of a trace's time. This one adds a short series to the nearest of a few
+    known angles; it is as accurate for finite numbers, and leaves the others to the library.
+    """
+    far = abs(along)
+    low, high = min(across, far), max(across, far)
+    if not (low >= 0.0 and 0.0 < high < np.inf):
+        return np.arctan2(across, along)
+    r = low / high
+    k = int(r * STEPS + 0.5)
+    if k > 0:
+        r = (low - k * (1.0 / STEPS) * high) / (high + k * (1.0 / STEPS) * low)
+    s = r * r
+    angle = KNOWN[k] + r * (1.0 - s * (1 / 3 - s * (1 / 5 - s * (1 / 7 - s * (1 / 9)))))
+    angle = 0.5 * np.pi - angle if across > far else angle
+    return np.pi - angle if along < 0.0 else angle
 
 
 @njit(**COMPILED)
-def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, value, measures, weak):
+def measure_segments(path, sums, start, at, slope_from, slope_to, value, measures, weak):
     """Length, angle and turning inside every segment's image, following it from crossing to crossing.
 
     ``weak`` marks segments in which the squared speed, or the squared distance to the origin, cancels so far that its
     sum no longer holds enough digits.
     """
-    for s in range(begin, end):
+    for s in range(len(path) - 1):
         if path[s] != path[s + 1]:
             continue
         speed2, radial, norm2 = sums[s, SPEED2], sums[s, RADIAL], sums[s, NORM2]
@@ -119,98 +132,6 @@ def measure_segments(begin, end, path, sums, start, at, slope_from, slope_to, va
 
 
 @njit(**COMPILED)
-def _mix(x):
-    """A 64-bit mixing function (splitmix64)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-@njit(**COMPILED)
-def key(layer, unit, piece, half):
-    """One half of the 128-bit key of a unit's state."""
-    x = _mix(np.uint64(layer) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(unit) + np.uint64(0x632BE59BD9B4E019))
-    x = _mix(x + np.uint64(piece) * np.uint64(0xD1B54A32D192ED03))
-    return _mix(x + np.uint64(half + 1) * np.uint64(0x8CB92BA72F3D8DD7))
-
-
-@njit(**COMPILED)
-def _switch(layer, unit, origin, target, flips):
-    """Switch a unit's key at a row."""
-    for half in range(2):
-        flips[half] ^= key(layer, unit, origin, half) ^ key(layer, unit, target, half)
-
-
-@njit(**COMPILED)
-def switch_first(layer, unit, origin, target, flips, first):
-    """Switch units' keys at the first row alone."""
-    for c in range(len(unit)):
-        _switch(layer, unit[c], origin[c], target[c], flips[0])
-        first[0] = min(first[0], layer)
-
-
-@njit(**COMPILED)
-def count_rows(start, at):
-    """How many refined rows there are: crossings at one position share a row."""
-    total = len(start)
-    for s in range(len(start) - 1):
-        for c in range(start[s], start[s + 1]):
-            total += at[c] > 0.0 and (c == start[s] or at[c] != at[c - 1])
-    return total
-
-
-@njit(**COMPILED)
-def refine_rows(
-    layer,
-    t,
-    path,
-    flips,
-    first,
-    start,
-    at,
-    unit,
-    origin,
-    target,
-    out_segment,
-    out_at,
-    out_t,
-    out_path,
-    out_flips,
-    out_first,
-    out_cross,
-):
-    """Insert a row at every crossing; ``flips`` are the keys switched at a row, ``first`` the layer that did it.
-
-    ``out_cross[i]`` to ``out_cross[i + 1]`` are the crossings at refined row ``i``.
-    """
-    i = 0
-    for s in range(len(start)):
-        out_segment[i], out_at[i], out_t[i], out_path[i] = s, 0.0, t[s], path[s]
-        out_flips[i] = flips[s]
-        out_first[i] = first[s]
-        end = start[s + 1] if s + 1 < len(start) else start[s]
-        out_cross[i] = start[s]
-        i += 1
-        c = start[s]
-        while c < end and at[c] == 0.0:
-            _switch(layer, unit[c], origin[c], target[c], out_flips[i - 1])
-            out_first[i - 1] = min(out_first[i - 1], layer)
-            c += 1
-        while c < end:
-            lam = at[c]
-            out_segment[i], out_at[i], out_path[i], out_first[i] = s, lam, path[s], layer
-            out_t[i] = t[s] + lam * (t[s + 1] - t[s])
-            out_cross[i] = c
-            out_flips[i, 0] = np.uint64(0)
-            out_flips[i, 1] = np.uint64(0)
-            while c < end and at[c] == lam:
-                _switch(layer, unit[c], origin[c], target[c], out_flips[i])
-                c += 1
-            i += 1
-    out_cross[i] = start[-1]
-
-
-@njit(**COMPILED)
 def count_passages(path, start, unit, origin, target, pieces, first, last, paths, passages):  # fmt: skip
     """Add passages from one end piece to the other.
 
@@ -232,49 +153,29 @@ def count_passages(path, start, unit, origin, target, pieces, first, last, paths
 
 
 @njit(**COMPILED)
-def anchors(start, at, crowded):
-    """Rows with a plain vertex after every ``crowded`` crossings of a segment with more than twice as many.
-
-    Returns segments and positions. What is done in a segment depends on that segment alone.
-    """
-    room = len(start) + len(at) // crowded
-    segment, position = np.empty(room, np.int64), np.zeros(room)
-    i = 0
-    for s in range(len(start)):
-        segment[i] = s
-        i += 1
-        if s + 1 == len(start) or start[s + 1] - start[s] <= 2 * crowded:
-            continue
-        for c in range(start[s] + crowded, start[s + 1], crowded):
-            middle = 0.5 * (at[c - 1] + at[c])
-            if at[c - 1] < middle < at[c]:
-                segment[i], position[i] = s, middle
-                i += 1
-    return segment[:i], position[:i]
-
-
-@njit(**COMPILED)
 def add_counts(counts, path, totals):
-    """Add counts to their paths' totals."""
+    """Add counts to their paths' totals.
+
+    Here and below, what belongs to one path is added up before it is written: totals of several threads lie side by
+    side in memory, and a write to one makes the others wait.
+    """
+    total = 0
     for s in range(len(counts)):
-        totals[path[s]] += counts[s]
+        total += counts[s]
+        if s + 1 == len(counts) or path[s + 1] != path[s]:
+            totals[path[s]] += total
+            total = 0
 
 
 @njit(**COMPILED)
 def keep_smallest(values, path, smallest):
     """Keep each path's smallest value."""
+    least = np.inf
     for s in range(len(values)):
-        smallest[path[s]] = min(smallest[path[s]], values[s])
-
-
-@njit(**FAST)
-def interpolate(begin, end, values, segment, at, out):
-    """Values at refined rows of a quantity that is affine on every segment."""
-    for i in range(begin, end):
-        s, lam = segment[i], at[i]
-        here, ahead = values[s], values[s + 1] if lam > 0.0 else values[s]
-        for j in range(values.shape[1]):
-            out[i, j] = here[j] + lam * (ahead[j] - here[j])
+        least = min(least, values[s])
+        if s + 1 == len(values) or path[s + 1] != path[s]:
+            smallest[path[s]] = min(smallest[path[s]], least)
+            least = np.inf
 
 
 @njit(**COMPILED)
@@ -284,31 +185,39 @@ def sum_exactly(values, path, totals):
     The sum is the same in whatever order and grouping the values come.
     """
     limb = 4611686018427387904.0
+    whole, middle, low = 0, 0, 0
     for s in range(len(values)):
         rest = values[s]
-        p = path[s]
         high = np.int64(rest)
         rest = (rest - high) * limb
-        middle = np.int64(rest)
-        low = np.int64((rest - middle) * limb)
-        low += totals[p, 2]
+        part = np.int64(rest)
+        low += np.int64((rest - part) * limb)
         carry = low >> 62
-        totals[p, 2] = low - (carry << 62)
-        middle += totals[p, 1] + carry
+        low -= carry << 62
+        middle += part + carry
         carry = middle >> 62
-        totals[p, 1] = middle - (carry << 62)
-        totals[p, 0] += high + carry
+        middle -= carry << 62
+        whole += high + carry
+        if s + 1 == len(values) or path[s + 1] != path[s]:
+            _add_limbs(whole, middle, low, totals[path[s]])
+            whole, middle, low = 0, 0, 0
+
+
+@njit(**COMPILED)
+def _add_limbs(whole, middle, low, total):
+    """Add an exact sum to a total."""
+    low += total[2]
+    middle += total[1] + (low >> 62)
+    total[2] = low - ((low >> 62) << 62)
+    total[1] = middle - ((middle >> 62) << 62)
+    total[0] += whole + (middle >> 62)
 
 
 @njit(**COMPILED)
 def add_exactly(sums, totals):
     """Add exact sums (`sum_exactly`) to others."""
     for p in range(len(totals)):
-        low = totals[p, 2] + sums[p, 2]
-        middle = totals[p, 1] + sums[p, 1] + (low >> 62)
-        totals[p, 2] = low - ((low >> 62) << 62)
-        totals[p, 1] = middle - ((middle >> 62) << 62)
-        totals[p, 0] += sums[p, 0] + (middle >> 62)
+        _add_limbs(sums[p, 0], sums[p, 1], sums[p, 2], totals[p])
 
 
 @njit(**COMPILED)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from netfold.exact.records import crossings_room, scan_room
 from netfold.exact.rows import COMPILED, FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TURN, angle_of_chord, order
 
 
@@ -63,10 +64,26 @@ def _last(here, ahead, entries, sign):
 
 
 @njit(**COMPILED)
-def scan(begin, end, h, path, before, candidates, sign, crossings, closest, sums):
-    """Count the changes of winner a segment and describe its image at its start."""
+def image(h, segment, at, candidates, sign, out):
+    """The image at refined rows: the winning entry of every unit."""
+    for i in range(len(at)):
+        s, lam = segment[i], at[i]
+        for u in range(len(candidates)):
+            best = -np.inf
+            for e in range(candidates.shape[1]):
+                k = candidates[u, e]
+                if k >= 0:
+                    z = h[s, k] + lam * (h[s + 1, k] - h[s, k]) if lam > 0.0 else h[s, k]
+                    best = max(best, sign * z)
+            out[i, u] = sign * best
+
+
+@njit(**COMPILED)
+def scan(h, path, before, candidates, sign, out):
+    """Count the changes of winner a segment and describe its image at its start; ``out`` takes that, if it has room."""
     rows = h.shape[0]
-    for s in range(begin, end):
+    found = scan_room(rows, 0)
+    for s in range(rows):
         joined = s + 1 < rows and path[s] == path[s + 1]
         ahead = h[s + 1] if joined else h[s]
         behind = joined and _behind(s, path, before)
@@ -92,8 +109,8 @@ def scan(begin, end, h, path, before, candidates, sign, crossings, closest, sums
                 while following >= 0:
                     count += 1
                     following, position = _next(h[s], ahead, candidates[u], sign, following, position)
-        crossings[s] = count
-        closest[s] = near * len(candidates) / scale if scale > 0.0 else np.inf
+        found.counts[s] = count
+        found.closest[s] = near * len(candidates) / scale if scale > 0.0 else np.inf
         turn, flat2 = 0.0, RESOLVED2 * scale * scale
         if behind and into2 > flat2 and speed2 > flat2:
             into, out, gap2 = 1.0 / np.sqrt(into2), 1.0 / np.sqrt(speed2), 0.0
@@ -102,16 +119,19 @@ def scan(begin, end, h, path, before, candidates, sign, crossings, closest, sums
                 w = candidates[u, _leader(h[s], ahead, candidates[u], sign)[0]]
                 gap2 += ((h[s, v] - previous[v]) * into - (ahead[w] - h[s, w]) * out) ** 2
             turn = angle_of_chord(gap2)
-        sums[s, SPEED2], sums[s, RADIAL], sums[s, NORM2] = speed2, radial, norm2
-        sums[s, TURN], sums[s, FLAT2] = turn, flat2
+        found.sums[s, SPEED2], found.sums[s, RADIAL], found.sums[s, NORM2] = speed2, radial, norm2
+        found.sums[s, TURN], found.sums[s, FLAT2] = turn, flat2
+    if len(out) >= rows:
+        image(h, np.arange(rows), np.zeros(rows), candidates, sign, out)
+    return found
 
 
 @njit(**COMPILED)
-def crossings(
-    begin, end, h, path, before, candidates, sign, start, at, unit, origin, target, slope_from, slope_to, value
-):
-    """List each segment's changes of winner from ``start[s]`` on, in order of their position ``at``."""
-    for s in range(begin, end):
+def crossings(h, path, before, candidates, sign, scan):
+    """List each segment's changes of winner in order of their position; a unit's pieces are its candidates."""
+    made = crossings_room(scan.counts)
+    start, at, unit, origin, target, slope_from, slope_to, value = made
+    for s in range(len(h) - 1):
         size = start[s + 1] - start[s]
         if size == 0:
             continue
@@ -141,18 +161,4 @@ def crossings(
             slope_from[c], slope_to[c] = h[s + 1, v] - h[s, v], h[s + 1, w] - h[s, w]
             value[c] = h[s, w] + found[p] * slope_to[c]
             c += 1
-
-
-@njit(**COMPILED)
-def image(begin, end, h, segment, at, candidates, sign, out):
-    """The image at refined rows: the winning entry of every unit."""
-    for i in range(begin, end):
-        s, lam = segment[i], at[i]
-        for u in range(len(candidates)):
-            best = -np.inf
-            for e in range(candidates.shape[1]):
-                k = candidates[u, e]
-                if k >= 0:
-                    z = h[s, k] + lam * (h[s + 1, k] - h[s, k]) if lam > 0.0 else h[s, k]
-                    best = max(best, sign * z)
-            out[i, u] = sign * best
+    return made

@@ -18,10 +18,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from netfold.capture.program import Layer, Node, Stage
-from netfold.exact.layers import Crossings
-from netfold.exact.products import padded, transposed
+from netfold.exact.products import ROUND, padded, transposed
+from netfold.exact.records import Crossings
 from netfold.exact.rows import FAST
-from netfold.exact.threads import over_rows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -49,9 +48,9 @@ class Spread(Protocol):
 
 @dataclass(frozen=True)
 class Dense:
-    """A fully connected map: ``columns[j]`` is what unit ``j`` adds, ``bias`` the constant."""
+    """A fully connected map, ``weight`` times the image plus ``bias``."""
 
-    columns: Floats
+    weight: Floats
     bias: Floats
 
     @property
@@ -61,32 +60,23 @@ class Dense:
 
     def products(self, vertices: Floats, path: Ints | None = None) -> Floats:
         """The map at vertices in a padded matrix: the first of its rows and columns hold the map."""
-        product = torch.from_numpy(vertices) @ torch.from_numpy(self.wide)
-        product[:, : self.features] += torch.from_numpy(self.bias)
-        return product.numpy()
+        bias, weight = self.wide
+        return torch.addmm(bias, torch.from_numpy(vertices), weight.T).numpy()
 
     @cached_property
-    def wide(self) -> Floats:
-        """The columns, padded so that products round alike in every block."""
-        return padded(self.columns)
+    def wide(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bias and weight, padded so that products round alike in every block."""
+        bias = np.concatenate([self.bias, np.zeros(-len(self.bias) % ROUND)])
+        return torch.from_numpy(bias), torch.from_numpy(padded(self.weight))
+
+    @cached_property
+    def columns(self) -> Floats:
+        """What each unit adds, one row a unit."""
+        return transposed(self.weight)
 
     def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
-        out = np.empty((len(at), self.features))
-        over_rows(
-            spread_dense,
-            *out.shape,
-            y,
-            segment,
-            at,
-            found.start,
-            found.unit,
-            found.at,
-            kinks(found),
-            self.columns,
-            out,
-        )
-        return out
+        return spread_dense(self.features, y, segment, at, found, found.unit, self.columns)
 
 
 @dataclass(frozen=True)
@@ -113,24 +103,7 @@ class Convolution:
 
     def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
-        out = np.empty((len(at), self.features))
-        over_rows(
-            spread_convolution,
-            *out.shape,
-            y,
-            segment,
-            at,
-            found.start,
-            found.unit,
-            found.at,
-            kinks(found),
-            self.weights,
-            np.array(self.shape_in),
-            np.array(self.shape_out),
-            self.geometry,
-            out,
-        )
-        return out
+        return spread_convolution(y, segment, at, found, self.weights, self.shape_in, self.shape_out, self.geometry)
 
 
 RESHAPES = {
@@ -167,7 +140,7 @@ def _dense(layer: Layer, node: Node) -> Spread | None:
     if weight.shape[1] != layer.units:
         return None
     bias = node.args[2] if len(node.args) > 2 and node.args[2] is not None else torch.zeros(len(weight))
-    return Dense(transposed(weight.contiguous().numpy()), bias.double().numpy().copy())
+    return Dense(weight.contiguous().numpy(), bias.double().numpy().copy())
 
 
 def _convolution(layer: Layer, node: Node) -> Spread | None:
@@ -192,48 +165,48 @@ def _convolution(layer: Layer, node: Node) -> Spread | None:
     )
 
 
-def kinks(found: Crossings) -> Floats:
-    """How far each crossing unit's image lies off its chord, where it crosses."""
-    return (found.slope_from - found.slope_to) * found.at * (1.0 - found.at)
-
-
 @njit(**FAST)
-def spread_dense(begin, end, y, segment, at, start, unit, peak, kink, columns, out):
-    """Fill refined rows: the straight line between a segment's ends and a tent for every unit that crosses in it.
+def spread_dense(features, y, segment, at, found, unit, columns):
+    """Refined rows: the straight line between a segment's ends and a tent for every unit that crosses in it.
 
-    A tent stands at ``peak`` with the height ``kink``: how far the unit's image lies off its own chord there.
+    A tent stands where the unit crosses; its height is how far the unit's image lies off its own chord there.
+    ``unit`` says which of the columns a crossing's unit adds.
     """
-    for i in range(begin, end):
+    out = np.empty((len(at), features))
+    start, peak, before, after = found.start, found.at, found.slope_from, found.slope_to
+    for i in range(len(at)):
         s, lam = segment[i], at[i]
         here, row = y[s], out[i]
         if lam == 0.0:
             row[:] = here[: len(row)]
             continue
-        ahead = y[s + 1]
+        ahead, c = y[s + 1], start[s]
+        height, column = _height(lam, peak[c], before[c] - after[c]), columns[unit[c]]
         for j in range(len(row)):
-            row[j] = here[j] + lam * (ahead[j] - here[j])
-        for c in range(start[s], start[s + 1]):
-            if kink[c] != 0.0:
-                height = _height(lam, peak[c], kink[c])
+            row[j] = here[j] + lam * (ahead[j] - here[j]) + height * column[j]
+        for c in range(start[s] + 1, start[s + 1]):
+            height = _height(lam, peak[c], before[c] - after[c])
+            if height != 0.0:
                 column = columns[unit[c]]
                 for j in range(len(row)):
                     row[j] += height * column[j]
+    return out
 
 
 @njit(**FAST)
-def _height(lam, peak, kink):
-    """Height at ``lam`` of a tent over [0, 1]."""
-    return kink * (lam / peak if lam < peak else (1.0 - lam) / (1.0 - peak))
+def _height(lam, peak, bend):
+    """Height at ``lam`` of a tent over [0, 1] whose slope falls by ``bend`` at its peak."""
+    return bend * (lam * (1.0 - peak) if lam < peak else (1.0 - lam) * peak)
 
 
 @njit(**FAST)
-def spread_convolution(
-    begin, end, y, segment, at, start, unit, peak, kink, weights, shape_in, shape_out, geometry, out
-):
+def spread_convolution(y, segment, at, found, weights, shape_in, shape_out, geometry):
     """The same for a convolution, where a unit's column reaches the few outputs around it alone."""
+    out = np.empty((len(at), shape_out[0] * shape_out[1] * shape_out[2]))
+    start, unit, peak, before, after = found.start, found.unit, found.at, found.slope_from, found.slope_to
     inside, outside = shape_in[1] * shape_in[2], shape_out[1] * shape_out[2]
     in_group, out_group = weights.shape[1], weights.shape[4]
-    for i in range(begin, end):
+    for i in range(len(at)):
         s, lam = segment[i], at[i]
         here, row = y[s], out[i]
         if lam == 0.0:
@@ -243,9 +216,9 @@ def spread_convolution(
         for j in range(len(row)):
             row[j] = here[j] + lam * (ahead[j] - here[j])
         for c in range(start[s], start[s + 1]):
-            if kink[c] == 0.0:
+            height = _height(lam, peak[c], before[c] - after[c])
+            if height == 0.0:
                 continue
-            height = _height(lam, peak[c], kink[c])
             channel, place = unit[c] // inside, unit[c] % inside
             v, h = place // shape_in[2], place % shape_in[2]
             group = channel // in_group
@@ -261,3 +234,4 @@ def spread_convolution(
                     filters = weights[group, channel % in_group, ky, kx]
                     for o in range(out_group):
                         row[(group * out_group + o) * outside + target] += height * filters[o]
+    return out

@@ -9,13 +9,10 @@ from numpy.typing import NDArray
 
 from netfold.exact import rows
 from netfold.exact.blocks import Block
-from netfold.exact.layers import Crossings, LineLayer
+from netfold.exact.layers import LineLayer
+from netfold.exact.records import NOWHERE, Crossings, Totals
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-NOWHERE = -1
-"""No path."""
 
 
 @dataclass
@@ -25,25 +22,13 @@ class LayerTally:
     Lengths, angles and bends are exact sums in three limbs (`rows.sum_exactly`), so block size cannot change them.
 
     Attributes:
-        transitions: state switches; ``signs`` sign transitions; ``passages`` from one saturated state to the other.
-        lengths: of the image; ``angles`` on the unit sphere; ``bends`` its turning.
-        closest: smallest relative distance to a knot.
+        totals: one entry a path.
         before: what the layer read at the last vertex but one, on path ``before_path``: the next block begins with
             the last.
         head: what it read at the first two vertices, on path ``head_path``.
-        saturated: each unit's first saturated piece on the first path, and its last on the last one (-1: none).
-        saturated_paths: these two paths.
     """
 
-    transitions: Ints
-    signs: Ints
-    passages: Ints
-    lengths: NDArray[np.int64]
-    angles: NDArray[np.int64]
-    bends: NDArray[np.int64]
-    closest: Floats
-    saturated: Ints
-    saturated_paths: Ints
+    totals: Totals
     before: Floats = field(default_factory=lambda: np.empty((0, 0)))
     before_path: int = NOWHERE
     head: Floats | None = None
@@ -52,11 +37,7 @@ class LayerTally:
     @staticmethod
     def of(paths: int, units: int) -> LayerTally:
         """An empty tally."""
-        transitions, signs, passages = (np.zeros(paths, np.int64) for _ in range(3))
-        lengths, angles, bends = (np.zeros((paths, 3), np.int64) for _ in range(3))
-        saturated, saturated_paths = np.full((2, units), NOWHERE), np.full(2, NOWHERE)
-        closest = np.full(paths, np.inf)
-        return LayerTally(transitions, signs, passages, lengths, angles, bends, closest, saturated, saturated_paths)
+        return LayerTally(Totals.of(paths, units))
 
     def vertex_before(self, block: Block) -> Floats:
         """What the layer read at the vertex before a block's first row, or nothing at the start of a path."""
@@ -74,21 +55,22 @@ class LayerTally:
             self.head = block.h[:2].copy()
             self.head_path = int(block.path[0]) if block.path[0] == block.path[1] else NOWHERE
 
-    def count_passages(self, path: Ints, found: Crossings, pieces: int) -> None:
-        """Count a block's passages from one end piece of a unit to the other."""
-        first, last = self.saturated
-        rows.count_passages(path, found.start, found.unit, found.origin, found.target, pieces, first, last,
-                            self.saturated_paths, self.passages)  # fmt: skip
+    def add_measures(self, path: int, measures: Floats) -> None:
+        """Add the length, angle and turning of one segment's image."""
+        totals = self.totals
+        for sums, value in zip((totals.lengths, totals.angles, totals.bends), measures, strict=True):
+            rows.sum_exactly(np.array([value]), np.array([path]), sums)
 
     def join(self, layer: LineLayer, following: LayerTally) -> Crossings | None:
         """Add the tally of the blocks that follow these; returns what changes exactly where the two meet."""
         changes = self._meet(layer, following)
-        self._join_passages(following)
-        for name in ("transitions", "signs", "passages"):
-            getattr(self, name)[:] += getattr(following, name)
-        for name in ("lengths", "angles", "bends"):
-            rows.add_exactly(getattr(following, name), getattr(self, name))
-        np.minimum(self.closest, following.closest, out=self.closest)
+        self._join_passages(following.totals)
+        mine, theirs = self.totals, following.totals
+        for count, more in zip(mine[:3], theirs[:3], strict=True):
+            count += more
+        for sums, more in zip(mine[3:6], theirs[3:6], strict=True):
+            rows.add_exactly(more, sums)
+        np.minimum(mine.closest, theirs.closest, out=mine.closest)
         self.before, self.before_path = following.before, following.before_path
         return changes
 
@@ -99,21 +81,21 @@ class LayerTally:
             return None
         h, path = following.head, np.full(2, p)
         alone, joined = layer.scan(h, path, np.empty((0, h.shape[1]))), layer.scan(h, path, self.before)
-        self.transitions[p] += joined.counts[0] - alone.counts[0]
-        self.signs[p] += joined.signs[0] - alone.signs[0]
-        rows.sum_exactly(joined.sums[:1, rows.TURN].copy(), path, self.bends)
+        self.totals.transitions[p] += joined.counts[0] - alone.counts[0]
+        self.totals.signs[p] += joined.signs[0] - alone.signs[0]
+        rows.sum_exactly(joined.sums[:1, rows.TURN].copy(), path, self.totals.bends)
         if joined.counts[0] == alone.counts[0]:
             return None
-        return layer.crossings(h, path, self.before, joined).first(joined.counts[0] - alone.counts[0])
+        return layer.crossings(h, path, self.before, joined).leading(joined.counts[0] - alone.counts[0])
 
-    def _join_passages(self, following: LayerTally) -> None:
+    def _join_passages(self, following: Totals) -> None:
+        totals = self.totals
         first, last = following.saturated_paths
         if first == NOWHERE:
             return
-        if self.saturated_paths[1] == first:
-            here, there = self.saturated[1], following.saturated[0]
-            self.passages[first] += ((here >= 0) & (there >= 0) & (here != there)).sum()
-        going_on = self.saturated_paths[1] == last
-        keep = going_on & (following.saturated[1] < 0)
-        self.saturated[1] = np.where(keep, self.saturated[1], following.saturated[1])
-        self.saturated_paths[1] = last
+        if totals.saturated_paths[1] == first:
+            here, there = totals.saturated[1], following.saturated[0]
+            totals.passages[first] += ((here >= 0) & (there >= 0) & (here != there)).sum()
+        keep = (totals.saturated_paths[1] == last) & (following.saturated[1] < 0)
+        totals.saturated[1] = np.where(keep, totals.saturated[1], following.saturated[1])
+        totals.saturated_paths[1] = last

@@ -14,7 +14,8 @@ from scipy.sparse.csgraph import connected_components
 
 from netfold.exact.plane_layers import States
 from netfold.exact.plane_mesh import Mesh
-from netfold.exact.rows import COMPILED, key
+from netfold.exact.refinement import key
+from netfold.exact.rows import COMPILED
 
 if TYPE_CHECKING:
     import pandas as pd

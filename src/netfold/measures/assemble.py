@@ -9,8 +9,8 @@ import numpy as np
 
 from netfold.capture import Program
 from netfold.exact.certify import Certificate
-from netfold.exact.line import LayerTally
 from netfold.exact.output import PathOutput, exact_totals
+from netfold.exact.records import Totals
 from netfold.measures.trace import LayerRecord, OutputRecord, Trace
 
 COUNTING_RULE = (
@@ -27,7 +27,7 @@ PROVEN = "breakpoints and transitions are proven for the stored weights, in exac
 class Tracer(Protocol):
     """What tracers of straight paths and of arcs have in common."""
 
-    tallies: list[LayerTally]
+    totals: list[Totals]
     results: list[PathOutput]
 
 
@@ -48,7 +48,7 @@ def assemble(program: Program, tracer: Tracer, i: int, length: float, provenance
         method="exact",
         error=lengths * len(lengths) * np.finfo(np.float64).eps,
         status="exact",
-        margin=float(min((tally.closest[i] for tally in tracer.tallies), default=np.inf)),
+        margin=float(min((found.closest[i] for found in tracer.totals), default=np.inf)),
         counting_rule=COUNTING_RULE,
         provenance=provenance,
     )
@@ -56,16 +56,16 @@ def assemble(program: Program, tracer: Tracer, i: int, length: float, provenance
 
 def _layers(program: Program, tracer: Tracer, i: int, previous: float) -> tuple[LayerRecord, ...]:
     records = []
-    for layer, tally in zip(program.layers, tracer.tallies, strict=True):
-        length, angle, bend = (exact_totals(s[i : i + 1])[0] for s in (tally.lengths, tally.angles, tally.bends))
+    for layer, found in zip(program.layers, tracer.totals, strict=True):
+        length, angle, bend = (exact_totals(s[i : i + 1])[0] for s in (found.lengths, found.angles, found.bends))
         records.append(
             LayerRecord(
                 name=layer.name,
                 op=layer.op,
                 units=layer.units,
-                transitions=int(tally.transitions[i]),
-                sign_transitions=int(tally.signs[i]),
-                saturation_passages=int(tally.passages[i]),
+                transitions=int(found.transitions[i]),
+                sign_transitions=int(found.signs[i]),
+                saturation_passages=int(found.passages[i]),
                 length=length,
                 growth=length / previous if previous > 0 else float("nan"),
                 angular_length=angle,

@@ -15,6 +15,7 @@ from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
 from netfold.errors import InvalidInputError
 from netfold.exact import rows
+from netfold.exact.refinement import key
 from netfold.measures.provenance import provenance
 from netfold.measures.trace import LayerRecord, OutputRecord, Trace
 from netfold.paths import Path
@@ -244,8 +245,8 @@ def _breakpoints(changes: _Changes) -> tuple[Floats, Ints, NDArray[np.uint64]]:
 def _flip(stage, unit, origin, target, flips):
     for i in range(len(stage)):
         for half in range(2):
-            before = rows.key(stage[i], unit[i], origin[i], half)
-            flips[i, half] = before ^ rows.key(stage[i], unit[i], target[i], half)
+            before = key(stage[i], unit[i], origin[i], half)
+            flips[i, half] = before ^ key(stage[i], unit[i], target[i], half)
 
 
 def _passages(rule: object, changes: _Changes) -> int:
