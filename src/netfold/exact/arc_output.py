@@ -12,6 +12,7 @@ from netfold.exact.arc_selection import leader, walk
 from netfold.exact.harmonic import above, zeros
 from netfold.exact.output import OutputTally, PathOutput
 from netfold.exact.readout import MERGE, breakpoints
+from netfold.exact.refinement import KEYS
 from netfold.exact.rows import COMPILED
 from netfold.exact.threads import over_rows
 
@@ -24,7 +25,7 @@ class ArcOutputTally(OutputTally):
     """Collects the output's rows of all arcs, block by block: vertices and control points in turn."""
 
     def __init__(self, paths: int, size: int, closed: NDArray[np.bool_]) -> None:
-        super().__init__(paths, size)
+        super().__init__(paths, size, KEYS)
         self.closing = Closing(closed, self._close)
         self.memory: tuple[int, float, Floats, float] | None = None
 

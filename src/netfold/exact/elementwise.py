@@ -122,11 +122,11 @@ def crossed(a, b, pieces, j):
 
 
 @njit(**FAST)
-def scan(h, path, before, pieces, out):
+def scan(h, path, before, pieces, opened):
     """Count the changes of state a segment and describe its image at its start.
 
     ``before`` is the vertex before row 0, or empty. Changes exactly at a vertex count for the segment that
-    starts there. ``out`` takes the image at the vertices, where it has room for them.
+    starts there. ``opened`` takes the image at the vertices, where it has room for them.
     """
     table, (rows, units) = columns(pieces), h.shape
     found = scan_room(rows, units)
@@ -138,7 +138,7 @@ def scan(h, path, before, pieces, out):
         follows = joined and (before.shape[0] > 0 if s == 0 else path[s - 1] == path[s])
         here, ahead = h[s], h[s + 1] if joined else h[s]
         behind = (before[0] if s == 0 else h[s - 1]) if follows else here
-        image = out[s] if s < len(out) else unwanted
+        image = opened[s] if s < len(opened) else unwanted
         if touches[s]:
             sums[s, TURN] = 0.0
             counts[s], signs[s] = touching(behind, here, ahead, pieces, follows, sums[s], image)

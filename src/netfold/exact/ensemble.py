@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from netfold.capture.program import Program, Values, flatten
 from netfold.exact.blocks import Block, advance
-from netfold.exact.line import BLOCK_BYTES, FORK, LineTracer, Network, Strand, spread_maps
+from netfold.exact.line import BLOCK_BYTES, FORK, LineTracer, Network, spread_maps
 from netfold.exact.products import ROUND, reproducible
 from netfold.exact.records import Crossings
 from netfold.exact.spread import Dense, spread_dense
@@ -42,10 +42,9 @@ class EnsembleTracer(LineTracer):
     """
 
     def __init__(self, programs: Sequence[Program], block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
-        threads = torch.get_num_threads()
-        network = Ensemble.stacked(programs, block_bytes // threads, fork)
-        self.strand = Strand(network, len(programs), 0, threads)
-        self.totals, self.results = [tally.totals for tally in self.strand.tallies], []
+        self.paths, self.threads = len(programs), torch.get_num_threads()
+        self.network = Ensemble.stacked(programs, block_bytes // self.threads, fork)
+        self.totals, self.results = [], []
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ from netfold.exact.layers import LineLayer
 from netfold.exact.meeting import CROWDED, Met
 from netfold.exact.output import OutputTally, PathOutput
 from netfold.exact.products import padded, reproducible
-from netfold.exact.records import Crossings
-from netfold.exact.refinement import anchors, interpolate, switch_first
+from netfold.exact.records import Crossings, Totals
+from netfold.exact.refinement import KEYS, anchors, interpolate, switch_first
 from netfold.exact.rows import NO_LAYER
 from netfold.exact.spread import Spread, spread_map
 from netfold.exact.tally import LayerTally
@@ -37,7 +37,7 @@ Keys = NDArray[np.uint64]
 BLOCK_BYTES = 4 * 2**20
 """Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""
 
-NARROW_BYTES = 2**19
+NARROW_BYTES = 2**20
 """Memory that is enough for the rows of narrow layers: more of them make nothing faster."""
 
 DENSE_ROWS = 256
@@ -57,21 +57,25 @@ class LineTracer:
     """Traces straight paths through a piecewise-linear program.
 
     Attributes:
-        totals: what every layer does to the paths.
+        totals: what every layer does to the paths, after `run`.
         results: what each path does in the output, after `run`.
     """
 
     def __init__(self, program: Program, paths: int, block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
-        threads = torch.get_num_threads() if program.device.type == "cpu" else 1
-        self.strand = Strand(Network.of(program, block_bytes // threads, fork), paths, 0, threads)
-        self.totals = [tally.totals for tally in self.strand.tallies]
+        self.paths = paths
+        self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
+        self.network = Network.of(program, block_bytes // self.threads, fork)
+        self.totals: list[Totals] = []
         self.results: list[PathOutput] = []
 
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
+        keys = KEYS if np.bincount(path).max() > 2 else 0
+        strand = Strand(self.network, self.paths, 0, self.threads, keys)
         with torch.no_grad(), single_threaded():
-            self.strand.begin(t, path, points)
-        self.results = self.strand.output.finish()
+            strand.begin(t, path, points)
+        self.totals = [tally.totals for tally in strand.tallies]
+        self.results = strand.output.finish()
 
 
 @dataclass(frozen=True)
@@ -116,14 +120,16 @@ class Strand:
     """Follows consecutive blocks from one layer on, and adds up what they meet.
 
     Attributes:
+        keys: words of the keys by which patterns are told apart: `KEYS`, or 0 where all paths are straight lines. The
+            points of one pattern are a convex set, so that a line never comes back to it.
         tallies: one for each of the layers from ``start`` on.
         output: what is met in the output.
     """
 
-    def __init__(self, network: Network, paths: int, start: int, threads: int) -> None:
-        self.network, self.paths, self.start, self.threads = network, paths, start, threads
+    def __init__(self, network: Network, paths: int, start: int, threads: int, keys: int) -> None:
+        self.network, self.paths, self.start, self.threads, self.keys = network, paths, start, threads, keys
         self.tallies = [LayerTally.of(paths, layer.units) for layer in network.layers[start:]]
-        self.output = OutputTally(paths, int(np.prod(network.program.output_shape, dtype=np.int64)))
+        self.output = OutputTally(paths, int(np.prod(network.program.output_shape, dtype=np.int64)), keys)
 
     def begin(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Follow paths from their first vertices on."""
@@ -132,7 +138,7 @@ class Strand:
         def blocks(begin: int, end: int) -> Iterator[Block]:
             for a, b in chunks(end - begin, self.network.block_rows):
                 p = slice(begin + a, begin + b)
-                flips, first = np.zeros((b - a, 2), np.uint64), np.full(b - a, NO_LAYER)
+                flips, first = np.zeros((b - a, self.keys), np.uint64), np.full(b - a, NO_LAYER)
                 yield self.network.advanced(0, t[p], path[p], flips, first, program.start(points[p]))
 
         self._follow(0, blocks, len(t))
@@ -145,7 +151,7 @@ class Strand:
             return
         runs = min(RUNS * self.threads, count - 1)
         cuts = [(count - 1) * i // runs for i in range(runs + 1)]
-        strands = [Strand(self.network, self.paths, index, 1) for _ in range(runs)]
+        strands = [Strand(self.network, self.paths, index, 1, self.keys) for _ in range(runs)]
         side_by_side(
             [partial(s._run, index, blocks, a, b + 1) for s, (a, b) in zip(strands, pairwise(cuts), strict=True)],
             self.threads,
@@ -188,7 +194,7 @@ class Strand:
         """The block with plain vertices inserted between the crossings of crowded segments."""
         segment, at = anchors(found.start, found.at, CROWDED)
         plain = np.flatnonzero(at == 0.0)
-        flips, first = np.zeros((len(at), 2), np.uint64), np.full(len(at), NO_LAYER)
+        flips, first = np.zeros((len(at), self.keys), np.uint64), np.full(len(at), NO_LAYER)
         flips[plain], first[plain] = block.flips, block.first
         ahead = np.minimum(segment + 1, len(block.t) - 1)
         t = block.t[segment] + at * (block.t[ahead] - block.t[segment])

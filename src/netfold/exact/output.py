@@ -54,12 +54,12 @@ class Vertices(NamedTuple):
 class OutputTally:
     """Collects the output's rows of all paths, block by block."""
 
-    def __init__(self, paths: int, size: int) -> None:
+    def __init__(self, paths: int, size: int, keys: int) -> None:
         self.paths, self.size = paths, size
         self.totals = OutputTotals.of(paths, size)
         self.before: tuple[int, Floats, Floats] | None = None
         self.head: Vertices | None = None
-        self.found = Columns((np.float64, ()), (np.uint64, (2,)), (np.int16, ()))
+        self.found = Columns((np.float64, ()), (np.uint64, (keys,)), (np.int16, ()))
         self.changes = Columns((np.float64, ()), (np.int32, ()), (np.int32, ()))
 
     def add(self, t: Floats, path: Ints, flips: Keys, first: Ints, y: Floats) -> None:
@@ -116,7 +116,8 @@ class OutputTally:
         t, flips, first = self.found.take()
         count = rows.merge_equal(t, flips, first, self.totals.met)
         t, first = t[:count], first[:count]
-        patterns = rows.count_distinct(flips, self.totals.met)
+        # without keys a path is straight, and never comes back to a pattern
+        patterns = rows.count_distinct(flips, self.totals.met) if flips.shape[1] else self.totals.met + 1
         del flips  # the largest of them, before others are made
         moment, changed, target = self.changes.take()
         cuts = np.append(0, np.cumsum(self.totals.met))

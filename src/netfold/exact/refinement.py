@@ -12,19 +12,23 @@ from numba import njit
 from netfold.exact.records import Refined
 from netfold.exact.rows import COMPILED, FAST
 
+KEYS = 2
+"""Words of a state's key."""
+
 
 @njit(**COMPILED)
 def refine(layer, t, path, flips, first, start, at, unit, origin, target):
     """Insert a vertex at every crossing; crossings at one position share theirs.
 
-    ``flips`` are the keys that earlier layers switch at a vertex, ``first`` the first of these layers; segment ``s``
+    ``flips`` are the keys that earlier layers switch at a vertex, two words or none where nobody asks for them, and
+    ``first`` the first of these layers; segment ``s``
     owns the crossings ``start[s]`` to ``start[s + 1]``, and those at position 0 happen at its first vertex.
     """
-    out = _room(_count(start, at))
+    out = _room(_count(start, at), flips.shape[1])
     i = 0
     for s in range(len(start)):
         out.segment[i], out.at[i], out.t[i], out.path[i] = s, 0.0, t[s], path[s]
-        out.flips[i, 0], out.flips[i, 1], out.first[i] = flips[s, 0], flips[s, 1], first[s]
+        out.flips[i], out.first[i] = flips[s], first[s]
         end = start[s + 1] if s + 1 < len(start) else start[s]
         out.cross[i] = start[s]
         i += 1
@@ -38,7 +42,7 @@ def refine(layer, t, path, flips, first, start, at, unit, origin, target):
             out.segment[i], out.at[i], out.path[i], out.first[i] = s, lam, path[s], layer
             out.t[i] = t[s] + lam * (t[s + 1] - t[s])
             out.cross[i] = c
-            out.flips[i, 0], out.flips[i, 1] = np.uint64(0), np.uint64(0)
+            out.flips[i] = np.uint64(0)
             while c < end and at[c] == lam:
                 _switch(layer, unit[c], origin[c], target[c], out.flips[i])
                 c += 1
@@ -48,10 +52,10 @@ def refine(layer, t, path, flips, first, start, at, unit, origin, target):
 
 
 @njit(**COMPILED)
-def _room(n):
+def _room(n, keys):
     return Refined(
         np.empty(n, np.int64), np.empty(n), np.empty(n + 1, np.int64), np.empty(n), np.empty(n, np.int64),
-        np.empty((n, 2), np.uint64), np.empty(n, np.int64),
+        np.empty((n, keys), np.uint64), np.empty(n, np.int64),
     )  # fmt: skip
 
 
@@ -84,7 +88,7 @@ def key(layer, unit, piece, half):
 @njit(**COMPILED)
 def _switch(layer, unit, origin, target, flips):
     """Switch a unit's key at a row."""
-    for half in range(2):
+    for half in range(len(flips)):
         flips[half] ^= key(layer, unit, origin, half) ^ key(layer, unit, target, half)
 
 

@@ -231,12 +231,12 @@ def merge_equal(t, flips, first, met):
         begin = n
         for _ in range(met[p]):
             if n > begin and t[i] == t[n - 1]:
-                flips[n - 1] ^= flips[i]
+                for k in range(flips.shape[1]):
+                    flips[n - 1, k] ^= flips[i, k]
                 first[n - 1] = min(first[n - 1], first[i])
             else:
                 if n < i:
-                    t[n], first[n] = t[i], first[i]
-                    flips[n, 0], flips[n, 1] = flips[i, 0], flips[i, 1]
+                    t[n], first[n], flips[n] = t[i], first[i], flips[i]
                 n += 1
             i += 1
         met[p] = n - begin

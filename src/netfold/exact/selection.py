@@ -79,8 +79,11 @@ def image(h, segment, at, candidates, sign, out):
 
 
 @njit(**COMPILED)
-def scan(h, path, before, candidates, sign, out):
-    """Count the changes of winner a segment and describe its image at its start; ``out`` takes that, if it has room."""
+def scan(h, path, before, candidates, sign, opened):
+    """Count the changes of winner a segment and describe its image at its start.
+
+    ``opened`` takes the image at the vertices, where it has room for them.
+    """
     rows = h.shape[0]
     found = scan_room(rows, 0)
     for s in range(rows):
@@ -121,8 +124,8 @@ def scan(h, path, before, candidates, sign, out):
             turn = angle_of_chord(gap2)
         found.sums[s, SPEED2], found.sums[s, RADIAL], found.sums[s, NORM2] = speed2, radial, norm2
         found.sums[s, TURN], found.sums[s, FLAT2] = turn, flat2
-    if len(out) >= rows:
-        image(h, np.arange(rows), np.zeros(rows), candidates, sign, out)
+    if len(opened) >= rows:
+        image(h, np.arange(rows), np.zeros(rows), candidates, sign, opened)
     return found
 
 

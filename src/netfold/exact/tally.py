@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from netfold.exact import rows
@@ -64,13 +65,7 @@ class LayerTally:
     def join(self, layer: LineLayer, following: LayerTally) -> Crossings | None:
         """Add the tally of the blocks that follow these; returns what changes exactly where the two meet."""
         changes = self._meet(layer, following)
-        self._join_passages(following.totals)
-        mine, theirs = self.totals, following.totals
-        for count, more in zip(mine[:3], theirs[:3], strict=True):
-            count += more
-        for sums, more in zip(mine[3:6], theirs[3:6], strict=True):
-            rows.add_exactly(more, sums)
-        np.minimum(mine.closest, theirs.closest, out=mine.closest)
+        _join(self.totals, following.totals)
         self.before, self.before_path = following.before, following.before_path
         return changes
 
@@ -88,14 +83,32 @@ class LayerTally:
             return None
         return layer.crossings(h, path, self.before, joined).leading(joined.counts[0] - alone.counts[0])
 
-    def _join_passages(self, following: Totals) -> None:
-        totals = self.totals
-        first, last = following.saturated_paths
-        if first == NOWHERE:
-            return
-        if totals.saturated_paths[1] == first:
-            here, there = totals.saturated[1], following.saturated[0]
-            totals.passages[first] += ((here >= 0) & (there >= 0) & (here != there)).sum()
-        keep = (totals.saturated_paths[1] == last) & (following.saturated[1] < 0)
-        totals.saturated[1] = np.where(keep, totals.saturated[1], following.saturated[1])
-        totals.saturated_paths[1] = last
+
+@njit(**rows.COMPILED)
+def _join(mine, theirs):
+    """Add what comes after to what is there."""
+    _join_passages(mine, theirs)
+    for counts, more in (
+        (mine.transitions, theirs.transitions),
+        (mine.signs, theirs.signs),
+        (mine.passages, theirs.passages),
+    ):
+        counts += more
+    rows.add_exactly(theirs.lengths, mine.lengths)
+    rows.add_exactly(theirs.angles, mine.angles)
+    rows.add_exactly(theirs.bends, mine.bends)
+    mine.closest[:] = np.minimum(mine.closest, theirs.closest)
+
+
+@njit(**rows.COMPILED)
+def _join_passages(mine, theirs):
+    first, last = theirs.saturated_paths
+    if first == NOWHERE:
+        return
+    meets, goes_on = mine.saturated_paths[1] == first, mine.saturated_paths[1] == last
+    for j in range(mine.saturated.shape[1]):
+        here, there = mine.saturated[1, j], theirs.saturated[0, j]
+        mine.passages[first] += meets and here >= 0 and there >= 0 and here != there
+        if not goes_on or theirs.saturated[1, j] >= 0:
+            mine.saturated[1, j] = theirs.saturated[1, j]
+    mine.saturated_paths[1] = last
