@@ -126,8 +126,8 @@ def _add(path, scan, found, saturated_pieces, totals):
     measure_segments(path, scan.sums, found.start, found.at, found.slope_from, found.slope_to, found.value, measures,
                      weak)  # fmt: skip
     for s in range(counted):
-        if weak[s]:
-            measures[s] = 0.0
+        for k in range(MEASURES):
+            measures[s, k] = 0.0 if weak[s] else measures[s, k]
     sum_exactly(measures[:, LENGTH], path, totals.lengths)
     sum_exactly(measures[:, ANGLE], path, totals.angles)
     sum_exactly(measures[:, BEND], path, totals.bends)

@@ -121,8 +121,9 @@ def count_signs(path, y, lead, signs, changes):
                 strict = ((a < 0.0) & (b > 0.0)) | ((a > 0.0) & (b < 0.0))
                 count[j] += strict | (follows & (a == 0.0) & ((behind[j] > 0.0) != (b > 0.0)))
         if s + 2 == len(path) or path[s] != path[s + 1]:
-            changes[path[s]] += count
-            count[:] = 0
+            for j in range(len(count)):
+                changes[path[s], j] += count[j]
+                count[j] = 0
 
 
 @njit(**COMPILED)

@@ -28,7 +28,9 @@ def refine(layer, t, path, flips, first, start, at, unit, origin, target):
     i = 0
     for s in range(len(start)):
         out.segment[i], out.at[i], out.t[i], out.path[i] = s, 0.0, t[s], path[s]
-        out.flips[i], out.first[i] = flips[s], first[s]
+        out.first[i] = first[s]
+        for k in range(flips.shape[1]):
+            out.flips[i, k] = flips[s, k]
         end = start[s + 1] if s + 1 < len(start) else start[s]
         out.cross[i] = start[s]
         i += 1
@@ -42,7 +44,8 @@ def refine(layer, t, path, flips, first, start, at, unit, origin, target):
             out.segment[i], out.at[i], out.path[i], out.first[i] = s, lam, path[s], layer
             out.t[i] = t[s] + lam * (t[s + 1] - t[s])
             out.cross[i] = c
-            out.flips[i] = np.uint64(0)
+            for k in range(flips.shape[1]):
+                out.flips[i, k] = np.uint64(0)
             while c < end and at[c] == lam:
                 _switch(layer, unit[c], origin[c], target[c], out.flips[i])
                 c += 1

@@ -236,7 +236,9 @@ def merge_equal(t, flips, first, met):
                 first[n - 1] = min(first[n - 1], first[i])
             else:
                 if n < i:
-                    t[n], first[n], flips[n] = t[i], first[i], flips[i]
+                    t[n], first[n] = t[i], first[i]
+                    for k in range(flips.shape[1]):
+                        flips[n, k] = flips[i, k]
                 n += 1
             i += 1
         met[p] = n - begin

@@ -178,7 +178,8 @@ def spread_dense(features, y, segment, at, found, unit, columns):
         s, lam = segment[i], at[i]
         here, row = y[s], out[i]
         if lam == 0.0:
-            row[:] = here[: len(row)]
+            for j in range(len(row)):
+                row[j] = here[j]
             continue
         ahead, c = y[s + 1], start[s]
         height, column = _height(lam, peak[c], before[c] - after[c]), columns[unit[c]]
@@ -210,7 +211,8 @@ def spread_convolution(y, segment, at, found, weights, shape_in, shape_out, geom
         s, lam = segment[i], at[i]
         here, row = y[s], out[i]
         if lam == 0.0:
-            row[:] = here[: len(row)]
+            for j in range(len(row)):
+                row[j] = here[j]
             continue
         ahead = y[s + 1]
         for j in range(len(row)):
