@@ -95,7 +95,7 @@ def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces,
     found = _crossings(h, path, before, rule, scan)
     still, flat2 = np.zeros(n, np.bool_), scan.sums[:, FLAT2].copy()
     if spread and scan.counts.max() > 2 * CROWDED and len(anchors(found.start, found.at, CROWDED)[0]) > n:
-        nothing = _refined(layer, t[:0], path, flips, first, found)
+        nothing = _refined(layer, t[:1], path, flips, first, found)
         return Met(True, found, nothing, opened, still, False, np.empty(0, np.int64), flat2)
     weak = _add(path, scan, found, saturated_pieces, totals)
     standing = False
