@@ -53,11 +53,6 @@ class Frame:
         """The squared length in input space of a row's normal ``a`` on the frame is ``a @ gram @ a``."""
         return self.spread @ self.spread.T
 
-    @cached_property
-    def isometric(self) -> bool:
-        """Whether normals have the same length on the frame as in input space."""
-        return bool((self.gram == np.eye(self.m)).all())
-
     def lift(self, points: Floats) -> Floats:
         """Points of the frame, ``(points, m)``, in input space: ``(points, *shape)``."""
         lifted = np.repeat(self.base[None], len(points), 0)
