@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
+from numba.core import event as numba_event
 
 from netfold.commands.count import count
 from netfold.commands.partition import partition
@@ -167,7 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    with _listening() as pressed:
+    with _listening() as pressed, telling_of_compilation():
         try:
             command, bound, *_ = app.parse_args(tokens, print_error=False, exit_on_error=False)
             command(*bound.args, **bound.kwargs)
@@ -181,6 +182,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"netfold: interrupted, {told or 'nothing half-written is left'}", file=sys.stderr)
             return 130
     return 0
+
+
+class _Compilation(numba_event.Listener):
+    """Says once that passes are being compiled: a first run is silent for half a minute without it."""
+
+    told = False
+
+    def on_start(self, event: numba_event.Event) -> None:
+        if not self.told:
+            print("netfold: compiling for this machine, this once; up to a minute", file=sys.stderr, flush=True)
+        self.told = True
+
+    def on_end(self, event: numba_event.Event) -> None:
+        pass
+
+
+@contextmanager
+def telling_of_compilation() -> Iterator[None]:
+    """Tell who waits at a terminal that passes are being compiled."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with numba_event.install_listener("numba:compile", _Compilation()):
+        yield
 
 
 @contextmanager
