@@ -90,8 +90,8 @@ class Trace:
 
     Attributes:
         regions: activation regions crossed, breakpoints + 1.
-        patterns: distinct activation patterns met; as many as regions on a straight line, which cannot come back to one,
-            since the points of a pattern are convex.
+        patterns: distinct activation patterns met; on a straight line as many as regions, since the points of a
+            pattern are a convex set and the line never comes back to one.
         linear_pieces: maximal pieces of the path on which the output is one affine (on arcs: harmonic)
             function.
         breakpoints: increasing parameters in (0, 1) where a unit changes its state.
