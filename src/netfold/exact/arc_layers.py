@@ -106,7 +106,7 @@ class ArcElementwise:
     def __init__(self, layer: LineLayer, rule: Functions) -> None:
         self.units, self.saturated_pieces = layer.units, layer.saturated_pieces
         table = rule.pieces.reshape(len(rule.pieces), -1)
-        self.pieces = np.ascontiguousarray(np.broadcast_to(table, (len(table), layer.units)))
+        self.pieces = np.array(np.broadcast_to(table, (len(table), layer.units)), order="C")
 
     def scan(self, p: Pieces) -> ArcScan:
         """Count changes of state."""

@@ -51,7 +51,7 @@ def piece(a, b, pieces, j):
 
 
 @njit(**FAST, inline="always")
-def slope(table, a, b, j):
+def slope_towards(table, a, b, j):
     """Slope of the piece on which a unit leaves ``a`` on the way to ``b``, without a jump."""
     low, high = of(table[KNOT], j), of(table[KNOT + 1], j)
     found = of(table[SLOPE], j)
@@ -66,7 +66,7 @@ def turn(behind, here, ahead, pieces, into2, out2):
     into, out, gap2 = 1.0 / np.sqrt(into2), 1.0 / np.sqrt(out2), 0.0
     for j in range(len(here)):
         a, b, c = behind[j], here[j], ahead[j]
-        gap = slope(table, b, a, j) * (b - a) * into - slope(table, b, c, j) * (c - b) * out
+        gap = slope_towards(table, b, a, j) * (b - a) * into - slope_towards(table, b, c, j) * (c - b) * out
         gap2 += gap * gap
     return angle_of_chord(gap2)
 
@@ -76,7 +76,7 @@ def speed2_before(behind, here, pieces):
     """Squared length of the image's last direction before a vertex."""
     table, total = columns(pieces), 0.0
     for j in range(len(here)):
-        total += (slope(table, here[j], behind[j], j) * (here[j] - behind[j])) ** 2
+        total += (slope_towards(table, here[j], behind[j], j) * (here[j] - behind[j])) ** 2
     return total
 
 

@@ -88,7 +88,7 @@ class ElementwisePlane:
 
     def __init__(self, rule: Elementwise, units: int, layer: int, tolerance: float) -> None:
         self.units = units
-        spread = [np.ascontiguousarray(np.broadcast_to(a.T, (a.shape[1], units)))
+        spread = [np.array(np.broadcast_to(a.T, (a.shape[1], units)), order="C")
                   for a in (rule.knots, rule.slopes, rule.offsets)]  # fmt: skip
         levels, self.slopes, self.offsets = spread
         self.planes = len(levels)

@@ -12,7 +12,7 @@ from numba import njit
 
 from netfold.exact.plane_split import PER_LAYER, Loops, cut, grown, push, run_below
 from netfold.exact.plane_vertices import IRREGULAR, LAST, find, insert, mix, remember
-from netfold.exact.rows import COMPILED
+from netfold.exact.rows import COMPILED, NOTHING
 
 
 @njit(**COMPILED)
@@ -305,7 +305,7 @@ def subdivide(n, polygons, vertices, knots, candidates, sign, edges, found, clos
     start[0] = 0
     for p in range(len(polygons.start) - 1):
         first, last = polygons.start[p], polygons.start[p + 1]
-        stack, size = push(stack, 0, polygons.loop[first:last], polygons.label[first:last], 0)
+        stack, size = push(stack, NOTHING, polygons.loop[first:last], polygons.label[first:last], NOTHING)
         while size > 0:
             m, unit = stack[size - 1], stack[size - 2]
             base = size - 2 - 2 * m

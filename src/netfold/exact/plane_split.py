@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from netfold.exact import bits
 from netfold.exact.plane_vertices import IRREGULAR, cross
-from netfold.exact.rows import COMPILED
+from netfold.exact.rows import COMPILED, NOTHING
 
 Ints = NDArray[np.int64]
 
@@ -132,7 +132,7 @@ def subdivide(n, polygons, vertices, knots, edges, found, closest):
     start[0] = 0
     for p in range(len(polygons.start) - 1):
         first, last = polygons.start[p], polygons.start[p + 1]
-        stack, size = push(stack, 0, polygons.loop[first:last], polygons.label[first:last], 0)
+        stack, size = push(stack, NOTHING, polygons.loop[first:last], polygons.label[first:last], NOTHING)
         while size > 0:
             m, word = stack[size - 1], stack[size - 2]
             base = size - 2 - 2 * m

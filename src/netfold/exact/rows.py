@@ -13,6 +13,10 @@ COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
 FAST = {**COMPILED, "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums over units may be reordered into vectors; the order is fixed when the code is compiled."""
 
+NONE, NOTHING = np.int64(-1), np.int64(0)
+"""No unit, row or rival; no count yet. They have a type of their own: for a bare number in a call, what is called is
+compiled once more, which takes seconds."""
+
 # what describes the image x + lam d at the start of a segment: |d|^2, x.d, |x|^2, the turn at its first vertex, and
 # the |d|^2 up to which rounding alone may move the image, so that it has no direction
 SPEED2, RADIAL, NORM2, TURN, FLAT2, SUMS = range(6)

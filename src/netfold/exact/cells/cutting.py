@@ -160,7 +160,7 @@ def split(store, planes, words, size, begin, end, lines, lead, base, bit, below,
         to += count
         first = to if below else end
         if below and above:
-            to = _keep(vec, dev, inc, ids, sgn, columns, words, size, begin, end, 1, bit, to)
+            to = _keep(vec, dev, inc, ids, sgn, columns, words, size, begin, end, -side, bit, to)
             _copy_block(vec, dev, inc, words, size, made, count, to)
             for i in range(count):
                 ids[to + i] = -1

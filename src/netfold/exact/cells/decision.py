@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from netfold.exact.cells.generators import INLINED, LEAN, OPEN, evaluate, signs, tally, tight
@@ -24,12 +25,15 @@ from netfold.exact.cells.state import (
 )
 from netfold.exact.cells.verification import verify
 
+KEEP, RENEW = np.bool_(False), np.bool_(True)
+"""Whether generators may be found again from their constraints (typed as `netfold.exact.rows.NONE` is)."""
+
 
 @njit(**LEAN)
 def settle(net, store, path, rows, layer, r, rival, knot, size, affine, renew):
     """Decide open signs as far as float64 goes; how many stay open.
 
-    With ``renew``, generators may be found again from their constraints. They are then other multiples of the true
+    With `RENEW`, generators may be found again from their constraints. They are then other multiples of the true
     ones, which values taken before do not fit.
     """
     reg = path.reg
@@ -79,7 +83,7 @@ def classify(net, store, path, rows, layer, r, rival, knot, size, affine):
         elif lines == 0 and negative == count:
             answer = BELOW
         elif positive + negative < count:
-            left = settle(net, store, path, rows, layer, r, rival, knot, size, affine, True)
+            left = settle(net, store, path, rows, layer, r, rival, knot, size, affine, RENEW)
             if left and not _line_decides(sgn, begin, lines):
                 answer = ASK
         elif lines == 0:

@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from netfold.errors import InvalidInputError
 from netfold.exact.cells.simplex import LEAN, begin, blocking, descending, exchange
+from netfold.exact.rows import NOTHING
 
 SHARE = 1e-13
 """Multipliers below this share do not count: they would change the radius by less than rounding does."""
@@ -67,7 +68,7 @@ def widest(columns, norm, side, m, end, inner, limit, room):
         limit: nothing above it matters.
         room: for at least as many rows as there are constraints.
     """
-    count, least = 0, np.inf
+    count, least = NOTHING, np.inf
     for i in range(m, end):
         if side[i] == 0.0 or norm[i] == 0.0:
             continue

@@ -12,6 +12,7 @@ import math
 from numba import njit
 
 from netfold.exact.cells.generators import LEAN, LEAN_FAST, SAFE, TINY, U, has_bit
+from netfold.exact.rows import NONE
 
 WALL, KNOT, PAIR = range(3)
 """Kinds of constraint: a half-space of the domain (-1: t >= 0), a unit's knot, one candidate above another."""
@@ -294,7 +295,7 @@ def structurally_zero(net, path, rows, state, inc, column, layer, r, rival, affi
         for u in range(net.unit_begin[d], net.unit_begin[d + 1]):
             s = state[u]
             if net.selects[d]:
-                rows.zero[u] = _at_zero(net, path, rows, inc, column, -1, net.candidates[u, s], affine, flat)
+                rows.zero[u] = _at_zero(net, path, rows, inc, column, NONE, net.candidates[u, s], affine, flat)
                 continue
             slope, offset = net.slopes[u, s], net.offsets[u, s]
             if not flat and affine and offset != 0.0:
@@ -302,6 +303,6 @@ def structurally_zero(net, path, rows, state, inc, column, layer, r, rival, affi
                 continue
             rows.zero[u] = slope == 0.0 or _at_zero(net, path, rows, inc, column, u, u + shift, affine, flat)
     shift = net.unit_begin[layer] - net.row_begin[layer]
-    own = -1 if net.selects[layer] else r + shift
+    own = NONE if net.selects[layer] else r + shift
     zero = _at_zero(net, path, rows, inc, column, own, r, affine, flat)
-    return zero and (rival < 0 or _at_zero(net, path, rows, inc, column, -1, rival, affine, flat))
+    return zero and (rival < 0 or _at_zero(net, path, rows, inc, column, NONE, rival, affine, flat))

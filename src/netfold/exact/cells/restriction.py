@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from netfold.exact.cells.cutting import edges
 from netfold.exact.cells.generators import LEAN, LEAN_FAST, SAFE, TINY, U, set_bit
+from netfold.exact.rows import NOTHING
 
 FLATS = 10_000
 """Flats that one count may have, as nothing can stop it half way: about a millisecond."""
@@ -158,7 +159,7 @@ def count_regions(store, flats, hyperplanes, words, total, size, begin, end):
 
     ``total`` is the number of constraints that have bits.
     """
-    regions, decisions, depth = 1, 0, 0
+    regions, decisions, depth = 1, 0, NOTHING
     flats.many[0], flats.place[0] = hyperplanes, 0
     flats.span[0, 0], flats.span[0, 1] = begin, end
     while depth >= 0:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from numba import njit
 
 from netfold.exact.cells.cutting import split, split_line
-from netfold.exact.cells.decision import classify, pivot, settle
+from netfold.exact.cells.decision import KEEP, classify, pivot, settle
 from netfold.exact.cells.generators import INLINED, LEAN, U, evaluate, signs, tally
 from netfold.exact.cells.pullback import KNOT, PAIR, WALL, constant, enter, level, levels, screen
 from netfold.exact.cells.radius import measure, middle
@@ -68,6 +68,7 @@ from netfold.exact.cells.state import (
     K,
     T,
 )  # fmt: skip
+from netfold.exact.rows import NONE, NOTHING
 
 
 @njit(**LEAN)
@@ -164,7 +165,7 @@ def _rest_begins(net, path, rows, flats, layer):
 @njit(**LEAN)
 def _count_rest(net, store, path, rows, flats, layer, size, affine):
     """Count the regions into which all units to come cut the current cell; whether float64 could."""
-    reg, n = path.reg, 0
+    reg, n = path.reg, NOTHING
     begin, end, total = reg[BEGIN], reg[END], path.total[0]
     if reg[LINES] or total + size > 64 * reg[WORDS]:
         return False
@@ -179,7 +180,7 @@ def _count_rest(net, store, path, rows, flats, layer, size, affine):
                 for j in range(size + EXTRA):
                     rows.now[j] = row[j]
                 r = net.row_begin[layer] + u - net.unit_begin[layer]
-                if settle(net, store, path, rows, layer, r, -1, net.knots[u, k], size, affine, False):
+                if settle(net, store, path, rows, layer, r, NONE, net.knots[u, k], size, affine, KEEP):
                     return False
                 positive, negative, _ = tally(begin, end, store.sgn)
             if positive and negative:
@@ -312,7 +313,7 @@ def _decision(net, store, path, rows, layer, selects, size, affine):
     """Decide the current row, cut the current cell where it has to be, and go on."""
     reg = path.reg
     t, k = reg[T], reg[K]
-    r, rival, knot, u, wanted, counting = -1, -1, 0.0, 0, -1, False
+    r, rival, knot, u, wanted, counting = NONE, NONE, 0.0, NOTHING, NONE, False
     knots = t >= 0 and not selects
     if knots:
         u = net.order[t]
