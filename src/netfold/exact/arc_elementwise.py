@@ -14,7 +14,7 @@ from numba import njit
 
 from netfold.exact.harmonic import above, blur, together, zeros
 from netfold.exact.pieces import KNOT, OFFSET, SLOPE, VALUE
-from netfold.exact.rows import COMPILED, FAST, order
+from netfold.exact.rows import COMPILED, FAST, order, put
 
 EVENTS = 4
 """Most changes of one unit's state in a piece: two a knot."""
@@ -230,4 +230,4 @@ def opened(begin, end, h, path, pieces, out):
         if path[s] == path[s + 1]:
             _at_control(h[2 * s], h[2 * s + 1], h[2 * s + 2], pieces, out[2 * s + 1])
         else:
-            out[2 * s + 1] = out[2 * s]
+            put(out[2 * s + 1], 0, out[2 * s])

@@ -10,7 +10,7 @@ from numba import njit
 
 from netfold.exact.arc_rows import combine, open_image, update_image
 from netfold.exact.harmonic import at_control, at_point, direction, direction_change, tangent_share, zeros
-from netfold.exact.rows import COMPILED, FAST
+from netfold.exact.rows import COMPILED, FAST, put
 from netfold.exact.sphere import (
     G_OFF_P2,
     G_OFF_Z2,
@@ -206,7 +206,7 @@ def _exactly(x, i, z, segment, at, cross, width, unit, value, row):
     """The image at a refined row to the last digit: units that change there take their value. ``x`` may be of the
     piece before the row."""
     if at[i] == 0.0:
-        row[:] = z[2 * segment[i]]
+        put(row, 0, z[2 * segment[i]])
         return
     p, k = at_point(at[i], width)
     combine(x, p, k, row)
@@ -256,7 +256,7 @@ def measure(
         if lam == 0.0:
             follows = len(into) > 0 if s == 0 else width[s - 1] >= 0.0
             if follows and s == 0:
-                left[:] = into
+                put(left, 0, into)
             elif follows:
                 if current != s - 1:
                     open_image(z, s - 1, start, unit, earlier, x)

@@ -17,13 +17,14 @@ import numpy as np
 from numba import njit
 
 from netfold.exact.harmonic import at_control, at_point
-from netfold.exact.rows import FAST
+from netfold.exact.rows import FAST, put
 
 
 @njit(**FAST)
 def open_image(z, s, start, unit, earlier, x):
     """The image's three vectors at the start of a piece."""
-    x[0], x[1], x[2] = z[2 * s], z[2 * s + 1], z[2 * s + 2]
+    for v in range(3):
+        put(x[v], 0, z[2 * s + v])
     for c in range(start[s + 1] - 1, start[s] - 1, -1):
         x[2, unit[c]] = earlier[c]
 
@@ -78,12 +79,12 @@ def image(begin, end, z, width, start, unit, after, earlier, value, segment, at,
     for i in range(begin, end):
         s = segment[i]
         if at[i] == 0.0:
-            out[2 * i] = z[2 * s]
+            put(out[2 * i], 0, z[2 * s])
         if 2 * s + 2 >= len(z):
             continue
         if width[s] < 0.0:
             if i + 1 < len(at):
-                out[2 * i + 1] = z[2 * s]
+                put(out[2 * i + 1], 0, z[2 * s])
             continue
         if s != current:
             current = s
@@ -106,16 +107,17 @@ def spread(begin, end, y, width, start, unit, change, columns, segment, at, cros
     for i in range(begin, end):
         s = segment[i]
         if at[i] == 0.0:
-            out[2 * i] = y[2 * s]
+            put(out[2 * i], 0, y[2 * s])
         if 2 * s + 2 >= len(y):
             continue
         if width[s] < 0.0:
             if i + 1 < len(at):
-                out[2 * i + 1] = y[2 * s]
+                put(out[2 * i + 1], 0, y[2 * s])
             continue
         if s != current:
             current = s
-            x[0], x[1], x[2] = y[2 * s], y[2 * s + 1], y[2 * s + 2]
+            for v in range(3):
+                put(x[v], 0, y[2 * s + v])
             for c in range(start[s], start[s + 1]):
                 _add(x[2], -change[c, 2], columns[unit[c]])
             _update_map(start[s], cross[i], unit, change, columns, x)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from netfold.exact import bits
 from netfold.exact.plane_vertices import IRREGULAR, cross
-from netfold.exact.rows import COMPILED, NOTHING
+from netfold.exact.rows import COMPILED, NOTHING, put
 
 Ints = NDArray[np.int64]
 
@@ -45,7 +45,7 @@ def grown(array: Any, size: Any) -> Any:
     if size <= len(array):
         return array
     larger = np.empty(max(size, 2 * len(array)), array.dtype)
-    larger[: len(array)] = array
+    put(larger, 0, array)
     return larger
 
 
@@ -112,8 +112,8 @@ def push(stack, size, loop, label, cursor) -> Any:
     """Put a polygon on the stack: its loop, its labels, a cursor and its length."""
     m = len(loop)
     stack = grown(stack, size + 2 * m + 2)
-    stack[size : size + m] = loop
-    stack[size + m : size + 2 * m] = label
+    put(stack, size, loop)
+    put(stack, size + m, label)
     stack[size + 2 * m], stack[size + 2 * m + 1] = cursor, m
     return stack, size + 2 * m + 2
 
@@ -143,7 +143,8 @@ def subdivide(n, polygons, vertices, knots, edges, found, closest):
             if line < 0:
                 loops, labels = grown(loops, total + m), grown(labels, total + m)
                 start, parent = grown(start, pieces + 2), grown(parent, pieces + 2)
-                loops[total : total + m], labels[total : total + m] = loop, label
+                put(loops, total, loop)
+                put(labels, total, label)
                 total += m
                 parent[pieces] = p
                 pieces += 1

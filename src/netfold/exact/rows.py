@@ -38,6 +38,13 @@ NO_LAYER = 32767
 
 
 @njit(**COMPILED)
+def put(array, begin, values):
+    """Write values from a place on. The assignment of a slice would compile for two seconds: it words an error."""
+    for i in range(len(values)):
+        array[begin + i] = values[i]
+
+
+@njit(**COMPILED)
 def order(values):
     """Stable order of positions; insertion for the few of a usual segment."""
     m = len(values)
