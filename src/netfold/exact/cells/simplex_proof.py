@@ -19,6 +19,7 @@ from numba import njit
 from netfold.exact.cells.simplex import FLAT, LEAN
 from netfold.exact.cells.simplex_rows import ROUNDING, Bools, Floats, Ints
 from netfold.exact.cells.verification import inverted
+from netfold.exact.rows import NOTHING
 
 FLATTEST = 1e-12
 """Pivot below which the constraints of a proof are not taken to be independent."""
@@ -100,7 +101,7 @@ def proves(D, m, basis, side, rows, frame, h, sign, room):
     Constraints whose multiplier looks like zero are left out. Then the others have to span the split by themselves,
     which is seen in a frame in which they occupy just as many coordinates as they are.
     """
-    count = 0
+    count = NOTHING
     for q in range(m):
         b = basis[q]
         if b < m:
@@ -116,7 +117,7 @@ def proves(D, m, basis, side, rows, frame, h, sign, room):
                 room.inverse[j, count] = D[q, j]
             count += 1
     if count == m:
-        gather(rows, 0, h, m, m, room)
+        gather(rows, NOTHING, h, m, m, room)
         return encloses(rows.splits[0, h, m], rows.split_error[0, h], m, sign, room)
     for f in range(frame, -1, -1):
         if count > 0 and spans(rows, f, h, m, count, room):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from netfold.exact.cells.engine import Arrays
 from netfold.exact.cells.simplex import LEAN
+from netfold.exact.rows import NOTHING
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -266,7 +267,7 @@ def narrow(plan, rows, states, layer, frame):
     rows.size[f] = varying
     for i in range(plan.first + plan.split_begin[layer]):
         rows.known[f, i] = False
-    j = 0
+    j = NOTHING
     for k in range(begin, end):
         slot = plan.live[k]
         for c in range(m):

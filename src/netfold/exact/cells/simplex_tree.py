@@ -186,7 +186,7 @@ def bend(plan, rows, cell, walk, u, layer):
     if not (up or down):
         return EMPTY
     if up and down:
-        push(plan, cell, walk, t, k, layer, False)
+        push(plan, cell, walk, t, k, layer, BELOW_KNOT)
     if answer == BOTH or answer >= HALF_BELOW:
         now[BARE] = now[BARE] or (down and not up and deep(walk, t))
         constrain(cell, walk, h, 1.0 if up else -1.0)
@@ -210,7 +210,7 @@ def choose(plan, rows, cell, walk, u, layer):
         now[BARE] = now[BARE] or (now[STEP] > 0 and deep(walk, t))
     i, j = now[STEP] // (count + 1), now[STEP] % (count + 1)
     if j == 0 and now[ANSWER] == NONE and t >= now[GIVEN] and i + 1 < count:
-        push(plan, cell, walk, t, (i + 1) * (count + 1), layer, True)
+        push(plan, cell, walk, t, (i + 1) * (count + 1), layer, NEXT)
     if j == i:
         j += 1
     if j >= count:
@@ -267,6 +267,10 @@ def constrain(cell, walk, h, side):
 def deep(walk, t):
     """Whether dictionaries are no longer saved; a matter of the path alone, so that every walk does the same."""
     return t + walk.logged[0] >= len(walk.dictionaries)
+
+
+BELOW_KNOT, NEXT = np.bool_(False), np.bool_(True)
+"""What is left for later: the part below a knot, or the next candidate (typed as `netfold.exact.rows.NONE` is)."""
 
 
 @njit(**LEAN)
