@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -194,15 +196,53 @@ def test_dead_layers_without_bias() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(SEEDS)
+def test_a_path_that_comes_back_counts_a_pattern_once(seed: int) -> None:
+    """Patterns of a closed polyline are the distinct ones of plain forward passes between its breakpoints."""
+    model, shape = random_model(seed)
+    a, b, c = np.random.default_rng([seed, 2]).normal(0, 2, (3, *shape))
+    path = nf.Polyline(np.stack([a, b, c, a, b]))
+    trace = nf.trace_path(model, path)
+    middle, _, _ = record(model, path(inside(trace)))
+    assert trace.patterns == len(torch.unique(torch.cat(middle, 1), dim=0)) <= trace.regions
+
+
+@pytest.mark.parametrize(("activation", "knots"), [("relu", [0.0]), ("hardtanh", [-1.0, 1.0])])
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS)
+def test_margin_by_forward_passes(activation: Literal["relu", "hardtanh"], knots: list[float], seed: int) -> None:
+    """The margin is the smallest distance to a knot at the vertices each layer sees, over their mean pre-activation."""
+    net = nf.random_network(4, 12, 3, 2, activation, sigma_w=2.0, sigma_b=0.4, seed=seed % 2**31, dtype=torch.float64)
+    path = random_line(seed, (4,))
+    trace = nf.trace_path(net, path)
+    nearest = np.inf
+    for layer, module in enumerate(m for m in net if isinstance(m, torch.nn.Linear)):
+        if layer == 3:
+            break
+        seen = np.concatenate([[0.0], trace.breakpoints[trace.breakpoint_layers < layer], [1.0]])
+        with torch.no_grad():
+            z = net[: list(net).index(module) + 1](torch.from_numpy(path(seen))).numpy()
+        gaps = np.min([np.abs(z - knot) for knot in knots], axis=0)
+        nearest = min(nearest, (gaps.min(1) / np.abs(z).mean(1)).min())
+    np.testing.assert_allclose(trace.margin, nearest, rtol=1e-6, atol=1e-11)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SEEDS)
 def test_nothing_depends_on_batch_blocks_or_threads(seed: int) -> None:
-    """Together as alone, in small blocks as in large ones, on two threads as on one: to the last bit."""
+    """Together as alone, in small blocks as in large ones, on two threads as on one: to the last bit.
+
+    Of lines and, in every other network, of closed polylines, which come back to patterns.
+    """
     model, shape = random_model(seed)
     paths = [random_line(seed + i, shape) for i in range(6)]
     paths.append(nf.Line(paths[0].x1, paths[1].x1))
-    program = nf.capture(model, shape=shape)
-    points = program.points(np.concatenate([np.stack([path.x0, path.x1]) for path in paths]), "the paths")
+    corners = [np.stack([path.x0, path.x1]) for path in paths]
+    if seed % 2:
+        corners = [np.stack([a, b, 0.5 * (a - b), a]) for a, b in corners]
+    program, n = nf.capture(model, shape=shape), len(corners[0])
+    points = program.points(np.concatenate(corners), "the paths")
     every = np.arange(len(paths))
-    expected = [traced(program, points[2 * i : 2 * i + 2], every[:1])[0] for i in every]
+    expected = [traced(program, points[n * i : n * i + n], every[:1])[0] for i in every]
     assert traced(program, points, every) == expected
     assert traced(program, points, every, block_bytes=2048) == expected
     assert traced(program, points, every, block_bytes=2048, fork=1 + seed % 300, threads=2) == expected
@@ -228,7 +268,8 @@ def traced(
     torch.set_num_threads(threads)
     try:
         tracer = LineTracer(program, len(paths), block_bytes, fork)
-        tracer.run(np.tile([0.0, 1.0], len(paths)), np.repeat(paths, 2), points)
+        vertices = len(points) // len(paths)
+        tracer.run(np.tile(np.linspace(0, 1, vertices), len(paths)), np.repeat(paths, vertices), points)
         assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
