@@ -12,7 +12,7 @@ from numba import njit
 
 from netfold.exact.plane_split import PER_LAYER, Loops, cut, grown, push, run_below
 from netfold.exact.plane_vertices import IRREGULAR, LAST, find, insert, mix, remember
-from netfold.exact.rows import COMPILED, NOTHING
+from netfold.exact.rows import COMPILED, NOTHING, put
 
 
 @njit(**COMPILED)
@@ -149,7 +149,7 @@ def _refined(loop, label, entries, sign, knots, mark, n, vertices, edges):
             out[size], tags[size] = here, label[i]
             size += 1
         if a != v:
-            out[begin:size] = out[begin:size][::-1].copy()
+            put(out, begin, out[begin:size][::-1].copy())
     return n, out[:size].copy(), tags[:size].copy()
 
 
@@ -195,7 +195,7 @@ def _sides(loop, e, f, sign, tolerance, vertices, side, closest):
 def envelope(loop, label, entries, sign, knots, mark, n, vertices, closest):
     """Part a polygon among the entries that win; returns the vertices, the parts, their labels and their winners."""
     loops, labels, winners = [loop], [label], [entries[0]]
-    known, count = np.empty((16 * len(entries) * len(entries), 3), np.int64), 0
+    known, count = np.empty((16 * len(entries) * len(entries), 3), np.int64), NOTHING
     out = np.empty(64, np.int64)
     for e in entries[1:]:
         for i in range(len(loops)):
