@@ -10,7 +10,7 @@ from numba import njit
 
 from netfold.exact.arc_rows import combine, open_image, update_image
 from netfold.exact.harmonic import at_control, at_point, direction, direction_change, tangent_share, zeros
-from netfold.exact.rows import COMPILED, FAST, put
+from netfold.exact.rows import COMPILED, FAST, norm2, put
 from netfold.exact.sphere import (
     G_OFF_P2,
     G_OFF_Z2,
@@ -140,18 +140,10 @@ def turn(into, out, size2):
     return small if along > 0.0 else np.pi - small
 
 
-@njit(**FAST)
-def _norm2(row):
-    total = 0.0
-    for j in range(len(row)):
-        total += row[j] * row[j]
-    return total
-
-
 @njit(**COMPILED)
 def corner(into, out, vertex):
     """Turn of an image at a vertex, and its angle there on the unit sphere: not 0 where the vertex is the origin."""
-    size2 = _norm2(vertex)
+    size2 = norm2(vertex)
     angle = turn(into, out, size2)
     if angle < 0.0:
         return 0.0, 0.0
@@ -265,7 +257,7 @@ def measure(
         if s != current:
             current = s
             open_image(z, s, start, unit, earlier, x)
-            size2 = _norm2(x[0]) + _norm2(x[1]) + _norm2(x[2])
+            size2 = norm2(x[0]) + norm2(x[1]) + norm2(x[2])
             update_image(start[s], cross[i], unit, after, x)
         if lam == 0.0:
             update_image(cross[i], cross[i + 1], unit, after, x)
@@ -287,11 +279,11 @@ def measure(
         if special or gram[ZZ] <= ORIGIN * size2 or end2 <= ORIGIN * size2:
             _exactly(x, i, z, segment, at, cross, width[s], unit, value, here)
             _exactly(x, i + 1, z, segment, at, cross, width[s], unit, value, ahead)
-            if _norm2(here) == 0.0:
+            if norm2(here) == 0.0:
                 from_origin(gram)
                 flat[i] = AT_ORIGIN
                 angles[i] += np.pi - turned if lam > 0.0 and turned >= 0.0 else 0.0
-            elif _norm2(ahead) == 0.0:
+            elif norm2(ahead) == 0.0:
                 reverse(gram)
             if special:
                 angles[i] += np.pi * _passages(x, lam, stop, width[s], here, ahead)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from netfold.exact.rows import COMPILED, FAST, NO_LAYER, add_counts, angle_beside, angle_of_chord, sum_exactly
+from netfold.exact.rows import COMPILED, FAST, NO_LAYER, add_counts, angle_beside, angle_of_chord, norm2, sum_exactly
 from netfold.exact.selection import _last, _leader, _next
 
 Floats = NDArray[np.float64]
@@ -32,14 +32,9 @@ def measure(t, path, first, y):
     A breakpoint is a kink unless it lies on the chord of its neighbours to within `MERGE` of their size.
     """
     n = len(t)
-    lengths, angles, bends, kinks, signs = (
-        np.zeros(n),
-        np.zeros(n),
-        np.zeros(n),
-        np.zeros(n, np.bool_),
-        np.zeros(n, np.bool_),
-    )
-    into2, behind2, here2 = 0.0, 0.0, _square(y[0])
+    lengths, angles, bends = np.zeros(n), np.zeros(n), np.zeros(n)
+    kinks, signs = np.zeros(n, np.bool_), np.zeros(n, np.bool_)
+    into2, behind2, here2 = 0.0, 0.0, norm2(y[0])
     for s in range(n - 1):
         follows = s > 0 and path[s - 1] == path[s]
         behind, here, ahead = y[s - 1] if follows else y[s], y[s], y[s + 1]
@@ -77,14 +72,6 @@ def measure(t, path, first, y):
                 kinks[s] = off2 > MERGE * MERGE * max(behind2, max(here2, ahead2))
         into2, behind2, here2 = step2, here2, ahead2
     return lengths, angles, bends, kinks, signs
-
-
-@njit(**FAST)
-def _square(row):
-    total = 0.0
-    for j in range(len(row)):
-        total += row[j] * row[j]
-    return total
 
 
 @njit(**FAST)

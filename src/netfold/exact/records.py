@@ -43,7 +43,7 @@ class Scan(NamedTuple):
         counts: changes of state, one entry a row: those inside the segment that starts there, and at its vertex.
         signs: sign changes of pre-activations, likewise.
         touches: whether a row holds a pre-activation that equals a knot or zero.
-        closest: the smallest relative distance to a knot in a path's rows, written at the last of them.
+        closest: the smallest distance of a row to a knot that it does not equal, over the row's mean size.
         sums: what describes the image at the start of each segment (`netfold.exact.rows`).
         above: which pre-activations lie above knots and zero, as bits (`netfold.exact.bits`); empty for choices.
     """

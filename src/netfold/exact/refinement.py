@@ -36,7 +36,7 @@ def refine(layer, t, path, flips, first, start, at, unit, origin, target):
         i += 1
         c = start[s]
         while c < end and at[c] == 0.0:
-            _switch(layer, unit[c], origin[c], target[c], out.flips[i - 1])
+            switch(layer, unit[c], origin[c], target[c], out.flips[i - 1])
             out.first[i - 1] = min(out.first[i - 1], layer)
             c += 1
         while c < end:
@@ -47,7 +47,7 @@ def refine(layer, t, path, flips, first, start, at, unit, origin, target):
             for k in range(flips.shape[1]):
                 out.flips[i, k] = np.uint64(0)
             while c < end and at[c] == lam:
-                _switch(layer, unit[c], origin[c], target[c], out.flips[i])
+                switch(layer, unit[c], origin[c], target[c], out.flips[i])
                 c += 1
             i += 1
     out.cross[i] = start[-1]
@@ -89,8 +89,8 @@ def key(layer, unit, piece, half):
 
 
 @njit(**COMPILED)
-def _switch(layer, unit, origin, target, flips):
-    """Switch a unit's key at a row."""
+def switch(layer, unit, origin, target, flips):
+    """Switch a unit's key in the words of a row."""
     for half in range(len(flips)):
         flips[half] ^= key(layer, unit, origin, half) ^ key(layer, unit, target, half)
 
@@ -99,7 +99,7 @@ def _switch(layer, unit, origin, target, flips):
 def switch_first(layer, unit, origin, target, flips, first):
     """Switch units' keys at the first row alone."""
     for c in range(len(unit)):
-        _switch(layer, unit[c], origin[c], target[c], flips[0])
+        switch(layer, unit[c], origin[c], target[c], flips[0])
         first[0] = min(first[0], layer)
 
 

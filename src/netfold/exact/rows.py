@@ -60,6 +60,15 @@ def order(values):
     return rank
 
 
+@njit(**FAST)
+def norm2(row):
+    """Squared Euclidean length."""
+    total = 0.0
+    for j in range(len(row)):
+        total += row[j] * row[j]
+    return total
+
+
 @njit(**COMPILED)
 def angle_of_chord(gap2):
     """Angle between two unit vectors from the squared distance between them; a series where it is small."""

@@ -15,7 +15,7 @@ from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
 from netfold.errors import InvalidInputError
 from netfold.exact import rows
-from netfold.exact.refinement import key
+from netfold.exact.refinement import KEYS, switch
 from netfold.measures.provenance import provenance
 from netfold.measures.trace import LayerRecord, OutputRecord, Trace
 from netfold.paths import Path
@@ -229,7 +229,7 @@ class _Found:
 
 def _breakpoints(changes: _Changes) -> tuple[Floats, Ints, NDArray[np.uint64]]:
     """Breakpoints, the first layer that switches at each, and the keys it flips; changes that coincide are one."""
-    flips = np.zeros((len(changes.t), 2), np.uint64)
+    flips = np.zeros((len(changes.t), KEYS), np.uint64)
     _flip(changes.stage, changes.unit, changes.origin, changes.target, flips)
     if not len(changes.t):
         return changes.t, changes.stage, flips
@@ -244,9 +244,7 @@ def _breakpoints(changes: _Changes) -> tuple[Floats, Ints, NDArray[np.uint64]]:
 @njit(cache=True)
 def _flip(stage, unit, origin, target, flips):
     for i in range(len(stage)):
-        for half in range(2):
-            before = key(stage[i], unit[i], origin[i], half)
-            flips[i, half] = before ^ key(stage[i], unit[i], target[i], half)
+        switch(stage[i], unit[i], origin[i], target[i], flips[i])
 
 
 def _passages(rule: object, changes: _Changes) -> int:
