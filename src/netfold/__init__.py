@@ -21,24 +21,25 @@ from netfold.errors import (
 from netfold.measures.tracing import trace_path, trace_paths
 
 if TYPE_CHECKING:
-    from netfold import ranking, theory
     from netfold.domains import Box, Polytope
     from netfold.measures.cell_counts import CountInterrupted
-    from netfold.measures.complexity import LocalComplexity, local_complexity
-    from netfold.measures.counts import CountResult, count_regions
+    from netfold.measures.complexity import local_complexity
+    from netfold.measures.counts import count_regions
     from netfold.measures.ensembles import trace_ensemble
     from netfold.measures.estimates import RegionEstimate, estimate_regions
-    from netfold.measures.partition import Partition
     from netfold.measures.partitioning import partition_plane
     from netfold.measures.patterns import PatternCount, SaturationWarning, count_patterns
     from netfold.measures.region_graph import RegionGraph, region_graph
     from netfold.measures.regions import Region, enumerate_regions
-    from netfold.measures.trace import Trace
-    from netfold.measures.traces import Traces
     from netfold.networks import random_network
     from netfold.paths import Arc, Circle, Curve, Line, Plane, Polyline
     from netfold.ranking import rank_correlation, score
     from netfold.reporting.page import report
+    from netfold.results.complexity import LocalComplexity
+    from netfold.results.counts import CountResult
+    from netfold.results.partition import Partition
+    from netfold.results.trace import Trace
+    from netfold.results.traces import Traces
     from netfold.sensitivity import (
         GaussianNoise,
         Prune,
@@ -125,13 +126,13 @@ _HOMES = {
     "netfold.measures.counts": ("CountResult", "count_regions"),
     "netfold.measures.ensembles": ("trace_ensemble",),
     "netfold.measures.estimates": ("RegionEstimate", "estimate_regions"),
-    "netfold.measures.partition": ("Partition",),
+    "netfold.results.partition": ("Partition",),
     "netfold.measures.partitioning": ("partition_plane",),
     "netfold.measures.patterns": ("PatternCount", "SaturationWarning", "count_patterns"),
     "netfold.measures.region_graph": ("RegionGraph", "region_graph"),
     "netfold.measures.regions": ("Region", "enumerate_regions"),
-    "netfold.measures.trace": ("Trace",),
-    "netfold.measures.traces": ("Traces",),
+    "netfold.results.trace": ("Trace",),
+    "netfold.results.traces": ("Traces",),
     "netfold.networks": ("random_network",),
     "netfold.paths": ("Arc", "Circle", "Curve", "Line", "Plane", "Polyline"),
     "netfold.ranking": ("rank_correlation", "score"),

@@ -16,7 +16,7 @@ from torch import nn
 
 import netfold as nf
 from netfold.errors import CorruptFileError, InvalidInputError, NotPiecewiseLinearError
-from netfold.exact.cells import checkpoint, queue
+from netfold.exact.cells.counting import checkpoint, queue
 from netfold.measures import cell_counts
 from tests.exact.cells.networks import COUNTS, IN_BOX, case, module, random_layers
 from tests.exact.cells.reference import box, patterns

@@ -12,7 +12,7 @@ from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from netfold.measures.cell_counts import CountInterrupted
-    from netfold.measures.counts import CountResult
+    from netfold.results.counts import CountResult
 
 # Commands import what they need when they run, so that --help does not wait for torch.
 

@@ -10,8 +10,8 @@ from cyclopts import Parameter
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from netfold.measures.counts import CountResult
-    from netfold.measures.partition import Partition
+    from netfold.results.counts import CountResult
+    from netfold.results.partition import Partition
 
 # Commands import what they need when they run, so that --help does not wait for torch.
 
@@ -83,7 +83,7 @@ def _draw(found: Partition, file: Path, color: Any, points: Any, labels: list[st
     from matplotlib.figure import Figure
 
     from netfold.files import write_atomically
-    from netfold.reporting.themes import LIGHT
+    from netfold.plots.themes import LIGHT
 
     kind = file.suffix.removeprefix(".").lower()
     if kind not in ("png", "svg", "pdf"):

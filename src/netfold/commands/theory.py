@@ -150,8 +150,8 @@ def diagnose(
       netfold diagnose shop.nets:make --shape 1 28 28
     """
     from netfold.capture.loading import load_data, load_model
-    from netfold.theory.diagnosis import diagnose as examine
-    from netfold.theory.diagnosis import typical
+    from netfold.theory.diagnose import diagnose as examine
+    from netfold.theory.diagnose import typical
 
     point = None if data is None else typical(load_data(data).inputs)
     found = examine(load_model(model, weights), point, shape=shape)

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from netfold.capture import Program
-from netfold.exact.certify import Certificate
-from netfold.exact.output import PathOutput, exact_totals
-from netfold.exact.records import Totals
-from netfold.measures.trace import LayerRecord, OutputRecord, Trace
+from netfold.exact.certificate.certifier import Certificate
+from netfold.exact.paths.output import PathOutput, exact_totals
+from netfold.exact.paths.records import Totals
+from netfold.results.trace import LayerRecord, OutputRecord, Trace
 
 COUNTING_RULE = (
     "regions: activation regions crossed (maximal stretches of constant activation pattern); transitions: changes of "

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from netfold.capture import Model
 from netfold.domains import Domain
 from netfold.errors import InvalidInputError
-from netfold.exact.cells.estimate import TreeEstimate, estimate_tree
+from netfold.exact.cells.counting.estimate import TreeEstimate, estimate_tree
 from netfold.measures.cell_counts import CellJob
 from netfold.measures.counts import program_on
-from netfold.measures.provenance import provenance
+from netfold.results.provenance import provenance
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
-from netfold.measures.provenance import provenance
 from netfold.measures.states import rows_together, states_at
+from netfold.results.provenance import provenance
 
 SATURATED = 0.5
 """Sample coverage below which the count of patterns tells about the sample, not about the network."""

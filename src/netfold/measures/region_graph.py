@@ -14,13 +14,13 @@ from scipy.sparse.csgraph import connected_components
 
 from netfold.capture import Model
 from netfold.domains import Domain
-from netfold.exact.cells.checkpoint import digest
-from netfold.exact.cells.crossing import beyond
-from netfold.exact.cells.faces import WALL, exact, faces_of, reduced, sides_of
-from netfold.exact.cells.farkas import implied
-from netfold.exact.cells.maps import Affine, RegionMaps
-from netfold.measures.provenance import provenance
+from netfold.exact.cells.counting.checkpoint import digest
+from netfold.exact.lp.implied import implied
+from netfold.exact.regions.crossing import beyond
+from netfold.exact.regions.faces import WALL, exact, faces_of, reduced, sides_of
+from netfold.exact.regions.maps import Affine, RegionMaps
 from netfold.measures.regions import Region, Source, require_cells
+from netfold.results.provenance import provenance
 
 if TYPE_CHECKING:
     import networkx as nx

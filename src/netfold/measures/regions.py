@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from netfold.capture import Model, Program
 from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
-from netfold.exact.cells import geometry
-from netfold.exact.cells.engine import Engine, engine_for, whole
-from netfold.exact.cells.faces import Reduced, Sides, faces_of, reduced, sides_of, walls
-from netfold.exact.cells.maps import RegionMaps
+from netfold.exact.cells.choice import engine_for
+from netfold.exact.cells.engine import Engine, whole
 from netfold.exact.cells.network import CellNetwork
+from netfold.exact.regions import geometry
+from netfold.exact.regions.faces import Reduced, Sides, faces_of, reduced, sides_of, walls
+from netfold.exact.regions.maps import RegionMaps
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

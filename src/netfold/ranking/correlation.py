@@ -92,9 +92,9 @@ class RankCorrelations:
         Returns:
             The axes drawn on.
         """
-        from netfold.ranking import plots
+        from netfold.plots import ranking
 
-        return plots.correlations(self, coefficient, ax)
+        return ranking.correlations(self, coefficient, ax)
 
     def __str__(self) -> str:
         lines = [f"{self.models} models, {self.confidence:.0%} bootstrap intervals"]

@@ -18,11 +18,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from netfold.capture import Model, Program
 from netfold.errors import InvalidInputError
 from netfold.measures.ensembles import Templates
-from netfold.measures.provenance import surroundings
-from netfold.measures.trace import Trace, counted
-from netfold.measures.traces import estimate
 from netfold.measures.tracing import Method, require_method, trace_paths
 from netfold.paths import Line
+from netfold.results.intervals import estimate
+from netfold.results.provenance import surroundings
+from netfold.results.trace import Trace, counted
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from netfold.measures.trace import Trace
-from netfold.measures.traces import Traces, estimate
 from netfold.reporting import planes
+from netfold.reporting.beside_theory import BesideTheory
 from netfold.reporting.gather import ReportData
-from netfold.reporting.theory import BesideTheory
+from netfold.results.intervals import estimate
+from netfold.results.trace import Trace
+from netfold.results.traces import Traces
 
 
 def numbers(data: ReportData) -> dict[str, Any]:

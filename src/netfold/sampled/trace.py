@@ -14,11 +14,11 @@ from tqdm import tqdm
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
 from netfold.errors import InvalidInputError
-from netfold.exact import rows
-from netfold.exact.refinement import KEYS, switch
-from netfold.measures.provenance import provenance
-from netfold.measures.trace import LayerRecord, OutputRecord, Trace
+from netfold.exact.paths import patterns
+from netfold.exact.paths.refinement import KEYS, switch
 from netfold.paths import Path
+from netfold.results.provenance import provenance
+from netfold.results.trace import LayerRecord, OutputRecord, Trace
 from netfold.sampled import measure
 from netfold.sampled.adaptive import Refinement
 from netfold.sampled.brackets import roots
@@ -208,7 +208,7 @@ class _Found:
         )
         return Trace(
             regions=len(breakpoints) + 1,
-            patterns=int(rows.count_distinct(flips, np.array([len(flips)]))[0]),
+            patterns=int(patterns.count_distinct(flips, np.array([len(flips)]))[0]),
             linear_pieces=refinement.seams.kinks + 1 if program.piecewise_linear else 0,
             breakpoints=breakpoints,
             breakpoint_layers=firsts,

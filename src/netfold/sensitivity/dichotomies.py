@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
-from netfold.exact.arc import trace_ellipses
-from netfold.measures.provenance import surroundings
+from netfold.exact.arc.tracer import trace_ellipses
+from netfold.results.provenance import surroundings
 from netfold.sensitivity.layers import weight_layers
 from netfold.sensitivity.sweeping import LayerSweep, WeightTape, as_points
 
@@ -94,8 +94,8 @@ class Dichotomies:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the number of labellings against the remaining depth, one mark a sweep, with the ceiling."""
-        from netfold.reporting.plots import axes_or_new
-        from netfold.reporting.themes import LIGHT
+        from netfold.plots.axes import axes_or_new
+        from netfold.plots.themes import LIGHT
 
         ax = axes_or_new(ax)
         depth = np.repeat(self.remaining_depth[:, None], self.counts.shape[1], 1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
-from netfold.measures.trace import counted
+from netfold.results.trace import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -266,15 +266,15 @@ class Sensitivity:
         Returns:
             The axes drawn on.
         """
-        from netfold.sensitivity import plots
+        from netfold.plots import sensitivity
 
-        return plots.curves(self, ax) if len(self.strengths) > 1 else plots.by_layer(self, ax)
+        return sensitivity.curves(self, ax) if len(self.strengths) > 1 else sensitivity.by_layer(self, ax)
 
     def __eq__(self, other: object) -> bool:
         """Whether every measured value is the same."""
         if not isinstance(other, Sensitivity):
             return NotImplemented
-        from netfold.measures.trace import same
+        from netfold.results.trace import same
 
         names = [name for name in self.__dataclass_fields__ if name not in ("provenance", "layers")]
         return self.layers == other.layers and all(same(getattr(self, n), getattr(other, n)) for n in names)
@@ -300,6 +300,6 @@ class Sensitivity:
         return "\n".join([*lines, f"measured: {self.counting_rule}"])
 
     def _repr_html_(self) -> str:
-        from netfold.measures import labelled
+        from netfold.results import codec
 
-        return labelled.html(repr(self).splitlines()[0], self.to_dataframe(), f"Measured: {self.counting_rule}")
+        return codec.html(repr(self).splitlines()[0], self.to_dataframe(), f"Measured: {self.counting_rule}")

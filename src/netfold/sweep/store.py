@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from netfold.errors import CorruptFileError, InvalidInputError
-from netfold.measures.provenance import surroundings
+from netfold.results.provenance import surroundings
 from netfold.sweep.cells import Outcome, to_json
 from netfold.sweep.plan import Plan
 

@@ -63,7 +63,7 @@ class CrossingRate:
         Args:
             ax: axes to draw on; new ones by default.
         """
-        from netfold.theory.drawing import draw_layers
+        from netfold.plots.theory import draw_layers
 
         columns = {"transitions": self.transitions, "sign transitions": self.sign_transitions}
         return draw_layers(columns, f"expected per unit of {self.activation}", ax)

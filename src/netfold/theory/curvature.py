@@ -46,7 +46,7 @@ class CurvatureGrowth:
         Args:
             ax: axes to draw on; new ones by default.
         """
-        from netfold.theory.drawing import draw_layers
+        from netfold.plots.theory import draw_layers
 
         columns = {"length": self.length, "length of the tangents": self.tangent_length}
         return draw_layers(columns, "over that in layer 1, infinite width", ax)

@@ -71,7 +71,7 @@ class LengthGrowth:
         Args:
             ax: axes to draw on; new ones by default.
         """
-        from netfold.theory.drawing import draw_layers
+        from netfold.plots.theory import draw_layers
 
         return draw_layers({self.activation: self.lengths}, f"length over that of the input, {self.method}", ax)
 

@@ -117,7 +117,7 @@ class History:
 
     def plot(self) -> Figure:
         """Draw every measure against the step, one panel a group, one line a layer from dark (input) to light."""
-        from netfold.training.plots import history
+        from netfold.plots.training import history
 
         return history(self)
 

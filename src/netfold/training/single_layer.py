@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from netfold.errors import InvalidInputError
-from netfold.measures.provenance import surroundings
+from netfold.results.provenance import surroundings
 from netfold.sensitivity.layers import WeightLayer, weight_layers
 from netfold.training.single_layer_files import NONE, read, table, write
 
@@ -81,7 +81,7 @@ class SingleLayerTraining:
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw accuracy against the layer that was trained; bars are 95% intervals over seeds (Student's t)."""
-        from netfold.training.plots import single_layer
+        from netfold.plots.training import single_layer
 
         return single_layer(self, ax)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from netfold.theory.bounds import _plots
+from netfold.plots import bounds
 from netfold.theory.bounds._bound import Bound
 from netfold.theory.bounds._raghu2017 import raghu2017
 from netfold.theory.bounds._shape import Unit, positive, unit_of
@@ -105,7 +105,7 @@ class DepthChain:
         Returns:
             The axes.
         """
-        return _plots.draw_chain(self, ax)
+        return bounds.draw_chain(self, ax)
 
 
 def depth_chain(neurons: int, inputs: int, activation: str | Unit = "relu") -> DepthChain:

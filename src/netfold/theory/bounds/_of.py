@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from netfold.capture import Kind as NodeKind
 from netfold.capture import Model, Program
+from netfold.capture.capture import captured
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
-from netfold.theory.architecture import Architecture, captured, read_architecture
-from netfold.theory.bounds import _plots
+from netfold.plots import bounds
+from netfold.theory.architecture import Architecture, read_architecture
 from netfold.theory.bounds._arora2018 import arora2018
 from netfold.theory.bounds._bound import Bound, Kind, Statement
 from netfold.theory.bounds._montufar2014 import montufar2014, montufar2014_maxout
@@ -88,7 +89,7 @@ class NetworkBounds(Rows):
         Returns:
             The axes.
         """
-        return _plots.draw_network(self, ax)
+        return bounds.draw_network(self, ax)
 
     def __repr__(self) -> str:
         return f"{self.title}\n{self.to_text()}"

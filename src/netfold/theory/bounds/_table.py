@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from netfold.errors import InvalidInputError
-from netfold.theory.bounds import _plots
+from netfold.plots import bounds
 from netfold.theory.bounds._arora2018 import arora2018
 from netfold.theory.bounds._bound import Bound, Expectation
 from netfold.theory.bounds._hanin_rolnick2019 import hanin_rolnick2019
@@ -125,7 +125,7 @@ class BoundsTable(Rows):
         Returns:
             The axes.
         """
-        return _plots.draw_table(self, ax)
+        return bounds.draw_table(self, ax)
 
     def __repr__(self) -> str:
         head = f"{self.inputs} inputs, {self.units} widths {' '.join(map(str, self.widths))}"
