@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -61,6 +62,37 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def require_file(path: str | os.PathLike[str], what: str = "file") -> None:
+    """Refuse devices, pipes and sockets, which have no end or never begin, before anything waits for them.
+
+    Raises:
+        FileNotFoundError: there is nothing of this name.
+        InvalidInputError: it is no regular file, or larger than this machine's memory.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidInputError(f"the {what} {path} is {_kind(found.st_mode)}, not a file; name a file")
+    require_room(path, found.st_size)
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def require_room(path: str | os.PathLike[str], size: int) -> None:
+    """Refuse what cannot be held in memory before any of it is taken.
+
+    Raises:
+        InvalidInputError: ``size`` bytes are more than this machine has.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
+    if size > memory:
+        raise InvalidInputError(
+            f"{path} holds {size:,} bytes, and this machine has {memory:,} bytes of memory; give a part of it"
+        )
 
 
 def require_hdf5(path: str | os.PathLike[str]) -> None:
