@@ -76,16 +76,16 @@ def _read_npz(path: Path) -> Mapping[str, Any]:
         strange = next((name for name in archive.sizes if not name.endswith(".npy")), None)
         if strange is not None:
             raise CorruptFileError(f"{path} is not a .npz file, or is damaged: its member '{strange}' is no array")
-        return {name.removesuffix(".npy"): _array(path, memoryview(archive.read(name))) for name in archive.sizes}
+        return {name.removesuffix(".npy"): _array(path, archive.read(name)) for name in archive.sizes}
 
 
 def _read_npy(path: Path) -> Mapping[str, Any]:
-    return {"x": _array(path, memoryview(np.fromfile(path, np.uint8)))}
+    return {"x": _array(path, np.fromfile(path, np.uint8))}
 
 
-def _array(path: Path, content: memoryview) -> NDArray[Any]:
+def _array(path: Path, content: NDArray[np.uint8]) -> NDArray[Any]:
     """An array in numpy's format, whose header must say just what follows it."""
-    file = io.BytesIO(content[:LONGEST_HEADER])
+    file = io.BytesIO(content[:LONGEST_HEADER].tobytes())
     try:
         version = np.lib.format.read_magic(file)
         headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -94,7 +94,7 @@ def _array(path: Path, content: memoryview) -> NDArray[Any]:
         if not dtype.hasobject and (dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != len(stored)):
             raise ValueError(f"its header tells of {shape} entries of type {dtype}, and {len(stored):,} bytes follow")
         if not dtype.hasobject:
-            return np.frombuffer(stored, dtype).reshape(shape, order="F" if by_columns else "C")
+            return stored.view(dtype).reshape(shape, order="F" if by_columns else "C")
     except (ValueError, KeyError, TypeError, EOFError, SyntaxError, RecursionError) as error:
         raise CorruptFileError(f"{path} is not a {path.suffix} file, or is damaged: {error}") from error
     raise UntrustedFileError(

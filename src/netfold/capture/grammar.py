@@ -111,7 +111,7 @@ def left_out(instead: Any) -> Rule:
     return lambda _tree, _where: instead
 
 
-def number(tree: Any, where: Place) -> float:
+def number(tree: Any, where: Place) -> Any:
     """A real number; those that JSON lacks are texts."""
     if type(tree) not in (int, float) and tree not in ("Infinity", "-Infinity", "NaN"):
         raise _refuse(where, tree, "a number")
