@@ -12,13 +12,14 @@ import pickle
 import struct
 import zipfile
 import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.errors import CorruptFileError, UntrustedFileError
+from netfold.errors import CorruptFileError, NetfoldError, UntrustedFileError
 from netfold.files import require_room
 
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".dill"}
@@ -100,23 +101,21 @@ class Archive:
     def __init__(self, path: Path, packed: bool = False) -> None:
         self.path = path
         self._what = f"{path} is not a {path.suffix} file, or is damaged"
-        if not zipfile.is_zipfile(path):
-            raise CorruptFileError(f"{self._what}: it is no zip archive")
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except DAMAGE as error:
-            raise CorruptFileError(f"{self._what}: {error}") from error
-        try:
-            self.sizes = self._checked(packed)
-        except BaseException:
-            self._zip.close()
-            raise
+        with ExitStack() as opened:
+            try:
+                self._zip = opened.enter_context(zipfile.ZipFile(path))
+                self.sizes = self._checked(packed)
+            except NetfoldError:
+                raise
+            except DAMAGE as error:
+                raise CorruptFileError(f"{self._what}: {error}") from error
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Archive:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._zip.close()
+        self._opened.close()
 
     def read(self, name: str) -> NDArray[np.uint8]:
         """The content of a member.

@@ -95,7 +95,7 @@ def _array(path: Path, content: NDArray[np.uint8]) -> NDArray[Any]:
             raise ValueError(f"its header tells of {shape} entries of type {dtype}, and {len(stored):,} bytes follow")
         if not dtype.hasobject:
             return stored.view(dtype).reshape(shape, order="F" if by_columns else "C")
-    except (ValueError, KeyError, TypeError, EOFError, SyntaxError, RecursionError) as error:
+    except Exception as error:  # a damaged header fails in whatever way Python's parser does
         raise CorruptFileError(f"{path} is not a {path.suffix} file, or is damaged: {error}") from error
     raise UntrustedFileError(
         f"{path} holds pickled Python objects: opening them could run code, so netfold does not; save "

@@ -212,6 +212,8 @@ class Store:
             try:
                 yield self._database
             except sqlite3.OperationalError as error:
+                if "decode" in str(error):
+                    raise _damaged(self.path, "a text is not UTF-8") from error
                 # A full disk, no permission, another process that holds the file: no damage.
                 raise OSError(f"{self.path}: {error}") from error
             except sqlite3.DatabaseError as error:
