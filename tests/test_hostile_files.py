@@ -125,7 +125,7 @@ def test_names_are_escaped_in_every_page(tmp_path: Path) -> None:
     import torch
     from torch import nn
 
-    from netfold.reporting.explore import render
+    from netfold.plots.explore import render
 
     evil = "</script><script>alert(1)</script>"
     network = type(evil, (nn.Module,), {"forward": lambda self, x: self.inner[evil](x).relu()})()
