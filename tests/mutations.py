@@ -1,6 +1,6 @@
 """Damaged and hostile files of every format, opened in a process with little memory and a clock.
 
-Run as ``python -m tests.mutations FOLDER TRIES``; prints what happened, as JSON: for every format and kind of file how
+Run as ``python -m tests.mutations FOLDER TRIES [SEED]``; prints what happened, as JSON: for every format and kind of file how
 often it gave a result and how often one of netfold's errors, and a list of what must not be.
 """
 
@@ -217,7 +217,7 @@ class Trial:
             self.wrong.append(f"{name}, {kind}: left {more}")
 
 
-def main(folder: Path, tries: int) -> dict[str, Any]:
+def main(folder: Path, tries: int, seed: str = "") -> dict[str, Any]:
     make(folder)
     trial = Trial(folder)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -229,14 +229,14 @@ def main(folder: Path, tries: int) -> dict[str, Any]:
     members = members_of(str(folder / "model.pt2"))
     for i in range(tries):
         for name, content in trial.files.items():
-            trial.open(name, f"mutation {i}", mutated(content, random.Random(f"{name} {i}")))
+            trial.open(name, f"mutation {i}", mutated(content, random.Random(f"{seed} {name} {i}")))
         if i % 2:
             continue
-        dice = random.Random(f"text {i}")
+        dice = random.Random(f"{seed} text {i}")
         text = dice.choice([JSON, JSON, WEIGHTS])
         trial.open("model.pt2", f"text {i}", archive(replaced(members, text, lambda c, d=dice: mutated_text(c, d))))
     return {"happened": trial.happened, "wrong": trial.wrong}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]))))
+    print(json.dumps(main(Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:])))

@@ -19,13 +19,15 @@ ON_SIZES = re.compile(
     r"torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast|cond|while_loop)"
     r"|torch\.sym_(int|float|max|min|not|sum|ite|sqrt)"
     r"|math\.(ceil|floor|trunc)"
-    r"|_operator\.(add|sub|mul|truediv|floordiv|mod|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|getitem)"
+    r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|getitem)"
 )
 
 ATEN = re.compile(r"torch\.ops\.aten\.([a-zA-Z_]\w*)\.([a-zA-Z]\w*)")
 
 CORE_BUT_NOT = re.compile(r"resize_|_local_scalar_dense|.*_backward|_embedding_bag|_fft_\w+")
 """Core operations that write where an index points, or give memory as they find it."""
+
+KNOWN_TAGS = {torch.Tag.core, torch.Tag.pointwise}
 
 OTHERS = {
     *("softmax", "log_softmax", "_safe_softmax", "layer_norm", "group_norm", "instance_norm", "rms_norm"),
@@ -54,9 +56,23 @@ OTHERS = {
     *("special_erf", "special_expm1", "special_log1p", "special_softmax", "special_log_softmax", "special_logsumexp"),
     *("real", "imag", "conj", "resolve_conj", "resolve_neg", "view_as_real", "view_as_complex", "complex", "polar"),
     *("cross", "linalg_cross", "linalg_matmul", "linalg_multi_dot", "linalg_inv", "linalg_solve", "linalg_det"),
-    *("linalg_qr", "linalg_svd", "linalg_cholesky", "linalg_eigh", "matrix_exp", "linalg_matrix_power", "vdot"),
+    *("linalg_qr", "linalg_svd", "linalg_cholesky", "linalg_eigh", "matrix_exp", "linalg_matrix_power", "vdot", "mH"),
+    *("matrix_H", "linalg_householder_product"),
     *("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_fft2", "fft_ifft2", "fft_rfft2", "fft_irfft2"),
-    *("diag", "diagflat", "trapezoid", "ravel", "reshape_as", "swapaxes", "narrow_copy", "lift", "lift_fresh", "item"),
+    *(
+        "diag",
+        "diagflat",
+        "matrix_H",
+        "linalg_householder_product",
+        "trapezoid",
+        "ravel",
+        "reshape_as",
+        "swapaxes",
+        "narrow_copy",
+        "lift",
+        "lift_fresh",
+        "item",
+    ),
     *("is_nonzero", "is_floating_point", "size", "numel", "dim", "broadcast_tensors", "index_put", "sum_to_size"),
     *("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range_for_size"),
     *("sym_constrain_range", "rand_like", "randn_like", "bernoulli", "normal", "uniform", "multinomial"),
@@ -77,9 +93,14 @@ def is_allowed(name: str) -> bool:
     found = ATEN.fullmatch(name)
     if found is None or "__" in name or CORE_BUT_NOT.fullmatch(found[1]):
         return False
-    operation = getattr(getattr(torch.ops.aten, found[1], None), found[2], None)
+    packet = getattr(torch.ops.aten, found[1], None)
+    operation = getattr(packet, found[2], None)
     if not isinstance(operation, OpOverload) or any(argument.is_out for argument in operation._schema.arguments):
         return False
     base = found[1].removesuffix("_") or found[1]
-    tagged = torch.Tag.core in operation.tags or torch.Tag.pointwise in operation.tags
-    return tagged or base in OTHERS or base in AFFINE or base in ELEMENTWISE or base in SELECTIONS
+    listed = base in OTHERS or base in AFFINE or base in ELEMENTWISE or base in SELECTIONS
+    return listed or any(
+        tag in getattr(packet, name).tags
+        for name in packet.overloads()
+        for tag in (torch.Tag.core, torch.Tag.pointwise)
+    )

@@ -167,5 +167,5 @@ def _tensor(content: NDArray[Any], payload: Mapping[str, Any]) -> Tensor:
             f"offset {offset} does not lie in them"
         )
     flat = torch.frombuffer(content, dtype=dtype) if stored else torch.empty(0, dtype=dtype)
-    view = flat.to(torch.device(told["device"]["type"], told["device"].get("index"))).as_strided(size, stride, offset)
+    view = flat.to(torch.device(told["device"]["type"], told["device"]["index"])).as_strided(size, stride, offset)
     return nn.Parameter(view, requires_grad=told["requires_grad"]) if payload["is_param"] else view

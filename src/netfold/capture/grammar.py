@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netfold.capture.allowed import is_allowed
-from netfold.capture.sizes import read_expression
+from netfold.capture.sizes import LARGEST_POWER, read_expression
 
 
 class Unexpected(Exception):
@@ -37,6 +37,20 @@ def record(**rules: Rule) -> Rule:
 
     def read(tree: Any, where: Place) -> dict[str, Any]:
         return {name: rules[name](entry, (*where, name)) for name, entry in _entries(tree, where, rules)}
+
+    return read
+
+
+def whole_record(**rules: Rule) -> Rule:
+    """An object with all of these entries."""
+    partial = record(**rules)
+
+    def read(tree: Any, where: Place) -> dict[str, Any]:
+        found = partial(tree, where)
+        missing = next((name for name in rules if name not in found), None)
+        if missing is not None:
+            raise _refuse(where, tree, f"an object with '{missing}'")
+        return found
 
     return read
 
@@ -130,7 +144,7 @@ symbol = text("the symbol of a size", r"(s|u|zf|zuf)\d{1,4}")
 def operation(tree: Any, where: Place) -> str:
     """The name of an operation on tensors, or on sizes."""
     if not isinstance(tree, str) or not is_allowed(tree):
-        raise _refuse(where, tree, "an operation on tensors that netfold takes from a file")
+        raise _refuse(where, tree, "an operation on tensors that netfold takes from files (give your own model as 'module:factory')")
     return tree
 
 
@@ -198,7 +212,8 @@ hint = optional(either(as_int=whole, as_bool=flag, as_float=number))
 size = either(as_expr=record(expr_str=expression, hint=hint), as_int=whole)
 real = either(as_expr=record(expr_str=expression, hint=hint), as_float=number)
 truth = either(as_expr=record(expr_str=expression, hint=hint), as_bool=flag)
-device = record(type=text("cpu, cuda, mps, xpu or meta", "cpu|cuda|mps|xpu|meta"), index=optional(whole))
+device_type = text("cpu, cuda, mps, xpu or meta", "cpu|cuda|mps|xpu|meta")
+device = record(type=device_type, index=optional(whole))
 tensor = record(name=value_name)
 tensor_meta = record(
     dtype=whole,
@@ -250,7 +265,7 @@ argument = either(
     as_int_lists=listed(listed(whole)),
     as_float_lists=listed(listed(number)),
 )
-node = record(
+_NODE = record(
     target=operation,
     inputs=listed(record(name=argument_name, arg=argument, kind=optional(whole))),
     outputs=listed(argument),
@@ -258,6 +273,19 @@ node = record(
     is_hop_single_tensor_return=optional(flag),
     name=optional(value_name),
 )
+
+
+def node(tree: Any, where: Place) -> Any:
+    """A call of an operation; powers of sizes are small, as Python computes them to the last digit."""
+    found = _NODE(tree, where)
+    if found.get("target") == "_operator.pow":
+        arguments = [entry.get("arg", {}) for entry in found.get("inputs", [])]
+        given = next(iter(arguments[1].values()), None) if len(arguments) == 2 else None
+        if not isinstance(given, int | float) or not abs(given) <= LARGEST_POWER:
+            raise _refuse(where, arguments, f"a power of at most {LARGEST_POWER}")
+    return found
+
+
 nothing = of(dict, "no object of a class of its own", lambda found: not found)
 _GRAPH = record(
     inputs=listed(argument),
@@ -309,18 +337,18 @@ PROGRAM = record(
 )
 """The text ``models/model.json``. Guards are code about the sample inputs, and stay unread with them."""
 
-PAYLOADS = record(
+PAYLOADS = whole_record(
     config=named(
         path,
-        record(
+        whole_record(
             path_name=string,
             is_param=flag,
             use_pickle=of(bool, "false (a pickled tensor could run code)", lambda pickled: not pickled),
-            tensor_meta=record(
+            tensor_meta=whole_record(
                 dtype=whole,
                 sizes=listed(either(as_int=whole), 64),
                 requires_grad=flag,
-                device=device,
+                device=whole_record(type=device_type, index=optional(whole)),
                 strides=listed(either(as_int=whole), 64),
                 storage_offset=either(as_int=whole),
                 layout=of(int, "7 (a dense tensor)", lambda layout: layout == 7),

@@ -86,7 +86,8 @@ def _whole(tree: ast.AST) -> int:
 
 
 def _small(tree: ast.AST) -> bool:
-    inner = tree.args[0] if isinstance(tree, ast.Call) and len(tree.args) == 1 else tree
-    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == "Rational":
-        return all(abs(_whole(entry)) <= LARGEST_POWER for entry in tree.args)
-    return abs(_whole(inner)) <= LARGEST_POWER
+    if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
+        return abs(_whole(tree)) <= LARGEST_POWER
+    if tree.func.id == "Float":
+        return abs(float(_real(tree).split("'")[1])) <= LARGEST_POWER
+    return tree.func.id in ("Integer", "Rational") and all(abs(_whole(entry)) <= LARGEST_POWER for entry in tree.args)

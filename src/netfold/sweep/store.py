@@ -216,7 +216,7 @@ class Store:
                     raise _damaged(self.path, "a text is not UTF-8") from error
                 # A full disk, no permission, another process that holds the file: no damage.
                 raise OSError(f"{self.path}: {error}") from error
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 raise _damaged(self.path, str(error)) from error
 
     def _require_sound(self, database: sqlite3.Connection) -> None:
