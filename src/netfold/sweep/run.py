@@ -34,6 +34,8 @@ BATCH_SECONDS = 0.5
 WAVE = 4
 """Batches a worker that are under way together where a backend hands results over only together (Ray's does)."""
 
+MOST_WORKERS = 10_000
+
 EXTRAS = {"dask": "dask distributed", "ray": "ray"}
 
 
@@ -48,6 +50,8 @@ class Spread:
     def __post_init__(self) -> None:
         if self.workers is not None:
             whole("workers", self.workers)
+            if self.workers > MOST_WORKERS:
+                raise InvalidInputError(f"workers must be at most {MOST_WORKERS:,}, got {self.workers:,}")
         if not isinstance(self.backend, str) or not self.backend:
             raise InvalidInputError(f"backend must be the name of a joblib backend, got {self.backend!r}")
         if self.scheduler is not None and self.backend != "dask":
