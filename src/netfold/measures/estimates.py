@@ -17,7 +17,7 @@ from netfold.measures.cell_counts import CellJob
 from netfold.measures.counts import program_on
 from netfold.results.base import Result, measured
 from netfold.results.provenance import provenance
-from netfold.results.status import Certainty, Status
+from netfold.results.status import Certainty, Standing
 
 GROUPS = 8
 """Parts of the tree that are estimated independently; how far they differ gives the interval."""
@@ -61,7 +61,9 @@ class RegionEstimate(Result):
         "whether the mean over seeds is the true number. It is, at a given effort; an estimate that was repeated until "
         "it reached a relative error stops at a random effort and is only nearly so"
     )
-    status: Status = measured("``exact``, ``estimated``, or ``not converged`` with the relative error that was reached")
+    status: Standing = measured(
+        "``exact``, ``estimated``, or ``not converged`` with the relative error that was reached"
+    )
     counting_rule: str = measured("what was counted")
     provenance: dict[str, Any] = measured(
         "model, seed, versions, time", default_factory=dict, compare=False, repr=False

@@ -20,7 +20,7 @@ from netfold.results import adjacency
 from netfold.results.base import Record, Result, Variable, above, measured, plain, variable
 from netfold.results.boundary import DecisionBoundary, boundary_of
 from netfold.results.counts import status_of
-from netfold.results.status import Status
+from netfold.results.status import Standing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -127,7 +127,7 @@ class Partition(Result):
         return np.array([layer.regions for layer in self.layers], np.int64)
 
     @property
-    def status(self) -> Status:
+    def status(self) -> Standing:
         """``exact``, or what the partition rests on."""
         return status_of(self.uncertain)
 

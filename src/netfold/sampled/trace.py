@@ -18,7 +18,7 @@ from netfold.exact.paths import patterns
 from netfold.exact.paths.refinement import KEYS, switch
 from netfold.paths import Path
 from netfold.results.provenance import provenance
-from netfold.results.status import Certainty, Status
+from netfold.results.status import Certainty, Standing
 from netfold.results.trace import LayerRecord, OutputRecord, Trace
 from netfold.sampled import measure
 from netfold.sampled.adaptive import Refinement
@@ -261,7 +261,7 @@ def _passages(rule: object, changes: _Changes) -> int:
     return int(((states[1:] != states[:-1]) & (unit[1:] == unit[:-1])).sum())
 
 
-def _status(refinement: Refinement, measures: Floats, errors: Floats) -> Status:
+def _status(refinement: Refinement, measures: Floats, errors: Floats) -> Standing:
     """``converged``, or what is missing and what to do about it."""
     reasons = []
     if refinement.starved:
