@@ -9,12 +9,13 @@ from fractions import Fraction
 import numpy as np
 
 from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix
-from netfold.exact.cells.network import CellNetwork, Floats
+from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.simplex import tree
-from netfold.exact.cells.simplex.exact import Found, Functions, Judge, Node, Thin, held
+from netfold.exact.cells.simplex.exact import Found, Judge, Node, Thin, held
 from netfold.exact.cells.simplex.rows import plan_of
 from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, ZERO
-from netfold.exact.lp.rational import Point, Row, interior
+from netfold.exact.lp.rational import Point, Row, integer_row, interior
+from netfold.exact.numerics.arrays import Floats
 
 ROOM = 1024
 """Finished cells after which a collecting walk hands them over."""
@@ -36,7 +37,7 @@ class Simplex:
     def __init__(self, network: CellNetwork) -> None:
         self.network = network
         self.plan = plan_of(network.arrays, network.walls, network.frame.gram)
-        self.walls = Functions(network).walls()
+        self.walls = [integer_row(w) for w in network.walls.tolist()]
         self.start: Point | None = _inside(self.walls, network.arrays.m)
         self._local = threading.local()
 
@@ -93,8 +94,7 @@ class _Run:
         self.network, self.arrays = self.engine.network, self.engine.network.arrays
         self.judge = Judge(self.network.rational)
         self.place = self.engine.place()
-        self.functions = Functions(self.network)
-        self.thin = Thin(self.functions, self.judge)
+        self.thin = Thin(self.network, self.judge)
         self.walls = self.engine.walls
 
     def walk(self, start: Point) -> None:
@@ -134,14 +134,14 @@ class _Run:
         u = int(self.arrays.order[t])
         given = t < len(self.item)
         rows = self._constraints()
-        if self.arrays.selects[self.functions.layer_of(u)]:
+        if self.thin.selects(u):
             count = int(self.arrays.pieces[u]) + 1
             i, j = divmod(step, count)
-            split = self.functions.lead(walk.states, u, min(i, j), max(i, j))
-            wanted = ABOVE if (i < j) == self.arrays.largest[self.functions.layer_of(u)] else BELOW
+            split = self.thin.lead(walk.states, u, min(i, j), max(i, j))
+            wanted = ABOVE if (i < j) == self.thin.largest(u) else BELOW
             first, rival = i, j
         else:
-            split = self.functions.knot(walk.states, u, step)
+            split = self.thin.knot(walk.states, u, step)
             wanted = (ABOVE if self.item[t] > step else BELOW) if given else ZERO
             first, rival = step, None
         inner = [Fraction(x) for x in cell.inner.tolist()]
@@ -202,12 +202,12 @@ class _Run:
         s = h - plan.first
         u = int(np.searchsorted(plan.unit_split, s, side="right")) - 1
         k = s - int(plan.unit_split[u])
-        if self.arrays.selects[self.functions.layer_of(u)]:
+        if self.thin.selects(u):
             count = int(self.arrays.pieces[u])
             i, j = [(i, j) for i in range(count) for j in range(i + 1, count)][k]
-            row = self.functions.lead(states, u, i, j)
+            row = self.thin.lead(states, u, i, j)
         else:
-            row = self.functions.knot(states, u, k)
+            row = self.thin.knot(states, u, k)
         return row if self.place.cell.side[h] > 0 else [-v for v in row]
 
     def _tight(self, rows: list[Row]) -> list[Row]:
@@ -225,7 +225,7 @@ class _Run:
         for t, step, *_ in walk.frame[: walk.now[tree.DEPTH]].tolist():
             u = int(order[t])
             states = [step]
-            if self.arrays.selects[self.functions.layer_of(u)]:
+            if self.thin.selects(u):
                 count = int(self.arrays.pieces[u])
                 states = list(range(step // (count + 1), count))
             self.leftover += [np.append(decided[:t], np.int16(s)).astype(np.int16) for s in states]
