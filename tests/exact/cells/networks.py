@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tests.exact.cells.reference import ABSOLUTE, HARDTANH, LEAKY, SOFTSHRINK, Layer
+from tests.exact.cells.reference import ABSOLUTE, HARDTANH, LEAKY, Layer
 
 WIDTHS = {  # ReLU; weights N(0, 2/fan_in), biases N(0, 0.3^2)
     "R1": [2, 16, 16, 1], "R2": [3, 16, 16, 16, 1], "R3": [4, 16, 16, 1], "R4": [5, 12, 12, 12, 1],

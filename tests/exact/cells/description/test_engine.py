@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 import netfold as nf
 from netfold.domains import Box, Polytope
 from netfold.exact.cells import description, engine_for, whole
-from netfold.exact.cells.description import state as machine
 from netfold.exact.cells.description.engine import DoubleDescription
 from netfold.exact.cells.description.exact import RationalCells
 from netfold.exact.cells.network import CellNetwork
@@ -224,9 +223,9 @@ def test_bounds_hold(layers, budget):
     assert built._start is not None
     walk.begin(built._start, whole(), budget)
     walk.go()
-    exact, reg, store = RationalCells(built.network), walk.path.reg, walk.space.store
+    exact, reg, store = RationalCells(built.network), walk.reg, walk.space.store
     constraints = exact._constraints(walk.path)
-    for k in range(int(reg[machine.BEGIN]), int(reg[machine.END])):
+    for k in range(reg.begin, reg.end):
         ray = exact._ray(store, walk.path, constraints, k)
         v, largest = store.vec[:, k], max(map(abs, ray))
         true = np.array([x / largest for x in ray])

@@ -13,7 +13,7 @@ import numpy as np
 
 from netfold.exact.cells.description.generators import OPEN, U
 from netfold.exact.cells.description.pullback import FIRST, KIND, KNOT, SECOND, SIGN, WALL
-from netfold.exact.cells.description.state import BEGIN, END, LINES, RIVAL, WORDS, K, Path, Rows, Store, T
+from netfold.exact.cells.description.state import Path, Rows, Store
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.lp.rational import Row, inradius, integer_row, null_space
 from netfold.exact.matrices.forced import CONSTANT, IntegerRow, combined
@@ -37,7 +37,7 @@ class RationalCells:
 
     def settle(self, store: Store, path: Path, rows: Rows) -> None:
         """Fill in the open signs of the current decision, and refresh the generators that it needed."""
-        begin, end, lines = (int(path.reg[i]) for i in (BEGIN, END, LINES))
+        begin, end, lines = (int(path.reg[name][0]) for name in ("begin", "end", "lines"))
         row, constraints = self._current(path), self._constraints(path)
         numbers, scale = self._dense(row), Fraction(float(rows.now[self.size])) / row.scale
         self.resolved += 1
@@ -69,7 +69,7 @@ class RationalCells:
         self.vectors.append(vector)
 
     def _ray(self, store: Store, path: Path, constraints: list[tuple[Row, int]], column: int) -> Row:
-        words = [int(store.inc[w, column]) for w in range(int(path.reg[WORDS]))]
+        words = [int(store.inc[w, column]) for w in range(int(path.reg["words"][0]))]
         met = [c for i, (c, _) in enumerate(constraints) if words[i >> 6] >> (i & 63) & 1]
         for vector in null_space(met, self.size):
             for numbers, side in constraints:
@@ -93,7 +93,7 @@ class RationalCells:
 
     def _current(self, path: Path) -> IntegerRow:
         """The row of the current decision."""
-        t, k, rival = int(path.reg[T]), int(path.reg[K]), int(path.reg[RIVAL])
+        t, k, rival = (int(path.reg[name][0]) for name in ("t", "k", "rival"))
         arrays = self.network.arrays
         if t < 0:
             *entries, constant = self.network.walls[len(self.network.walls) + t].tolist()
