@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -127,6 +129,31 @@ def fit(
             (loss + TrajectoryRegularizer.penalty(net) if regularised else loss).backward()
             optimizer.step()
     return net.eval()
+
+
+def watched(
+    net: nn.Module, part: Part, recipe: Recipe, seed: int, steps: Sequence[int], look: Callable[[], Mapping[str, Any]]
+) -> xr.Dataset:
+    """Train a network and look at it at some steps.
+
+    Args:
+        net: the network, and ``part``, ``recipe`` and ``seed`` as in `fit`.
+        part: what to train on.
+        recipe: how.
+        seed: of the order of the images.
+        steps: at which to look, in order.
+        look: gives numbers, and lists of one a hidden layer, by name.
+
+    Returns:
+        What was seen, with the dimensions ``step`` and ``layer``.
+    """
+    records: list[Mapping[str, Any]] = []
+    fit(net, part, recipe, seed, lambda step: records.append(look()) if step in steps else None)
+    columns = {name: np.array([record[name] for record in records]) for name in records[0]}
+    found = xr.Dataset(
+        {name: (("step", "layer")[: all_.ndim], all_) for name, all_ in columns.items()}, {"step": steps}
+    )
+    return found.assign_coords(layer=np.arange(1, 1 + found.sizes["layer"])) if "layer" in found.dims else found
 
 
 def look_at(net: nn.Module, look: Callable[[int], object], step: int) -> None:
