@@ -20,8 +20,9 @@ from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, geometric
-from netfold.reproduce.trained import BATCH, Part, Recipe, Split, accuracy, checkpoints, seeds_of, stack, watched
+from netfold.reproduce.trained import BATCH, Part, Recipe, Split, checkpoints, seeds_of, stack, watched
 from netfold.theory import length_growth
+from netfold.training.loop import accuracy
 
 Floats = NDArray[np.float64]
 

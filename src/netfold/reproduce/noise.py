@@ -16,8 +16,9 @@ from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, means, rank_correlation
-from netfold.reproduce.trained import Recipe, Split, accuracy, channels, convolutions, dense, fit, seeds_of, stack
+from netfold.reproduce.trained import Recipe, Split, channels, convolutions, dense, fit, seeds_of, stack
 from netfold.sensitivity import GaussianNoise, layer_sensitivity
+from netfold.training.loop import accuracy
 
 Floats = NDArray[np.float64]
 
@@ -40,8 +41,7 @@ RULE = (
 
 CLAIMS = {
     "convolutional": Claim(
-        "Noise on the weights of one layer of a trained convolutional network costs the more accuracy, the earlier "
-        "the layer.",
+        "Noise on the weights of one layer of a trained convolutional network costs the more the earlier the layer.",
         "Raghu et al. 2017, Figure 6",
         RULE,
     ),

@@ -22,7 +22,6 @@ from netfold.reproduce.trained import (
     Part,
     Recipe,
     Split,
-    accuracy,
     channels,
     checkpoints,
     convolutions,
@@ -31,6 +30,7 @@ from netfold.reproduce.trained import (
     watched,
 )
 from netfold.training import TrajectoryRegularizer, mean_step
+from netfold.training.loop import accuracy
 
 Floats = NDArray[np.float64]
 

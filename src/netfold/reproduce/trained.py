@@ -10,18 +10,15 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 from torch.nn.utils import skip_init
 
 from netfold.networks import random_network
 from netfold.progress import one_thread
 from netfold.reproduce.data import Images
 from netfold.reproduce.figure import Settings
-from netfold.training import TrajectoryRegularizer
-
-Part = tuple[Tensor, Tensor]
-"""Inputs and class numbers."""
+from netfold.training import TrajectoryRegularizer, loop
+from netfold.training.loop import Part
 
 BATCH = 64
 
@@ -108,27 +105,12 @@ def fit(
     Returns:
         The network.
     """
-    x, y = part
-    order = torch.Generator().manual_seed(seed)
-    optimizer = recipe.optimizer(net)
     regularised = any(isinstance(m, TrajectoryRegularizer) for m in net.modules())
-    batches: list[Tensor] = []
+    penalty = TrajectoryRegularizer.penalty if regularised else None
     with one_thread():
-        for step in range(recipe.steps + 1):
-            if look is not None:
-                look_at(net, look, step)
-            if step == recipe.steps:
-                break
-            if not batches:
-                whole = max(len(x) // BATCH * BATCH, min(BATCH, len(x)))
-                batches = list(torch.randperm(len(x), generator=order)[:whole].split(BATCH))
-            rows = batches.pop(0)
-            net.train()
-            optimizer.zero_grad()
-            loss = cross_entropy(net(x[rows]), y[rows])
-            (loss + TrajectoryRegularizer.penalty(net) if regularised else loss).backward()
-            optimizer.step()
-    return net.eval()
+        return loop.fit(
+            net, part, recipe.optimizer(net), recipe.steps, BATCH, seed, whole=True, penalty=penalty, look=look
+        )
 
 
 def watched(
@@ -154,23 +136,6 @@ def watched(
         {name: (("step", "layer")[: all_.ndim], all_) for name, all_ in columns.items()}, {"step": steps}
     )
     return found.assign_coords(layer=np.arange(1, 1 + found.sizes["layer"])) if "layer" in found.dims else found
-
-
-def look_at(net: nn.Module, look: Callable[[int], object], step: int) -> None:
-    """Look at a network in evaluation mode."""
-    net.eval()
-    with torch.no_grad():
-        look(step)
-
-
-def accuracy(net: nn.Module, part: Part) -> float:
-    """Share of inputs classified right, in evaluation mode; outputs that are not numbers classify nothing."""
-    x, y = part
-    net.eval()
-    with torch.no_grad():
-        outputs = torch.cat([net(some) for some in x.split(1000)])
-    right = (outputs.argmax(1) == y) & torch.isfinite(outputs).all(1)
-    return float(right.double().mean())
 
 
 def dense(inputs: int, width: int, depth: int, activation: str, variance: float) -> Callable[[int], nn.Sequential]:

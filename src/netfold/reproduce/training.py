@@ -20,8 +20,9 @@ from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, geometric, straightness
-from netfold.reproduce.trained import Recipe, Split, accuracy, checkpoints, dense, seeds_of, watched
+from netfold.reproduce.trained import Recipe, Split, checkpoints, dense, seeds_of, watched
 from netfold.theory import length_growth
+from netfold.training.loop import accuracy
 
 Floats = NDArray[np.float64]
 
