@@ -37,6 +37,8 @@ WAVE = 4
 Measure = Callable[[Sequence[Cell]], list[Outcome]]
 """What a worker does with a batch; it must go through pickle."""
 
+MOST_WORKERS = 10_000
+
 EXTRAS = {"dask": "dask distributed", "ray": "ray"}
 
 
@@ -51,6 +53,8 @@ class Spread:
     def __post_init__(self) -> None:
         if self.workers is not None:
             whole("workers", self.workers)
+            if self.workers > MOST_WORKERS:
+                raise InvalidInputError(f"workers must be at most {MOST_WORKERS:,}, got {self.workers:,}")
         if not isinstance(self.backend, str) or not self.backend:
             raise InvalidInputError(f"backend must be the name of a joblib backend, got {self.backend!r}")
         if self.scheduler is not None and self.backend != "dask":
