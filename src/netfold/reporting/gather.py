@@ -102,7 +102,7 @@ class ReportData:
 
 
 def gather(
-    net: Model,
+    model: Model,
     data: ArrayLike | torch.Tensor,
     *,
     initial: Model | None = None,
@@ -115,7 +115,7 @@ def gather(
     """Measure a network on straight lines between pairs of inputs.
 
     Args:
-        net: a piecewise-linear network in evaluation mode.
+        model: a piecewise-linear network in evaluation mode.
         data: inputs, first axis the rows.
         initial: the network with the weights it was initialised with, to set beside it.
         labels: the class of every input, for the accuracy.
@@ -142,7 +142,7 @@ def gather(
     begin = time.perf_counter()
     points = _points(data)
     chosen = choose_pairs(points, pairs, seed)
-    program = capture(net, shape=points.shape[1:])
+    program = capture(model, shape=points.shape[1:])
     before = capture(initial, shape=points.shape[1:]) if initial is not None else None
     _require_comparable(program, before)
     answers = _labels(labels, len(points))
@@ -157,7 +157,7 @@ def gather(
     groups = [trained] if untrained is None else [trained, untrained]
     plane = slice_through(program, before, points, answers, groups, seed)
     cut = time.perf_counter()
-    layers_disturbed = disturbed(net, points, answers, seed)
+    layers_disturbed = disturbed(model, points, answers, seed)
     return ReportData(
         story=story,
         layers=tuple((layer.name, layer.op, layer.units) for layer in program.layers),

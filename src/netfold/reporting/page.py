@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
+from netfold.renamed import renamed
 from netfold.reporting import planes
 from netfold.reporting.figures import Drawn, draw_all
 from netfold.reporting.gather import ReportData, Story, gather
@@ -30,8 +31,9 @@ MOST_OUTPUTS = 12
 """Outputs that the interactive walk shows; of more, those that come highest anywhere on the path."""
 
 
+@renamed(net="model")
 def report(
-    net: Model,
+    model: Model,
     data: ArrayLike | torch.Tensor,
     output: str | os.PathLike[str] = "report.html",
     *,
@@ -50,7 +52,7 @@ def report(
     written whole or not at all, the page last.
 
     Args:
-        net: a piecewise-linear network in evaluation mode.
+        model: a piecewise-linear network in evaluation mode.
         data: inputs, first axis the rows; at least two.
         output: the page to write.
         initial: the network with the weights it was initialised with, to set beside it.
@@ -81,7 +83,7 @@ def report(
     """
     target = target_of(output)
     begin = time.perf_counter()
-    data_ = gather(net, data, initial=initial, labels=labels, pairs=pairs, seed=seed, story=story, progress=progress)
+    data_ = gather(model, data, initial=initial, labels=labels, pairs=pairs, seed=seed, story=story, progress=progress)
     figures = draw_all(data_)
     data_ = replace(data_, seconds={**data_.seconds, "total": time.perf_counter() - begin})
     write(data_, figures, target)

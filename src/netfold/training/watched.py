@@ -15,6 +15,7 @@ from netfold.capture import Program, capture
 from netfold.errors import InvalidInputError
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Path
+from netfold.renamed import renamed
 from netfold.sensitivity import Perturbation, layer_sensitivity
 from netfold.sensitivity.measure import QUARTER
 
@@ -30,7 +31,7 @@ class Watched(ABC):
     """
 
     @abstractmethod
-    def measure(self, net: nn.Module) -> dict[str, float]:
+    def measure(self, model: nn.Module) -> dict[str, float]:
         """Numbers by name."""
 
 
@@ -65,9 +66,10 @@ class AlongPaths(Watched):
                 f"AlongPaths needs paths, and measures among length, growth, transitions, regions; got {self.what!r}"
             )
 
-    def measure(self, net: nn.Module) -> dict[str, float]:
+    @renamed(net="model")
+    def measure(self, model: nn.Module) -> dict[str, float]:
         """Numbers by measure and layer."""
-        traces = trace_paths(net, self.paths, progress=False)  # type: ignore[arg-type]
+        traces = trace_paths(model, self.paths, progress=False)  # type: ignore[arg-type]
         layers = [layer.name for layer in traces[0].layers]
         found: dict[str, float] = {}
         for name in self.what:
@@ -128,10 +130,11 @@ class LocalComplexity(Watched):
         steps = self.radius * torch.from_numpy(basis).to(point).reshape(self.directions, *point.shape)
         return torch.cat([point + steps, point - steps])
 
-    def measure(self, net: nn.Module) -> dict[str, float]:
+    @renamed(net="model")
+    def measure(self, model: nn.Module) -> dict[str, float]:
         """Mean number of switching units by layer."""
         points = torch.as_tensor(np.asarray(self.points, np.float64))
-        program: Program = capture(net, shape=tuple(points.shape[1:]))
+        program: Program = capture(model, shape=tuple(points.shape[1:]))
         points = program.points(points)
         totals: dict[str, float] = {}
         with torch.no_grad():
@@ -161,10 +164,11 @@ class LayerLoss(Watched):
     repeats: int = 5
     seed: int = 0
 
-    def measure(self, net: nn.Module) -> dict[str, float]:
+    @renamed(net="model")
+    def measure(self, model: nn.Module) -> dict[str, float]:
         """The clean metric, and the loss by layer."""
         found = layer_sensitivity(
-            net, self.data, self.metric, self.perturbation, self.repeats, self.seed, progress=False
+            model, self.data, self.metric, self.perturbation, self.repeats, self.seed, progress=False
         )
         loss = np.where(found.effect[:, 0] == 0, found.loss[:, 0], np.nan)
         named = {f"sensitivity/{la.name}": float(value) for la, value in zip(found.layers, loss, strict=True)}
