@@ -16,7 +16,7 @@ from netfold.errors import InvalidInputError
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Line
 from netfold.plots.bound import BoundOfRegions
-from netfold.progress import hidden
+from netfold.progress import progress_bar
 from netfold.reporting.beside_theory import BesideTheory, beside_theory
 from netfold.reporting.bound import bound_of
 from netfold.reporting.example import Example, example
@@ -231,10 +231,8 @@ def _require_comparable(program: Program, before: Program | None) -> None:
 
 def _trace(program: Program, lines: Sequence[Line], description: str, progress: bool) -> Traces:
     """Trace lines in batches that grow while they are quick, so that the progress bar moves."""
-    from tqdm import tqdm
-
     found, size = [], 1
-    with tqdm(total=len(lines), desc=description, unit="path", disable=hidden(progress), leave=False) as bar:
+    with progress_bar(len(lines), description, "path", None if progress else False) as bar:
         while len(found) < len(lines):
             begin = time.perf_counter()
             batch = lines[len(found) : len(found) + size]

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from netfold.errors import CorruptFileError
 from netfold.files import write_atomically
-from netfold.progress import hidden, one_thread
+from netfold.progress import one_thread, progress_bar
 from netfold.reproduce.figure import Settings
 
 Cell = Mapping[str, float | int | str]
@@ -39,8 +38,9 @@ def measured(settings: Settings, cells: Sequence[Cell], measure: Callable[[Setti
     work = (delayed(_measure)(settings, cell, measure) for cell in missing)
     workers = min(settings.workers, len(missing)) or 1
     done = Parallel(n_jobs=workers, return_as="generator_unordered")(work)
-    for _ in tqdm(done, total=len(missing), unit="cell", disable=hidden(settings.progress), leave=False):
-        pass
+    with progress_bar(len(missing), "measuring", "cell", None if settings.progress else False) as bar:
+        for _ in done:
+            bar.update()
     return [_read(_file(settings.folder, cell), cell) for cell in cells]
 
 

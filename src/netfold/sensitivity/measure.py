@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from tqdm import tqdm
 
 from netfold.capture.capture import home, unwrapped
 from netfold.capture.graph import refuse_bad
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
+from netfold.progress import progress_bar
 from netfold.renamed import renamed
 from netfold.results.provenance import surroundings
 from netfold.sensitivity.batches import Batches
@@ -193,7 +193,7 @@ class Job:
 
     def __init__(self, plan: Plan, batches: Batches, higher_is_better: bool, progress: bool | None) -> None:
         self.plan, self.batches, self.higher_is_better = plan, batches, higher_is_better
-        self.hidden = None if progress is None else not progress
+        self.progress = progress
         self.shape = len(plan.layers), len(plan.settings)
         self.row = {layer.name: i for i, layer in enumerate(plan.layers)}
         self.moved, self.size = np.zeros(self.shape), 0.0
@@ -205,7 +205,7 @@ class Job:
         """Measure everything."""
         runner: Runner | None = None
         total = None if self.batches.total is None else self.batches.total * self.shape[0]
-        with tqdm(total=total, desc="perturbing layers", unit="layer", disable=self.hidden, leave=False) as bar:
+        with progress_bar(total, "perturbing layers", "layer", self.progress) as bar:
             for batch in self.batches:
                 if runner is None:
                     runner = runner_for(model, batch.inputs, self.batches.dtype, self.batches.device)

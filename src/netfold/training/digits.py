@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from netfold.networks import random_network
-from netfold.progress import hidden, one_thread
+from netfold.progress import one_thread, progress_bar
 
 
 @dataclass(frozen=True)
@@ -114,15 +114,13 @@ def train(
         >>> trained.test_accuracy > trained.initial_accuracy
         True
     """
-    from tqdm import tqdm
-
     begin = time.perf_counter()
     net = random_network(inputs=64, width=width, depth=depth, outputs=10, activation="relu", seed=seed)
     initial = copy.deepcopy(net)
     x, y = torch.from_numpy(digits.train), torch.from_numpy(digits.train_labels)
     shuffle = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
-    bar = tqdm(total=epochs, desc="training on digits", unit="epoch", disable=hidden(progress), leave=False)
+    bar = progress_bar(epochs, "training on digits", "epoch", None if progress else False)
     with bar, one_thread():
         for _ in range(epochs):
             for rows in torch.randperm(len(x), generator=shuffle).split(batch):
