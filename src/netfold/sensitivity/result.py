@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
+from netfold.results.intervals import half_width
 from netfold.results.trace import counted
 
 if TYPE_CHECKING:
@@ -113,12 +114,7 @@ class Sensitivity:
         Over repeats where there are several: Student's t on the draws, for these very inputs. With one repeat, over
         inputs: normal, from the paired change of every input. NaN where neither exists.
         """
-        repeats = self.values.shape[2]
-        if repeats < 2:
-            return 1.959964 * self.data_error
-        from scipy.stats import t
-
-        return t.ppf(0.975, repeats - 1) * self.values.std(2, ddof=1) / np.sqrt(repeats)
+        return half_width(self.values) if self.values.shape[2] > 1 else 1.959964 * self.data_error
 
     @property
     def without_effect(self) -> dict[str, str]:
