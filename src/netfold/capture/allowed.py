@@ -10,7 +10,7 @@ import functools
 import re
 
 import torch
-from torch._ops import OpOverload
+from torch._ops import OpOverload, OpOverloadPacket
 
 from netfold.capture.activations import ELEMENTWISE, SELECTIONS
 from netfold.capture.affine import AFFINE
@@ -95,7 +95,9 @@ def is_allowed(name: str) -> bool:
         return False
     packet = getattr(torch.ops.aten, found[1], None)
     operation = getattr(packet, found[2], None)
-    if not isinstance(operation, OpOverload) or any(argument.is_out for argument in operation._schema.arguments):
+    if not isinstance(packet, OpOverloadPacket) or not isinstance(operation, OpOverload):
+        return False
+    if any(argument.is_out for argument in operation._schema.arguments):
         return False
     base = found[1].removesuffix("_") or found[1]
     listed = base in OTHERS or base in AFFINE or base in ELEMENTWISE or base in SELECTIONS
