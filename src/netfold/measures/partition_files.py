@@ -103,6 +103,7 @@ def _partition(found: xr.Dataset) -> Partition:
         ids=found["ancestor"].values,
         states=found["states"].values,
     )
+    _require_sound(mesh, found)
     return Partition(
         plane=Plane(origin, u, v, _four(words["plane_bounds"])),
         bounds=_four(words["bounds"]),
@@ -115,6 +116,16 @@ def _partition(found: xr.Dataset) -> Partition:
         counting_rule=str(words["counting_rule"]),
         provenance=json.loads(words["provenance"]),
     )
+
+
+def _require_sound(mesh: Mesh, found: xr.Dataset) -> None:
+    """Every number that stands for a place in another array is one: compiled code looks there without asking."""
+    stages, pieces = mesh.ids.shape[1], len(mesh.start) - 1
+    numbers = [(mesh.loop, len(mesh.xy)), (found["region"].values, found.sizes["region_number"]), (mesh.ids, pieces)]
+    inside = all(not array.size or 0 <= array.min() <= array.max() < most for array, most in numbers)
+    whole = mesh.start[-1] == len(mesh.loop) and (not pieces or np.diff(mesh.start).min() > 0)
+    if not inside or not whole or stages != found.sizes["layer"] + 1:
+        raise ValueError("its polygons name vertices or regions that it does not hold")
 
 
 def _four(values: Any) -> tuple[float, float, float, float]:
