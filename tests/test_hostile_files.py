@@ -139,3 +139,20 @@ def test_names_are_escaped_in_every_page(tmp_path: Path) -> None:
         assert "<script>alert" not in page
     with pytest.raises(InvalidInputError, match="from 1 to 1,024"):
         nf.count_regions(network, threads=10**30)
+
+
+def test_a_partition_whose_polygons_name_nothing_is_refused(tmp_path: Path) -> None:
+    """A file with a fitting checksum is still not trusted to name vertices and regions that it holds."""
+    from netfold.files import write_dataset
+    from netfold.measures import partition_files
+
+    network = nf.random_network(inputs=2, width=4, depth=2, outputs=3, activation="relu", seed=0)
+    part = nf.partition_plane(network, nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]), bounds=(-1, 1, -1, 1))
+    partition_files.write(part, tmp_path / "sound.nc")
+    assert partition_files.read(tmp_path / "sound.nc").regions == part.regions
+    for name in ("loop", "region", "ancestor", "corners"):
+        odd = partition_files.dataset(part).copy(deep=True)
+        odd[name].values.flat[0] = 10**9
+        write_dataset(odd, tmp_path / "odd.nc")
+        with pytest.raises(CorruptFileError, match="that it does not hold"):
+            partition_files.read(tmp_path / "odd.nc")
