@@ -28,11 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from netfold.capture.capture import capture
 from netfold.domains import Box
-from netfold.exact.cells.description import DoubleDescription
+from netfold.exact.cells.counting.queue import Work, on_threads
+from netfold.exact.cells.description.engine import DoubleDescription
 from netfold.exact.cells.engine import Engine, whole
 from netfold.exact.cells.network import CellNetwork
-from netfold.exact.cells.queue import Work, on_threads
-from netfold.exact.cells.simplex_walk import Simplex
+from netfold.exact.cells.simplex.engine import Simplex
 from tests.exact.cells.networks import COUNTS, IN_BOX, WIDTHS, case, module
 
 CASES = [name for name in WIDTHS if name[0] in "RM"]

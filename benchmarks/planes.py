@@ -24,7 +24,7 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import netfold as nf
-from tests.planes import SQUARES, square
+from tests.exact.plane.cases import SQUARES, square
 
 
 def products(net: nn.Sequential, regions: list[int], clock: Callable[[], float]) -> float:

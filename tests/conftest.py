@@ -9,6 +9,8 @@ from hypothesis import settings
 
 torch.set_num_threads(1)
 
+pytest_plugins = ["tests.reports"]
+
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None)
 settings.load_profile("repeatable")

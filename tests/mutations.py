@@ -27,7 +27,7 @@ from torch.export import Dim
 
 import netfold as nf
 from netfold.capture.loading import load_data, load_model
-from netfold.exact.cells.checkpoint import Checkpoint
+from netfold.exact.cells.counting.checkpoint import Checkpoint
 from netfold.sweep.plan import Plan
 from tests.capture.hostile import JSON, WEIGHTS, archive, edited, members_of, replaced
 

@@ -16,7 +16,7 @@ import netfold as nf
 from netfold.capture import archive
 from netfold.capture.loading import load_data
 from netfold.errors import CorruptFileError, InvalidInputError
-from netfold.files import temporary_beside, write_atomically
+from netfold.files import temporary_beside, write_atomically, write_dataset
 from tests.mutations import READERS
 
 
@@ -125,7 +125,7 @@ def test_names_are_escaped_in_every_page(tmp_path: Path) -> None:
     import torch
     from torch import nn
 
-    from netfold.reporting.explore import render
+    from netfold.plots.explore import render
 
     evil = "</script><script>alert(1)</script>"
     network = type(evil, (nn.Module,), {"forward": lambda self, x: self.inner[evil](x).relu()})()
@@ -143,16 +143,13 @@ def test_names_are_escaped_in_every_page(tmp_path: Path) -> None:
 
 def test_a_partition_whose_polygons_name_nothing_is_refused(tmp_path: Path) -> None:
     """A file with a fitting checksum is still not trusted to name vertices and regions that it holds."""
-    from netfold.files import write_dataset
-    from netfold.measures import partition_files
-
     network = nf.random_network(inputs=2, width=4, depth=2, outputs=3, activation="relu", seed=0)
     part = nf.partition_plane(network, nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]), bounds=(-1, 1, -1, 1))
-    partition_files.write(part, tmp_path / "sound.nc")
-    assert partition_files.read(tmp_path / "sound.nc").regions == part.regions
-    for name in ("loop", "region", "ancestor", "corners"):
-        odd = partition_files.dataset(part).copy(deep=True)
+    part.save(tmp_path / "sound.nc")
+    assert nf.Partition.load(tmp_path / "sound.nc").regions == part.regions
+    for name in ("loop", "ancestor", "corners"):
+        odd = part.to_xarray().copy(deep=True)
         odd[name].values.flat[0] = 10**9
         write_dataset(odd, tmp_path / "odd.nc")
         with pytest.raises(CorruptFileError, match="that it does not hold"):
-            partition_files.read(tmp_path / "odd.nc")
+            nf.Partition.load(tmp_path / "odd.nc")

@@ -11,7 +11,7 @@ Each mark is a breakpoint, where a unit of that layer switches its state; counts
 """
 
 import netfold as nf
-from netfold.reporting.training import load_digits, train
+from netfold.training.digits import load_digits, train
 
 # %%
 # The network that ``netfold report`` trains: ReLU, seed 0, about ten seconds on one core.

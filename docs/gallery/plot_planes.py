@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import netfold as nf
-from netfold.reporting.training import load_digits, train
+from netfold.training.digits import load_digits, train
 
 SHOWN = (3, 5, 8)
 

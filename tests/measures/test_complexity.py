@@ -11,8 +11,8 @@ from torch import nn
 
 import netfold as nf
 from netfold.measures import states
-from netfold.measures.complexity import LocalComplexity
 from netfold.measures.patterns import SaturationWarning
+from netfold.results.complexity import LocalComplexity
 from tests.models import random_model, record
 
 

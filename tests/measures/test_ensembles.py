@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import netfold as nf
-from netfold.exact.ensemble import EnsembleTracer, stackable
+from netfold.exact.line.ensemble import EnsembleTracer, stackable
 from netfold.measures.ensembles import SMALL, Templates, trace_each
 from netfold.measures.tracing import trace_straight
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .conftest import Written
+from tests.reports import Written
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

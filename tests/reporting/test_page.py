@@ -18,8 +18,7 @@ from netfold.reporting import page as pages
 from netfold.reporting.figures import draw_all
 from netfold.reporting.gather import ReportData, Story
 from netfold.reporting.page import files_beside, render, report
-
-from .conftest import Written
+from tests.reports import Written
 
 
 class Reader(HTMLParser):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import netfold as nf
+from netfold.plots.themes import LIGHT
 from netfold.reporting.planes import MOST_ON_LINE, draw, numbers, sentence, slice_through
-from netfold.reporting.themes import LIGHT
 
 NET = nf.random_network(6, 12, 2, 4, sigma_b=0.5, seed=1)
 BEFORE = nf.random_network(6, 12, 2, 4, sigma_b=0.5, seed=2)

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from netfold.measures.trace import Trace
-from netfold.measures.traces import Traces
-from netfold.reporting.bound import BoundOfRegions
+from netfold.plots.bound import BoundOfRegions
 from netfold.reporting.gather import ReportData
 from netfold.reporting.pairs import Pairs
 from netfold.reporting.phrases import number, power
 from netfold.reporting.words import describe
+from netfold.results.trace import Trace
+from netfold.results.traces import Traces
 
 
 def changed(traces: Traces, transitions: list[list[int]] | None = None, stretch: list[float] | None = None) -> Traces:

@@ -18,7 +18,7 @@ from torch import nn
 
 import netfold as nf
 from netfold.errors import CorruptFileError
-from netfold.reporting.themes import DARK, LIGHT
+from netfold.plots.themes import DARK, LIGHT
 from netfold.reproduce import batch_norm, dichotomies, kept, noise, regularization, single_layer, trained, training
 from netfold.reproduce.data import Images, digits
 from netfold.reproduce.figure import WIDTH, Made, Settings, Verdict

@@ -65,7 +65,7 @@ def test_counts_equal_a_fine_sweep(outputs: int, activation: str, seed: int) -> 
 @pytest.mark.parametrize("seed", range(3))
 def test_every_stretch_is_a_labelling_of_the_network(seed: int) -> None:
     """A forward pass in the middle of each stretch between changes gives the labellings that were counted."""
-    from netfold.exact.arc import trace_ellipses
+    from netfold.exact.arc.tracer import trace_ellipses
 
     model, direction = net(seed, depth=3), net(seed + 50, depth=3)
     x = points(4, seed)

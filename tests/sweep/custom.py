@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import netfold as nf
-from netfold.measures.trace import Trace
 from netfold.paths import Path
+from netfold.results.trace import Trace
 
 
 def start_norm(network: nn.Module, path: Path, trace: Trace) -> float:

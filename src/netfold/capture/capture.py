@@ -170,3 +170,35 @@ def _same_shape(program: Program, point: Any, shape: Sequence[int] | None) -> Pr
     if wanted != program.input_shape:
         raise InvalidInputError(f"{program.name} takes points of shape {program.input_shape}, got {wanted}")
     return program
+
+
+def captured(model: Model, point: Any = None, shape: Sequence[int] | None = None) -> Program:
+    """Capture a model; the shape of its input may be left out where its first weights are those of a dense layer.
+
+    Args:
+        model: a module in evaluation mode, or a captured program.
+        point: one input, without batch axis; only its shape matters.
+        shape: the shape of one input, instead of ``point``.
+
+    Raises:
+        InvalidInputError: the shape is needed.
+        CaptureError: the model cannot be captured.
+
+    Example:
+        >>> import netfold as nf
+        >>> captured(nf.random_network(3, 5, 2)).input_shape
+        (3,)
+    """
+    if point is not None or shape is not None or not isinstance(model, nn.Module):
+        return capture(model, point, shape=shape)
+    way_out = (
+        f"say what one input of this {type(model).__name__} looks like, as in shape=(1, 28, 28); on the command "
+        "line --shape 1 28 28"
+    )
+    first = next((part for part in model.modules() if next(part.parameters(recurse=False), None) is not None), None)
+    if not isinstance(first, nn.Linear):
+        raise InvalidInputError(f"its first layer does not tell the shape of the input: {way_out}")
+    try:
+        return capture(model, shape=(first.in_features,))
+    except InvalidInputError as error:
+        raise InvalidInputError(f"taking inputs of {first.in_features} numbers failed ({error}): {way_out}") from error

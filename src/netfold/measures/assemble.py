@@ -8,10 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from netfold.capture import Program
-from netfold.exact.certify import Certificate
-from netfold.exact.output import PathOutput, exact_totals
-from netfold.exact.records import Totals
-from netfold.measures.trace import LayerRecord, OutputRecord, Trace
+from netfold.exact.certificate.certifier import Certificate
+from netfold.exact.paths.output import PathOutput, exact_totals
+from netfold.exact.paths.records import Totals
+from netfold.results.status import Certainty, Status
+from netfold.results.trace import LayerRecord, OutputRecord, Trace
 
 COUNTING_RULE = (
     "regions: activation regions crossed (maximal stretches of constant activation pattern); transitions: changes of "
@@ -47,7 +48,7 @@ def assemble(program: Program, tracer: Tracer, i: int, length: float, provenance
         input_length=length,
         method="exact",
         error=lengths * len(lengths) * np.finfo(np.float64).eps,
-        status="exact",
+        status=Certainty.EXACT.text(),
         margin=float(min((found.closest[i] for found in tracer.totals), default=np.inf)),
         counting_rule=COUNTING_RULE,
         provenance=provenance,
@@ -95,6 +96,7 @@ def certified(trace: Trace, proof: Certificate) -> Trace:
         replace(layer, transitions=int(states), sign_transitions=int(signs), saturation_passages=int(passages))
         for layer, states, signs, passages in counts
     )
+    kind = Certainty.PROVEN_BUT_FOR if proof.uncertain else Certainty.PROVEN
     return replace(
         trace,
         regions=proof.regions,
@@ -103,7 +105,7 @@ def certified(trace: Trace, proof: Certificate) -> Trace:
         breakpoints=proof.breakpoints,
         breakpoint_layers=proof.layers,
         layers=layers,
-        status=f"{trace.status}; {proof.status}",
+        status=Status(f"{trace.status}; {proof.status}", kind),
         counting_rule=trace.counting_rule if proof.uncertain else f"{trace.counting_rule}; {PROVEN}",
         doubtful=proof.doubtful,
         resolved=proof.precise + proof.rational,

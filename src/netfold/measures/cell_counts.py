@@ -16,11 +16,12 @@ from joblib import cpu_count
 from netfold.capture import Program
 from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
-from netfold.exact.cells.checkpoint import Checkpoint, Fingerprint, digest
-from netfold.exact.cells.engine import Engine, engine_for
+from netfold.exact.cells.choice import engine_for
+from netfold.exact.cells.counting.checkpoint import Checkpoint, Fingerprint, digest
+from netfold.exact.cells.counting.progress import Bar
+from netfold.exact.cells.counting.queue import Work, on_threads
+from netfold.exact.cells.engine import Engine
 from netfold.exact.cells.network import CellNetwork
-from netfold.exact.cells.progress import Bar
-from netfold.exact.cells.queue import Work, on_threads
 
 CELLS_RULE = (
     "activation regions: maximal connected full-dimensional sets of the domain on which every unit of every hidden "
@@ -153,7 +154,7 @@ def count_cells(
         if client is None:
             on_threads(job.engine, work, hands, tick, inradius=job.inradius)
         else:
-            from netfold.exact.cells.cluster import on_cluster
+            from netfold.exact.cells.counting.cluster import on_cluster
 
             on_cluster(client, job, work, tick, inradius=job.inradius)
     return work
@@ -161,7 +162,7 @@ def count_cells(
 
 def _hands(threads: int | None, client: Any) -> int:
     if client is not None:
-        from netfold.exact.cells.cluster import require_client
+        from netfold.exact.cells.counting.cluster import require_client
 
         require_client(client)
         if threads is not None:

@@ -18,11 +18,11 @@ from netfold.capture.capture import unwrapped
 from netfold.capture.template import Template, architecture
 from netfold.capture.untouched import silent
 from netfold.errors import InvalidInputError, NetfoldError
-from netfold.exact.ensemble import EnsembleTracer, stackable
-from netfold.measures.trace import Trace
-from netfold.measures.traces import Traces
+from netfold.exact.line.ensemble import EnsembleTracer, stackable
 from netfold.measures.tracing import BATCH, Method, choose, require_method, require_path, trace_straight
 from netfold.paths import Line, Path, Polyline
+from netfold.results.trace import Trace
+from netfold.results.traces import Traces
 
 TOGETHER = 2**21
 """Parameters of networks that are held at a time, and ``SMALL`` those of a network up to which tracing several of

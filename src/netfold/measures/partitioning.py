@@ -7,12 +7,12 @@ import numpy as np
 from netfold.capture import Model, Program, capture
 from netfold.capture.activations import Selection
 from netfold.errors import InvalidInputError
-from netfold.exact.plane import PlaneTracer
-from netfold.exact.plane_mesh import Mesh, MeshSink, border_lengths
-from netfold.measures.counts import PLANE_RULE, corners_of, margins
-from netfold.measures.partition import Partition, PartitionLayer
-from netfold.measures.provenance import provenance
+from netfold.exact.plane.mesh import Mesh, MeshSink, border_lengths
+from netfold.exact.plane.tracer import PlaneTracer, corners_of, margins
+from netfold.measures.counts import PLANE_RULE
 from netfold.paths import Plane, rectangle
+from netfold.results.partition import Partition, PartitionLayer
+from netfold.results.provenance import provenance
 
 
 def partition_plane(model: Model, plane: Plane, bounds: tuple[float, float, float, float] | None = None) -> Partition:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +13,14 @@ from scipy.sparse.csgraph import connected_components
 
 from netfold.capture import Model
 from netfold.domains import Domain
-from netfold.exact.cells.checkpoint import digest
-from netfold.exact.cells.crossing import beyond
-from netfold.exact.cells.faces import WALL, exact, faces_of, reduced, sides_of
-from netfold.exact.cells.farkas import implied
-from netfold.exact.cells.maps import Affine, RegionMaps
-from netfold.measures.provenance import provenance
+from netfold.exact.cells.counting.checkpoint import digest
+from netfold.exact.lp.implied import implied
+from netfold.exact.regions.crossing import beyond
+from netfold.exact.regions.faces import WALL, exact, faces_of, reduced, sides_of
+from netfold.exact.regions.maps import Affine, RegionMaps
 from netfold.measures.regions import Region, Source, require_cells
+from netfold.results.base import Record, measured
+from netfold.results.provenance import provenance
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -37,19 +37,8 @@ GRAPH_RULE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class RegionGraph:
+class RegionGraph(Record):
     """The regions of a domain with their neighbours.
-
-    Attributes:
-        regions: the activation regions, in the order of `enumerate_regions`.
-        first: one region of every pair of neighbours, and ``second`` the other; ``first < second``.
-        layers: the layer, from 0, and ``units`` the unit whose state changes between them; where several units
-            change at one face, the first of them.
-        changes: how many units change.
-        linear_labels: the linear region of every activation region, numbered from 0.
-        counting_rule: what counts as a neighbour and as a linear region.
-        provenance: model, versions, number type, time.
 
     Example:
         >>> import torch, netfold as nf
@@ -61,15 +50,17 @@ class RegionGraph:
         (4, 3, 3)
     """
 
-    regions: tuple[Region, ...]
-    first: Ints
-    second: Ints
-    layers: Ints
-    units: Ints
-    changes: Ints
-    linear_labels: Ints
-    counting_rule: str = GRAPH_RULE
-    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    regions: tuple[Region, ...] = measured("the activation regions, in the order of `enumerate_regions`", ("region",))
+    first: Ints = measured("one region of every pair of neighbours, the one that comes first", ("pair",))
+    second: Ints = measured("the other one", ("pair",))
+    layers: Ints = measured("the layer, from 0, of the unit whose state changes between them", ("pair",))
+    units: Ints = measured("that unit; where several change at one face, the first of them", ("pair",))
+    changes: Ints = measured("how many units change", ("pair",))
+    linear_labels: Ints = measured("linear region of every activation region, numbered from 0", ("region",))
+    counting_rule: str = measured("what counts as a neighbour and as a linear region", default=GRAPH_RULE)
+    provenance: dict[str, Any] = measured(
+        "model, versions, number type, time", default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def activation_regions(self) -> int:

@@ -12,14 +12,14 @@ from tqdm import tqdm
 
 from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
-from netfold.exact.arc import trace_ellipses
-from netfold.exact.certify import Certifier
-from netfold.exact.line import LineTracer
+from netfold.exact.arc.tracer import trace_ellipses
+from netfold.exact.certificate.certifier import Certifier
+from netfold.exact.line.tracer import LineTracer
 from netfold.measures.assemble import Tracer, assemble, certified
-from netfold.measures.provenance import provenance
-from netfold.measures.trace import Trace
-from netfold.measures.traces import Traces
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
+from netfold.results.provenance import provenance
+from netfold.results.trace import Trace
+from netfold.results.traces import Traces
 
 Method = Literal["auto", "exact", "sampled"]
 

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from netfold.capture import Program
+from netfold.plots.bound import BoundOfRegions
 from netfold.theory import bounds
 
 NAME = "raghu2017"
 """The bound that is shown, by the name of its row in `netfold.bounds.of`."""
-
-
-@dataclass(frozen=True)
-class BoundOfRegions:
-    """The bound of Raghu et al. 2017, Theorem 1, for one network, as base-10 logarithms.
-
-    Attributes:
-        inputs: input dimension m.
-        units: units in all layers together.
-        on_a_line: activation regions that any weights could make on a line, U(n, k, 1).
-        over_all_inputs: the same over all inputs, U(n, k, m); ``None`` where that is too large to evaluate.
-    """
-
-    inputs: int
-    units: int
-    on_a_line: float
-    over_all_inputs: float | None
 
 
 def bound_of(program: Program) -> BoundOfRegions:

@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 
 from netfold.capture import Program
-from netfold.measures.trace import Trace
-from netfold.measures.traces import Traces
 from netfold.paths import Line
 from netfold.reporting.pairs import Pairs
+from netfold.results.trace import Trace
+from netfold.results.traces import Traces
 
 MOST_POINTS = 600
 """Vertices of an image that are drawn; a path with more is thinned."""

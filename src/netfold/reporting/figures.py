@@ -13,11 +13,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from netfold.measures.traces import Traces
-from netfold.reporting import pictures, planes, plots, sensitivity
+from netfold.plots import bound, traces
+from netfold.plots.axes import short
+from netfold.plots.themes import DARK, LIGHT, Theme
+from netfold.reporting import pictures, planes, sensitivity
 from netfold.reporting.example import Picture
 from netfold.reporting.gather import ReportData
-from netfold.reporting.themes import DARK, LIGHT, Theme
+from netfold.results.traces import Traces
 
 WIDTH = 6.4
 """Inches; at 600 pixels of page width, 11-point type is then 13 pixels high."""
@@ -87,13 +89,13 @@ def _bytes(figure: Figure, kind: str, **options: Any) -> bytes:
 def _length(data: ReportData, theme: Theme) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.9))
     theory, spread = data.theory.lengths or (None, None)
-    plots.by_layer(_groups(data), "length", theory, spread, figure.subplots(), theme)
+    traces.by_layer(_groups(data), "length", theory, spread, figure.subplots(), theme)
     return figure
 
 
 def _transitions(data: ReportData, theme: Theme) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.9))
-    plots.by_layer(_groups(data), "transitions", data.theory.transitions, None, figure.subplots(), theme)
+    traces.by_layer(_groups(data), "transitions", data.theory.transitions, None, figure.subplots(), theme)
     return figure
 
 
@@ -119,7 +121,7 @@ def _path(data: ReportData, theme: Theme) -> Figure:
     above = 0.95 if shown.image is not None else 0.0
     figure = Figure(figsize=(WIDTH, rows + above + 0.6))
     ax = figure.subplots()
-    plots.breakpoints(shown.trace, ax, theme, data.story.classes)
+    traces.breakpoints(shown.trace, ax, theme, data.story.classes)
     if shown.image is not None:
         pictures.strip(shown.start, shown.end, shown.image, ax, above / rows)
         ax.set_xlim(-0.075, 1.075)
@@ -150,7 +152,7 @@ def _pictures(data: ReportData, theme: Theme) -> Figure:
 
 
 def _title(shown: Picture) -> str:
-    name = "output" if shown.name == "output" else f"{shown.number} · {plots.short(shown.name, 9)}"
+    name = "output" if shown.name == "output" else f"{shown.number} · {short(shown.name, 9)}"
     return f"{name}\nlength ×{shown.length:.3g}"
 
 
@@ -160,5 +162,5 @@ def _spread_out(count: int, most: int = 5) -> list[int]:
 
 def _bound(data: ReportData, theme: Theme) -> Figure:
     figure = Figure(figsize=(WIDTH, 2.9))
-    plots.bound(data.trained, data.bound, figure.subplots(), theme, "this network, one line: found (mean)")
+    bound.bound(data.trained, data.bound, figure.subplots(), theme, "this network, one line: found (mean)")
     return figure

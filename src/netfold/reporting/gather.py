@@ -13,17 +13,18 @@ from numpy.typing import ArrayLike, NDArray
 
 from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
-from netfold.measures.provenance import provenance
-from netfold.measures.traces import Traces
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Line
-from netfold.reporting.bound import BoundOfRegions, bound_of
+from netfold.plots.bound import BoundOfRegions
+from netfold.progress import hidden
+from netfold.reporting.beside_theory import BesideTheory, beside_theory
+from netfold.reporting.bound import bound_of
 from netfold.reporting.example import Example, example
 from netfold.reporting.pairs import Pairs, choose_pairs
 from netfold.reporting.planes import Slice, slice_through
 from netfold.reporting.sensitivity import disturbed
-from netfold.reporting.theory import BesideTheory, beside_theory
-from netfold.reporting.training import hidden
+from netfold.results.provenance import provenance
+from netfold.results.traces import Traces
 from netfold.sensitivity import Sensitivity
 
 

@@ -6,7 +6,7 @@ import os
 
 from netfold.reporting.gather import ReportData, Story
 from netfold.reporting.page import report
-from netfold.reporting.training import load_digits, train
+from netfold.training.digits import load_digits, train
 
 
 def report_on_digits(

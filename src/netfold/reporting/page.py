@@ -16,14 +16,15 @@ from numpy.typing import ArrayLike, NDArray
 from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.files import seal, write_atomically
-from netfold.measures.traces import estimate
 from netfold.reporting import planes
 from netfold.reporting.figures import Drawn, draw_all
 from netfold.reporting.gather import ReportData, Story, gather
-from netfold.reporting.numbers import numbers, plain, to_json
+from netfold.reporting.numbers import numbers, to_json
 from netfold.reporting.phrases import number
 from netfold.reporting.sensitivity import sentence
 from netfold.reporting.words import describe
+from netfold.results.base import plain
+from netfold.results.intervals import estimate
 from netfold.theory import ComparedNumber
 
 MOST_OUTPUTS = 12

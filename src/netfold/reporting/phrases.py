@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.measures.traces import estimate
+from netfold.results.intervals import estimate
 
 
 def number(value: float) -> str:

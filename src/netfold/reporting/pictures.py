@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
+from netfold.plots.axes import axes_or_new
+from netfold.plots.themes import LIGHT, Theme
 from netfold.reporting.example import Picture
-from netfold.reporting.plots import axes_or_new
-from netfold.reporting.themes import LIGHT, Theme
 
 
 def picture(shown: Picture, t: NDArray[np.float64], ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:

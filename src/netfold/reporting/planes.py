@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from netfold.capture import Program
 from netfold.errors import InvalidInputError
-from netfold.measures.partition import Partition
 from netfold.measures.partitioning import partition_plane
-from netfold.measures.traces import Traces
 from netfold.paths import Plane
-from netfold.reporting.partitions import plot
-from netfold.reporting.themes import Theme
+from netfold.plots.partitions import plot
+from netfold.plots.themes import Theme
+from netfold.results.partition import Partition
+from netfold.results.traces import Traces
 
 MOST_ON_LINE = 400
 """Regions crossed by a line, on average, beyond which a report cuts no plane: it would hold about their square."""
@@ -159,7 +159,7 @@ def _name(label: int, classes: tuple[str, ...]) -> str:
 def _legend(figure: Figure, labels: list[int], classes: tuple[str, ...], theme: Theme) -> None:
     from matplotlib.patches import Patch
 
-    from netfold.reporting.partitions import class_palette, faded
+    from netfold.plots.partitions import class_palette, faded
 
     palette = class_palette(labels, theme)
     handles = [Patch(color=faded(palette[c], theme), label=_name(c, classes)) for c in labels[:12]]

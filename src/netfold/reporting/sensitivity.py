@@ -11,9 +11,10 @@ from torch import nn
 from torch.export import ExportedProgram
 
 from netfold.errors import NetfoldError
-from netfold.measures.trace import counted
-from netfold.reporting.themes import Theme
-from netfold.sensitivity import Effect, GaussianNoise, Sensitivity, layer_sensitivity, plots
+from netfold.plots import sensitivity
+from netfold.plots.themes import Theme
+from netfold.results.base import counted
+from netfold.sensitivity import Effect, GaussianNoise, Sensitivity, layer_sensitivity
 
 STRENGTHS = (0.1, 0.25, 0.5, 1.0)
 """Noise as a share of the layer's RMS weight."""
@@ -51,7 +52,7 @@ def disturbed(net: Any, points: NDArray[np.float64], labels: Any, seed: int) -> 
 def draw(found: Sensitivity, width: float, theme: Theme) -> Figure:
     """The metric against the noise, one line a layer."""
     figure = Figure(figsize=(width, 3.9))
-    plots.curves(found, figure.subplots(), theme)
+    sensitivity.curves(found, figure.subplots(), theme)
     return figure
 
 

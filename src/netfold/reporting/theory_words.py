@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from netfold.measures.traces import Traces
+from netfold.reporting.beside_theory import BesideTheory
 from netfold.reporting.gather import ReportData
 from netfold.reporting.phrases import number
-from netfold.reporting.theory import BesideTheory
+from netfold.results.traces import Traces
 from netfold.theory import Phase
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.measures.trace import counted
-from netfold.measures.traces import Traces, estimate
 from netfold.reporting.gather import ReportData
 from netfold.reporting.phrases import interval, number, power
 from netfold.reporting.theory_words import beside_theory
+from netfold.results.base import counted
+from netfold.results.intervals import estimate
+from netfold.results.traces import Traces
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from netfold.theory import mean_field
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netfold.reporting.themes import Theme
+    from netfold.plots.themes import Theme
 
 WIDTH, DEPTH, BIAS = 100, 10, 0.3
 MEASURED = 5

@@ -94,7 +94,7 @@ def digits(seed: int = 0) -> Images:
         >>> digits().test.shape
         (450, 1, 8, 8)
     """
-    from netfold.reporting.training import load_digits
+    from netfold.training.digits import load_digits
 
     found = load_digits(seed)
     train, test = (x.reshape(-1, 1, *found.shape) for x in (found.train, found.test))

@@ -20,7 +20,7 @@ from netfold.theory.bounds import DepthChain, depth_chain
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netfold.reporting.themes import Theme
+    from netfold.plots.themes import Theme
 
 UNITS, INPUTS = 48, 2
 WIDE = 6

@@ -22,7 +22,7 @@ from netfold.theory import crossing_rate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netfold.reporting.themes import Theme
+    from netfold.plots.themes import Theme
 
 Floats = NDArray[np.float64]
 

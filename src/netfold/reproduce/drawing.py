@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from netfold.reporting.themes import Theme
+from netfold.plots.themes import Theme
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """Marks of series, so that colour is not all that tells them apart."""

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from netfold.errors import CorruptFileError
 from netfold.files import write_atomically
-from netfold.reporting.training import hidden, one_thread
+from netfold.progress import hidden, one_thread
 from netfold.reproduce.figure import Settings
 
 Cell = Mapping[str, float | int | str]

@@ -18,7 +18,7 @@ from netfold.theory import hanin2022, length_growth
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netfold.reporting.themes import Theme
+    from netfold.plots.themes import Theme
 
 NEAR = 0.01
 ROUGHLY = 0.03

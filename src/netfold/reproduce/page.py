@@ -11,11 +11,11 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from netfold.files import write_atomically
-from netfold.measures.provenance import surroundings
 from netfold.reporting.numbers import to_json
 from netfold.reproduce.figure import Settings, Verdict
 from netfold.reproduce.results import Result
 from netfold.reproduce.runner import Failure
+from netfold.results.provenance import surroundings
 
 MARKS = {Verdict.HELD: "✓", Verdict.PARTLY: "◐", Verdict.FAILED: "✕"}
 """A sign for every verdict, so that colour is not all that tells them apart."""

@@ -18,7 +18,7 @@ from netfold.theory import bounds, crossing_rate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netfold.reporting.themes import Theme
+    from netfold.plots.themes import Theme
 
 POWER = 0.05
 ALIKE = 0.1

@@ -11,19 +11,19 @@ import pandas as pd
 import torch
 
 from netfold.measures.counts import count_regions
-from netfold.measures.partition import Partition
 from netfold.measures.partitioning import partition_plane
 from netfold.networks import random_network
 from netfold.paths import Plane
-from netfold.reporting.partitions import plot
+from netfold.plots.partitions import plot
 from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
 from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.results.partition import Partition
 from netfold.theory import bounds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netfold.reporting.themes import Theme
+    from netfold.plots.themes import Theme
 
 SHAPE = (4, 4, 4)
 SIGMA_W, SIGMA_B = 2.0, 0.5

@@ -33,7 +33,7 @@ from netfold.training import TrajectoryRegularizer, mean_step
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netfold.reporting.themes import Theme
+    from netfold.plots.themes import Theme
 
 Floats = NDArray[np.float64]
 

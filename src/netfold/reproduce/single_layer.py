@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from netfold.reporting.themes import Theme
+    from netfold.plots.themes import Theme
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from netfold.measures.traces import estimate
+from netfold.results.intervals import estimate
 
 Floats = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ class Mean:
 
 def means(values: Floats) -> tuple[Floats, Floats]:
     """Means over the first axis and half their 95% intervals (0 for a single seed)."""
-    from netfold.training.plots import half_width
+    from netfold.results.intervals import half_width
 
     return values.mean(0), half_width(np.moveaxis(values, 0, -1))
 

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import skip_init
 
 from netfold.networks import random_network
-from netfold.reporting.training import one_thread
+from netfold.progress import one_thread
 from netfold.reproduce.data import Images
 from netfold.reproduce.figure import Settings
 from netfold.training import TrajectoryRegularizer

@@ -17,7 +17,7 @@ from netfold.reproduce.statistics import means
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from netfold.reporting.themes import Theme
+    from netfold.plots.themes import Theme
 
 Key = tuple[int, float]
 """Width and sigma_w^2."""

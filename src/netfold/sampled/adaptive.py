@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.exact.threads import over_rows
+from netfold.exact.numerics.threads import over_rows
 from netfold.sampled import measure
 from netfold.sampled.brackets import joined, roots
 from netfold.sampled.flow import Flow, Moving

@@ -14,11 +14,12 @@ from tqdm import tqdm
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
 from netfold.errors import InvalidInputError
-from netfold.exact import rows
-from netfold.exact.refinement import KEYS, switch
-from netfold.measures.provenance import provenance
-from netfold.measures.trace import LayerRecord, OutputRecord, Trace
+from netfold.exact.paths import patterns
+from netfold.exact.paths.refinement import KEYS, switch
 from netfold.paths import Path
+from netfold.results.provenance import provenance
+from netfold.results.status import Certainty, Status
+from netfold.results.trace import LayerRecord, OutputRecord, Trace
 from netfold.sampled import measure
 from netfold.sampled.adaptive import Refinement
 from netfold.sampled.brackets import roots
@@ -208,7 +209,7 @@ class _Found:
         )
         return Trace(
             regions=len(breakpoints) + 1,
-            patterns=int(rows.count_distinct(flips, np.array([len(flips)]))[0]),
+            patterns=int(patterns.count_distinct(flips, np.array([len(flips)]))[0]),
             linear_pieces=refinement.seams.kinks + 1 if program.piecewise_linear else 0,
             breakpoints=breakpoints,
             breakpoint_layers=firsts,
@@ -260,7 +261,7 @@ def _passages(rule: object, changes: _Changes) -> int:
     return int(((states[1:] != states[:-1]) & (unit[1:] == unit[:-1])).sum())
 
 
-def _status(refinement: Refinement, measures: Floats, errors: Floats) -> str:
+def _status(refinement: Refinement, measures: Floats, errors: Floats) -> Status:
     """``converged``, or what is missing and what to do about it."""
     reasons = []
     if refinement.starved:
@@ -277,5 +278,5 @@ def _status(refinement: Refinement, measures: Floats, errors: Floats) -> str:
             names = ["the path", *(f"layer '{layer.name}'" for layer in refinement.flow.program.layers), "the output"]
             reasons.append(f"the {what} of {names[n]} is {measures[n, kind]:.6g} +- {errors[n, kind]:.1g}")
     if not reasons:
-        return "converged"
-    return f"not converged: {'; '.join(reasons)}; raise budget= or tolerance="
+        return Certainty.CONVERGED.text()
+    return Certainty.SHORT_OF_BUDGET.text(f": {'; '.join(reasons)}")

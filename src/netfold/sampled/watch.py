@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.program import Layer, Program
-from netfold.exact.threads import over_rows
+from netfold.exact.numerics.threads import over_rows
 from netfold.sampled import scan
 from netfold.sampled.brackets import Brackets, joined
 from netfold.sampled.flow import Moving

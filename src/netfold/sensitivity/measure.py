@@ -18,7 +18,7 @@ from netfold.capture.capture import home, unwrapped
 from netfold.capture.graph import refuse_bad
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
-from netfold.measures.provenance import surroundings
+from netfold.results.provenance import surroundings
 from netfold.sensitivity.batches import Batches
 from netfold.sensitivity.layers import WeightLayer, weight_layers
 from netfold.sensitivity.metrics import Metric, Tally, metric_for

@@ -2,7 +2,7 @@
 
 With everything else fixed, the layer's output for one input is h(t) = b + (h(W) - b) cos t + (h(W') - b) sin t, where b
 is its value for zero weights: an ellipse. So a sweep of weights is, for what follows the layer, a walk of its input
-along an elliptic arc, which `netfold.exact.arc` traces exactly.
+along an elliptic arc, which `netfold.exact.arc.tracer` traces exactly.
 """
 
 from __future__ import annotations

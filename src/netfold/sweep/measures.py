@@ -12,8 +12,8 @@ from torch import nn
 
 from netfold.capture.loading import current_directory_first
 from netfold.errors import InvalidInputError
-from netfold.measures.trace import Trace
 from netfold.paths import Path
+from netfold.results.trace import Trace
 
 Value = float | int | list[float] | list[int]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from netfold.errors import CorruptFileError, InvalidInputError
 from netfold.files import require_file, temporary_beside
-from netfold.measures.provenance import surroundings
+from netfold.results.provenance import surroundings
 from netfold.sweep.cells import Outcome, to_json
 from netfold.sweep.plan import Plan
 

@@ -3,7 +3,9 @@
 `diagnose` and `bounds.of` read a given network; `compare` puts theory beside what was measured.
 """
 
-from netfold.theory import bounds
+import importlib
+from typing import Any
+
 from netfold.theory.activations import (
     Activation,
     Custom,
@@ -12,8 +14,6 @@ from netfold.theory.activations import (
     hard_tanh,
     leaky_relu,
 )
-from netfold.theory.columns import ComparedNumber
-from netfold.theory.comparison import Comparison, compare
 from netfold.theory.criticality import critical_sigma_w
 from netfold.theory.crossings import (
     CrossingRate,
@@ -23,9 +23,9 @@ from netfold.theory.crossings import (
     kac_rice,
 )
 from netfold.theory.curvature import CurvatureGrowth, curvature_growth
-from netfold.theory.diagnosis import Diagnosis, LayerDiagnosis, diagnose
+from netfold.theory.diagnose import diagnose
+from netfold.theory.diagnosis import Diagnosis, LayerDiagnosis
 from netfold.theory.ensemble import Scale, WeightStatistics
-from netfold.theory.expectation import Expectation, Law, expect
 from netfold.theory.fixed_points import Phase, Status
 from netfold.theory.growth import LengthGrowth, Method, length_growth
 from netfold.theory.mean_field import MeanField, mean_field
@@ -72,3 +72,20 @@ __all__ = [
     "price_tanner2019",
     "raghu2017_growth",
 ]
+
+_COMPARISON = {
+    "columns": ("ComparedNumber",),
+    "compare": ("Comparison", "compare"),
+    "expectation": ("Expectation", "Law", "expect"),
+}
+"""Promised here, at home in `netfold.comparison`, which stands above results and theory alike: found by name."""
+
+
+def __getattr__(name: str) -> Any:
+    """A promised name of another room, or a module of this one."""
+    for module, names in _COMPARISON.items():
+        if name in names:
+            return getattr(importlib.import_module(f"netfold.comparison.{module}"), name)
+    if name == "bounds":
+        return importlib.import_module("netfold.theory.bounds")
+    raise AttributeError(f"module 'netfold.theory' has no attribute {name!r}")

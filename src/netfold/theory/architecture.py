@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from netfold.capture import Kind, Layer, Model, Program, Stage, capture
+from netfold.capture import Kind, Layer, Program, Stage
 from netfold.capture.operations import op_name
 from netfold.capture.program import Values, cut
-from netfold.errors import InvalidInputError
 from netfold.theory.weights import CONVOLUTIONS, DENSE, NORMS, SCALES, Weight, scaled, weight_of
 
 NEUTRAL = {
@@ -142,38 +139,6 @@ class Architecture:
         found = self.program.advance(stage, {source: rows})
         flat = torch.cat([found[i].reshape(features + 1, -1) for i in stage.inputs], 1).cpu()
         return (flat[1:] - flat[0]).T.contiguous(), flat[0]
-
-
-def captured(model: Model, point: Any = None, shape: Sequence[int] | None = None) -> Program:
-    """Capture a model; the shape of its input may be left out where its first weights are those of a dense layer.
-
-    Args:
-        model: a module in evaluation mode, or a captured program.
-        point: one input, without batch axis; only its shape matters.
-        shape: the shape of one input, instead of ``point``.
-
-    Raises:
-        InvalidInputError: the shape is needed.
-        CaptureError: the model cannot be captured.
-
-    Example:
-        >>> import netfold as nf
-        >>> captured(nf.random_network(3, 5, 2)).input_shape
-        (3,)
-    """
-    if point is not None or shape is not None or not isinstance(model, nn.Module):
-        return capture(model, point, shape=shape)
-    way_out = (
-        f"say what one input of this {type(model).__name__} looks like, as in shape=(1, 28, 28); on the command "
-        "line --shape 1 28 28"
-    )
-    first = next((part for part in model.modules() if next(part.parameters(recurse=False), None) is not None), None)
-    if not isinstance(first, nn.Linear):
-        raise InvalidInputError(f"its first layer does not tell the shape of the input: {way_out}")
-    try:
-        return capture(model, shape=(first.in_features,))
-    except InvalidInputError as error:
-        raise InvalidInputError(f"taking inputs of {first.in_features} numbers failed ({error}): {way_out}") from error
 
 
 def read_architecture(program: Program) -> Architecture:

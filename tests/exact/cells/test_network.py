@@ -14,7 +14,7 @@ from torch import nn
 import netfold as nf
 from netfold.domains import Box, Polytope
 from netfold.exact.cells import whole
-from netfold.exact.cells.description import DoubleDescription
+from netfold.exact.cells.description.engine import DoubleDescription
 from netfold.exact.cells.frame import independent
 from netfold.exact.cells.network import CellNetwork
 from tests.models import random_model, record

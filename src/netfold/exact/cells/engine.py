@@ -12,66 +12,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.exact.cells.network import Floats
+
 if TYPE_CHECKING:
     from netfold.exact.cells.network import CellNetwork
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Prefix = NDArray[np.int16]
 """States of the first units in decision order; the empty prefix is the whole domain."""
 
 BUDGET = 1 << 16
 """Decisions after which an engine hands back what it did not reach."""
-
-
-class Arrays(NamedTuple):
-    """A network in skip form: every pre-activation in terms of the frame's coordinates and earlier units.
-
-    Row ``r`` is ``const[r] + sum(val[e] * z[col[e]] for e in range(ptr[r], ptr[r + 1]))``. Slots ``z[0:m]`` hold the
-    coordinates of the point, slot ``z[m + u]`` the output of unit ``u``. Units are numbered over the whole network,
-    layer by layer.
-
-    Attributes:
-        m: number of coordinates.
-        ptr: where the entries of every row begin, ``(rows + 1,)``; their slots are ``col`` and their values ``val``.
-        const: constant of every row.
-        slack: bound on the relative error of a row's stored coefficients; 0 where they are exact.
-        full: for every layer whose rows take every unit of the layer before and nothing else, where its matrix begins
-            in ``full_values``, transposed: a unit's weights in all rows, then the next unit's; otherwise -1.
-        row_begin: first row of every layer, ``(layers + 1,)``, and ``unit_begin`` its first unit.
-        selects: whether the units of a layer select one of several rows; otherwise unit ``i`` of a layer applies a
-            piecewise-linear function to the layer's row ``i``.
-        largest: whether a selecting layer takes the largest row, or the smallest.
-        pieces: number of states of every unit.
-        knots: knots of elementwise units, ``(units, K)``, increasing, padded with infinity.
-        slopes: slope on every piece, ``(units, K + 1)``, padded with 0, and ``offsets`` likewise.
-        candidates: rows that a selecting unit chooses from, ``(units, C)``, padded with -1.
-        order: the units in the order in which they are decided; layer by layer.
-    """
-
-    m: int
-    ptr: Ints
-    col: Ints
-    val: Floats
-    const: Floats
-    slack: Floats
-    full: Ints
-    full_values: Floats
-    row_begin: Ints
-    unit_begin: Ints
-    selects: NDArray[np.bool_]
-    largest: NDArray[np.bool_]
-    pieces: Ints
-    knots: Floats
-    slopes: Floats
-    offsets: Floats
-    candidates: Ints
-    order: Ints
 
 
 @dataclass(frozen=True)
@@ -156,18 +111,3 @@ class Engine(Protocol):
 def whole() -> Prefix:
     """The work item that stands for the whole domain."""
     return np.zeros(0, np.int16)
-
-
-def engine_for(network: CellNetwork) -> Engine:
-    """The engine that suits a network: double description in low dimension, a simplex method above.
-
-    Double description keeps all vertices and rays of a cell, whose number grows fast with the dimension; up to
-    `DESCRIPTION_LIMIT` coordinates that is cheaper than one linear program a decision.
-    """
-    from netfold.exact.cells.description import DESCRIPTION_LIMIT, DoubleDescription
-
-    if network.arrays.m <= DESCRIPTION_LIMIT:
-        return DoubleDescription(network)
-    from netfold.exact.cells.simplex_walk import Simplex
-
-    return Simplex(network)

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from netfold.domains import Box, Domain
 from netfold.errors import InvalidInputError
-from netfold.exact.cells.skip import Rows
-from netfold.exact.matrices import Floats
-from netfold.exact.rows import COMPILED
+from netfold.exact.matrices.coefficients import Floats
+from netfold.exact.matrices.skip import Rows
+from netfold.exact.numerics.compiled import COMPILED
 
 Ints = NDArray[np.int64]
 

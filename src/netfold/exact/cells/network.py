@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +12,10 @@ from numpy.typing import NDArray
 from netfold.capture.activations import Selection
 from netfold.capture.program import Layer, Program
 from netfold.domains import Domain
-from netfold.exact.cells.engine import Arrays, Floats, Ints
 from netfold.exact.cells.frame import Frame, frame_of
-from netfold.exact.cells.skip import ExactRow, Rows, SkipForm, joined
-from netfold.exact.explicit import ExplicitProgram
-from netfold.exact.matrices import Pieces
+from netfold.exact.matrices.coefficients import Pieces
+from netfold.exact.matrices.explicit import ExplicitProgram
+from netfold.exact.matrices.skip import ExactRow, Rows, SkipForm, joined
 
 States = NDArray[np.int16]
 """States of all units, in network order."""
@@ -153,3 +153,54 @@ def _full_matrices(rows: Rows, row_begin: Ints, unit_begin: Ints, m: int) -> tup
             parts.append(np.asarray(rows.matrix.data[own], np.float64).reshape(count, -1).T.ravel())
             length += len(parts[-1])
     return begins, np.concatenate(parts)
+
+
+Floats = NDArray[np.float64]
+
+
+Ints = NDArray[np.int64]
+
+
+class Arrays(NamedTuple):
+    """A network in skip form: every pre-activation in terms of the frame's coordinates and earlier units.
+
+    Row ``r`` is ``const[r] + sum(val[e] * z[col[e]] for e in range(ptr[r], ptr[r + 1]))``. Slots ``z[0:m]`` hold the
+    coordinates of the point, slot ``z[m + u]`` the output of unit ``u``. Units are numbered over the whole network,
+    layer by layer.
+
+    Attributes:
+        m: number of coordinates.
+        ptr: where the entries of every row begin, ``(rows + 1,)``; their slots are ``col`` and their values ``val``.
+        const: constant of every row.
+        slack: bound on the relative error of a row's stored coefficients; 0 where they are exact.
+        full: for every layer whose rows take every unit of the layer before and nothing else, where its matrix begins
+            in ``full_values``, transposed: a unit's weights in all rows, then the next unit's; otherwise -1.
+        row_begin: first row of every layer, ``(layers + 1,)``, and ``unit_begin`` its first unit.
+        selects: whether the units of a layer select one of several rows; otherwise unit ``i`` of a layer applies a
+            piecewise-linear function to the layer's row ``i``.
+        largest: whether a selecting layer takes the largest row, or the smallest.
+        pieces: number of states of every unit.
+        knots: knots of elementwise units, ``(units, K)``, increasing, padded with infinity.
+        slopes: slope on every piece, ``(units, K + 1)``, padded with 0, and ``offsets`` likewise.
+        candidates: rows that a selecting unit chooses from, ``(units, C)``, padded with -1.
+        order: the units in the order in which they are decided; layer by layer.
+    """
+
+    m: int
+    ptr: Ints
+    col: Ints
+    val: Floats
+    const: Floats
+    slack: Floats
+    full: Ints
+    full_values: Floats
+    row_begin: Ints
+    unit_begin: Ints
+    selects: NDArray[np.bool_]
+    largest: NDArray[np.bool_]
+    pieces: Ints
+    knots: Floats
+    slopes: Floats
+    offsets: Floats
+    candidates: Ints
+    order: Ints

@@ -1,0 +1,1 @@
+"""Theory beside measurement: the matching prediction for every number of a trace."""

@@ -1,0 +1,1 @@
+"""Arcs and circles: at a nonlinearity every unit is one harmonic of the angle."""

@@ -1,0 +1,125 @@
+"""Rows of an arc, compiled: the image of a layer at its refined rows, and what follows from it.
+
+Rows alternate between vertices and control points (`netfold.exact.arc.elementwise`). ``z`` holds a layer's image in
+the same layout: the vertices, and the control points of the part of every piece that starts there. Inside a piece
+the image is harmonic but for the units that change; ``after`` says how such a unit goes on, as three numbers in the
+basis of the whole piece, ``change`` how these differ from those before, and ``earlier`` the last of those before. So
+a part of the image, or of an affine map of it, is known by three vectors ``x``: those at the start of the piece,
+brought up to date at every crossing.
+
+Refined row ``i`` lies in piece ``segment[i]`` at the share ``at[i]``, where the crossings ``cross[i]`` to
+``cross[i + 1]`` happen. ``width`` is the angle of a piece, -1 between paths.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from netfold.exact.arc.harmonic import at_control, at_point
+from netfold.exact.numerics.compiled import FAST, put
+
+
+@njit(**FAST)
+def open_image(z, s, start, unit, earlier, x):
+    """The image's three vectors at the start of a piece."""
+    for v in range(3):
+        put(x[v], 0, z[2 * s + v])
+    for c in range(start[s + 1] - 1, start[s] - 1, -1):
+        x[2, unit[c]] = earlier[c]
+
+
+@njit(**FAST)
+def update_image(first, last, unit, after, x):
+    """Take over the crossings ``first`` to ``last``."""
+    for c in range(first, last):
+        for v in range(3):
+            x[v, unit[c]] = after[c, v]
+
+
+@njit(**FAST)
+def _add(row, factor, column):
+    for j in range(len(row)):
+        row[j] += factor * column[j]
+
+
+@njit(**FAST)
+def _update_map(first, last, unit, change, columns, x):
+    for c in range(first, last):
+        for v in range(3):
+            if change[c, v] != 0.0:
+                _add(x[v], change[c, v], columns[unit[c]])
+
+
+@njit(**FAST)
+def combine(x, p, k, row):
+    """x0 + p (x1 - x0) + k (x2 - 2 x1 + x0)."""
+    a, m, b = x[0], x[1], x[2]
+    for j in range(len(row)):
+        step = m[j] - a[j]
+        row[j] = a[j] + p * step + k * ((b[j] - m[j]) - step)
+
+
+@njit(**FAST)
+def _write(x, i, segment, at, width, out):
+    """Write a refined row inside its piece, and the control point of the part from it to the next row."""
+    s, lam = segment[i], at[i]
+    if lam > 0.0:
+        p, k = at_point(lam, width)
+        combine(x, p, k, out[2 * i])
+    if i + 1 < len(at):
+        p, k = at_control(lam, at[i + 1] if segment[i + 1] == s else 1.0, width)
+        combine(x, p, k, out[2 * i + 1])
+
+
+@njit(**FAST)
+def image(begin, end, z, width, start, unit, after, earlier, value, segment, at, cross, out):
+    """The image at refined rows; units that change there take their ``value`` exactly."""
+    x, current = np.empty((3, z.shape[1])), -1
+    for i in range(begin, end):
+        s = segment[i]
+        if at[i] == 0.0:
+            put(out[2 * i], 0, z[2 * s])
+        if 2 * s + 2 >= len(z):
+            continue
+        if width[s] < 0.0:
+            if i + 1 < len(at):
+                put(out[2 * i + 1], 0, z[2 * s])
+            continue
+        if s != current:
+            current = s
+            open_image(z, s, start, unit, earlier, x)
+            update_image(start[s], cross[i], unit, after, x)
+        update_image(cross[i], cross[i + 1], unit, after, x)
+        _write(x, i, segment, at, width[s], out)
+        if at[i] > 0.0:
+            for c in range(cross[i], cross[i + 1]):
+                out[2 * i, unit[c]] = value[c]
+
+
+@njit(**FAST)
+def spread(begin, end, y, width, start, unit, change, columns, segment, at, cross, out):
+    """An affine map of the image at refined rows, from its values ``y`` at the rows of ``z``.
+
+    A crossing changes the map by its unit's column alone, so no product is needed inside a piece.
+    """
+    x, current = np.empty((3, y.shape[1])), -1
+    for i in range(begin, end):
+        s = segment[i]
+        if at[i] == 0.0:
+            put(out[2 * i], 0, y[2 * s])
+        if 2 * s + 2 >= len(y):
+            continue
+        if width[s] < 0.0:
+            if i + 1 < len(at):
+                put(out[2 * i + 1], 0, y[2 * s])
+            continue
+        if s != current:
+            current = s
+            for v in range(3):
+                put(x[v], 0, y[2 * s + v])
+            for c in range(start[s], start[s + 1]):
+                _add(x[2], -change[c, 2], columns[unit[c]])
+            _update_map(start[s], cross[i], unit, change, columns, x)
+        _update_map(cross[i], cross[i + 1], unit, change, columns, x)
+        _write(x, i, segment, at, width[s], out)

@@ -1,0 +1,195 @@
+"""Maximum, minimum and max-pooling layers on arcs, compiled.
+
+On a piece every entry is a harmonic function, so a unit follows the upper envelope of a few of them; two of them
+cross at most twice in a piece. Its state is the entry that wins; among entries that stay equal over a whole piece the
+first one wins. ``candidates`` is ``(units, entries)`` with -1 as padding; ``sign`` is -1 where the smallest entry
+wins. Arguments and results are those of `netfold.exact.arc.elementwise`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from netfold.exact.arc.harmonic import above, at_point, blur, together, zeros
+from netfold.exact.numerics.compiled import COMPILED, order
+
+
+@njit(**COMPILED)
+def leader(here, control, ahead, entries, sign):
+    """The entry that wins just after ``here``, and the gap to the next other value there."""
+    best, second = -1, -np.inf
+    a, m, b = -np.inf, 0.0, 0.0
+    for e in range(len(entries)):
+        k = entries[e]
+        if k < 0:
+            continue
+        x, y, z = sign * here[k], sign * control[k], sign * ahead[k]
+        if best < 0 or x > a or (x == a and (y > m or (y == m and z > b))):
+            second = a if x > a else second
+            best, a, m, b = e, x, y, z
+        elif second < x < a:
+            second = x
+    return best, a - second
+
+
+@njit(**COMPILED)
+def _overtaken(a, m, b, size, position, width):
+    """Where the difference of winner and rival first sinks below zero from ``position`` on; 1 if it does not.
+
+    Where the rival is ahead at the end it overtakes at the latest possible place, whatever rounding says: so a
+    walk along the envelope ends with the entry that wins at the end of the piece.
+    """
+    count, first, second, _ = zeros(a, m, b, size, width)
+    starts, ends = above(a, m, b), above(b, m, a)
+    if ends:
+        return max(first, position) if count == 2 and starts and position < second else 1.0
+    if not above(-b, -m, -a):
+        return 1.0
+    return max(position, second if count > 0 else position)
+
+
+@njit(**COMPILED)
+def following(here, control, ahead, entries, sign, winner, position, width):
+    """The entry that overtakes the winner first from ``position`` on, and where; -1 if none does."""
+    w = entries[winner]
+    x, y, z = here[w], control[w], ahead[w]
+    found, nearest = -1, 1.0
+    for e in range(len(entries)):
+        k = entries[e]
+        if k < 0 or k == w:
+            continue
+        a, m, b = sign * (x - here[k]), sign * (y - control[k]), sign * (z - ahead[k])
+        if a >= 0.0 and m >= 0.0 and b >= 0.0:
+            continue
+        size = max(abs(x), abs(y), abs(z), abs(here[k]))
+        place = _overtaken(a, m, b, size, position, width)
+        tied = place == nearest and found >= 0
+        if place < nearest or (tied and _later(here, control, ahead, k, entries[found], sign)):
+            found, nearest = e, place
+    return found, nearest
+
+
+@njit(**COMPILED)
+def _later(here, control, ahead, k, other, sign):
+    """Whether entry ``k`` is ahead of the other at the end of the piece."""
+    return above(sign * (ahead[k] - ahead[other]), sign * (control[k] - control[other]), sign * (here[k] - here[other]))
+
+
+@njit(**COMPILED)
+def walk(here, control, ahead, entries, sign, width, winners, places):
+    """Follow the envelope from its leader: winners in order and where each takes over; returns how many.
+
+    Two harmonic functions cross at most twice, so there are at most ``2 entries - 1`` stretches.
+    """
+    winners[0], places[0] = leader(here, control, ahead, entries, sign)[0], 0.0
+    n = 1
+    while n < len(winners):
+        rival, place = following(here, control, ahead, entries, sign, winners[n - 1], places[n - 1], width)
+        if rival < 0:
+            break
+        winners[n], places[n] = rival, place
+        n += 1
+    last = leader(ahead, control, here, entries, sign)[0]
+    if n == len(winners) and winners[n - 1] != last:
+        n -= 1
+    if winners[n - 1] != last:
+        winners[n], places[n] = last, places[n - 1]
+        n += 1
+    return n
+
+
+@njit(**COMPILED)
+def scan(begin, end, h, path, before, candidates, sign, width, counts, closest):
+    """Count the changes of winner a piece, those exactly at its first vertex with it."""
+    winners, places = np.empty(2 * candidates.shape[1], np.int64), np.empty(2 * candidates.shape[1])
+    for s in range(begin, end):
+        here = h[2 * s]
+        joined = s + 1 < len(path) and path[s] == path[s + 1]
+        control, ahead = h[2 * s + 1] if joined else here, h[2 * s + 2] if joined else here
+        follows = joined and (before.shape[0] > 0 if s == 0 else path[s - 1] == path[s])
+        behind = (before if s == 0 else h[2 * s - 2 : 2 * s]) if follows else h[2 * s : 2 * s + 1]
+        near, scale = np.inf, 0.0
+        counts[s] = 0
+        for u in range(len(candidates)):
+            first, gap = leader(here, control, ahead, candidates[u], sign)
+            near = min(near, gap if gap > 0.0 else np.inf)
+            scale = max(scale, abs(here[candidates[u, first]]))
+            if joined:
+                counts[s] += walk(here, control, ahead, candidates[u], sign, width[s], winners, places) - 1
+            if follows:
+                counts[s] += leader(here, behind[1], behind[0], candidates[u], sign)[0] != first
+        closest[s] = near / scale if scale > 0.0 else np.inf
+
+
+@njit(**COMPILED)
+def crossings(
+    begin, end, h, path, before, candidates, sign, width,
+    start, at, unit, origin, target, value, after, change, earlier
+):  # fmt: skip
+    """List each piece's changes of winner from ``start[s]`` on, in order of their share ``at``."""
+    winners, places = np.empty(2 * candidates.shape[1], np.int64), np.empty(2 * candidates.shape[1])
+    for s in range(begin, end):
+        size = start[s + 1] - start[s]
+        if size == 0:
+            continue
+        here, control, ahead = h[2 * s], h[2 * s + 1], h[2 * s + 2]
+        follows = before.shape[0] > 0 if s == 0 else path[s - 1] == path[s]
+        behind = (before if s == 0 else h[2 * s - 2 : 2 * s]) if follows else h[2 * s : 2 * s + 1]
+        found, which = np.empty(size), np.empty(size, np.int64)
+        left, right = np.empty(size, np.int64), np.empty(size, np.int64)
+        blurs = np.zeros(size)
+        m = 0
+        for u in range(len(candidates)):
+            count = walk(here, control, ahead, candidates[u], sign, width[s], winners, places)
+            if follows:
+                was = leader(here, behind[1], behind[0], candidates[u], sign)[0]
+                if was != winners[0]:
+                    found[m], which[m], left[m], right[m] = 0.0, u, was, winners[0]
+                    m += 1
+            for n in range(1, count):
+                found[m], which[m], left[m], right[m] = places[n], u, winners[n - 1], winners[n]
+                v, w = candidates[u, winners[n - 1]], candidates[u, winners[n]]
+                largest = max(abs(here[v]), abs(control[v]), abs(ahead[v]))
+                a, c, b = here[w] - here[v], control[w] - control[v], ahead[w] - ahead[v]
+                blurs[m] = blur(a, c, b, largest, places[n], width[s])
+                m += 1
+        rank = order(found)
+        found, blurs = found[rank], blurs[rank]
+        first = np.searchsorted(found, 0.0, side="right")
+        together(found[first:], blurs[first:])
+        for n in range(size):
+            i, u = start[s] + n, which[rank[n]]
+            at[i], unit[i] = found[n], u
+            origin[i], target[i] = left[rank[n]], right[rank[n]]
+            old, new = candidates[u, origin[i]], candidates[u, target[i]]
+            for v in range(3):
+                after[i, v] = h[2 * s + v, new]
+                earlier[i] = h[2 * s + v, old] if at[i] > 0.0 else after[i, v]
+                change[i, v] = after[i, v] - earlier[i]
+            p, k = at_point(at[i], width[s])
+            step = after[i, 1] - after[i, 0]
+            value[i] = after[i, 0] + p * step + k * (after[i, 2] - after[i, 1] - step)
+
+
+@njit(**COMPILED)
+def opened(begin, end, h, path, candidates, sign, out):
+    """The image at every vertex, and the control point of its part that starts there."""
+    for s in range(begin, end):
+        joined = s + 1 < len(path) and path[s] == path[s + 1]
+        here = h[2 * s]
+        control, ahead = h[2 * s + 1] if joined else here, h[2 * s + 2] if joined else here
+        for u in range(len(candidates)):
+            k = candidates[u, leader(here, control, ahead, candidates[u], sign)[0]]
+            out[2 * s, u] = here[k]
+            if s + 1 < len(path):
+                out[2 * s + 1, u] = control[k]
+
+
+@njit(**COMPILED)
+def leaders(three, candidates, sign):
+    """The winner of every unit just after the start of a piece."""
+    winners = np.empty(len(candidates), np.int64)
+    for u in range(len(candidates)):
+        winners[u] = leader(three[0], three[1], three[2], candidates[u], sign)[0]
+    return winners

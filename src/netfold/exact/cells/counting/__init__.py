@@ -1,0 +1,1 @@
+"""The work of counting cells: queue, threads, cluster, checkpoints, progress, estimates."""

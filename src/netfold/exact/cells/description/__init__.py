@@ -1,0 +1,1 @@
+"""The engine for few inputs: every cell with its generators (double description)."""

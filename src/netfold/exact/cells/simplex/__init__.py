@@ -1,0 +1,1 @@
+"""The engine for more inputs: every cell by a simplex dictionary that splits."""

@@ -1,0 +1,298 @@
+"""What float64 leaves open in the simplex engine, decided in rational arithmetic.
+
+`Functions` makes the splits of a cell from the stored weights without rounding, `Judge` decides whether they cut it,
+and `Thin` walks cells that are so thin that float64 has no point inside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.exact.cells.engine import Prefix
+from netfold.exact.cells.network import CellNetwork, Floats
+from netfold.exact.lp.ball import Ball, largest_ball
+from netfold.exact.lp.rational import Point, Row, integer_row, lowest, supports, value_at
+
+BLUR = Fraction(1, 2**200)
+"""Values below it are ties where coefficients are not rational: these are known to 2^-400."""
+
+States = NDArray[np.int16]
+
+
+class Functions:
+    """The pre-activations of one network on cells, exactly.
+
+    Args:
+        network: the network.
+    """
+
+    def __init__(self, network: CellNetwork) -> None:
+        self.network = network
+        self.m = network.arrays.m
+        self._layer_of_unit = np.repeat(np.arange(len(network.layers)), np.diff(network.arrays.unit_begin))
+        self._layers: dict[int, tuple[bytes, dict[int, Point]]] = {}
+
+    def layer_of(self, u: int) -> int:
+        """The layer of a unit."""
+        return int(self._layer_of_unit[u])
+
+    def walls(self) -> list[Row]:
+        """The half-spaces of the domain."""
+        return [integer_row(w) for w in self.network.walls.tolist()]
+
+    def knot(self, states: States, u: int, k: int) -> Row:
+        """A unit's pre-activation minus one of its knots."""
+        arrays, layer = self.network.arrays, self.layer_of(u)
+        row = list(self._row(states, layer, int(arrays.row_begin[layer]) + u - int(arrays.unit_begin[layer])))
+        row[-1] -= Fraction(float(arrays.knots[u, k]))
+        return integer_row(row)
+
+    def lead(self, states: States, u: int, i: int, j: int) -> Row:
+        """A candidate of a selecting unit minus another one."""
+        arrays, layer = self.network.arrays, self.layer_of(u)
+        a, b = (self._row(states, layer, int(arrays.candidates[u, c])) for c in (i, j))
+        return integer_row([x - y for x, y in zip(a, b, strict=True)])
+
+    def _row(self, states: States, layer: int, r: int) -> Point:
+        """A pre-activation: coefficients and constant; kept until earlier units have other states."""
+        key = states[: self.network.arrays.unit_begin[layer]].tobytes()
+        if layer not in self._layers or self._layers[layer][0] != key:
+            self._layers[layer] = key, {}
+        known = self._layers[layer][1]
+        if r not in known:
+            terms, constant = self.network.exact_row(r)
+            total = [Fraction(0)] * self.m + [constant]
+            for slot, weight in terms.items():
+                for j, v in enumerate(self._slot(states, slot)):
+                    if v:
+                        total[j] += weight * v
+            known[r] = total
+        return known[r]
+
+    def _slot(self, states: States, slot: int) -> Point:
+        """A coordinate, or the output of a unit."""
+        if slot < self.m:
+            return [Fraction(int(j == slot)) for j in range(self.m + 1)]
+        arrays, u = self.network.arrays, slot - self.m
+        layer, state = self.layer_of(u), int(states[u])
+        if arrays.selects[layer]:
+            return self._row(states, layer, int(arrays.candidates[u, state]))
+        pieces = self.network.exact_pieces[layer]
+        assert pieces is not None
+        own = u - int(arrays.unit_begin[layer])
+        at = own if len(pieces.slopes) > 1 else 0
+        slope, offset = pieces.slopes[at, state], pieces.offsets[at, state]
+        if slope == 0:
+            return [Fraction(0)] * self.m + [offset]
+        made = [slope * v for v in self._row(states, layer, int(arrays.row_begin[layer]) + own)]
+        made[-1] += offset
+        return made
+
+
+class Verdict(NamedTuple):
+    """Where a split is negative and where positive, inside a cell: a point for each side that there is.
+
+    Where both are ``None`` the split is zero on the whole cell.
+    """
+
+    below: Point | None
+    above: Point | None
+
+
+class Judge:
+    """Decides splits exactly; counts its decisions, and those that are ties up to what is known of the coefficients."""
+
+    def __init__(self, rational: bool) -> None:
+        self.blur = Fraction(0) if rational else BLUR
+        self.resolved = 0
+        self.uncertain = 0
+
+    def decide(self, rows: list[Row], target: Row, inner: Point, proposal: list[Row] | None = None) -> Verdict:
+        """Whether ``target`` cuts the cell of ``rows``, of which ``inner`` is a point strictly inside.
+
+        Args:
+            rows: the cell.
+            target: the split.
+            inner: a point strictly inside.
+            proposal: constraints that may prove that it does not cut.
+        """
+        self.resolved += 1
+        largest = max(map(abs, target))
+        if max(map(abs, target[:-1]), default=0) <= self.blur * largest:
+            self.uncertain += any(target[:-1])
+            return Verdict(inner if target[-1] < 0 else None, inner if target[-1] > 0 else None)
+        here = value_at(target, inner)
+        opposite = [-v for v in target]
+        below = inner if here < 0 else None
+        above = inner if here > 0 else None
+        if below is None and not (proposal and supports(proposal, target, inner)):
+            below = self._search(rows, target, inner, largest)
+        if above is None and not (proposal and supports(proposal, opposite, inner)):
+            above = self._search(rows, opposite, inner, largest)
+        return Verdict(below, above)
+
+    def _search(self, rows: list[Row], target: Row, inner: Point, largest: int) -> Point | None:
+        found = lowest(rows, target, inner, self.blur * largest)
+        self.uncertain += found.blurred
+        return found.point
+
+
+def held(rows: list[Row], point: Point) -> Floats | None:
+    """A point of float64 strictly inside a cell, from a rational one; ``None`` where none is found."""
+    for candidate in (point, centred(rows, point)):
+        rounded = np.array([float(x) for x in candidate])
+        exact = [Fraction(x) for x in rounded.tolist()]
+        if all(value_at(row, exact) > 0 for row in rows):
+            return rounded
+    return None
+
+
+def centred(rows: list[Row], point: Point) -> Point:
+    """The centre of the cell's largest ball, about; ``point`` where the cell holds balls of any size."""
+    ball = ball_of(rows, point, None)
+    if not np.isfinite(ball.radius):
+        return point
+    moved = [x + Fraction(y) for x, y in zip(point, ball.centre.tolist(), strict=True)]
+    return moved if all(value_at(row, moved) > 0 for row in rows) else point
+
+
+def ball_of(rows: list[Row], point: Point, gram: Floats | None) -> Ball:
+    """The cell's largest ball, seen from a point inside; its centre is relative to the point."""
+    normals, room = [], []
+    for row in rows:
+        size = max(map(abs, row[:-1]), default=0)
+        if size:
+            normals.append([float(Fraction(v, size)) for v in row[:-1]])
+            room.append(float(value_at(row, point) / size))
+    return largest_ball(np.reshape(normals, (-1, len(point))), room, np.zeros(len(point)), gram)
+
+
+class Node(NamedTuple):
+    """A cell on the way: states of the first units in decision order, its rows, a point inside."""
+
+    states: Prefix
+    rows: list[Row]
+    point: Point
+
+
+@dataclass
+class Found:
+    """What a walk in rational arithmetic found; see `Outcome`."""
+
+    regions: int = 0
+    decisions: int = 0
+    leftover: list[Prefix] = field(default_factory=list)
+    least: float = np.inf
+    states: list[States] = field(default_factory=list)
+    points: list[Floats] = field(default_factory=list)
+
+
+class Thin:
+    """Walks the splitting tree below a cell in rational arithmetic.
+
+    Args:
+        functions: the network's rows.
+        judge: decides and counts.
+    """
+
+    def __init__(self, functions: Functions, judge: Judge) -> None:
+        self.functions, self.judge = functions, judge
+        self.arrays = functions.network.arrays
+        self.decisions = 0
+
+    def walk(self, start: list[Node], item: Prefix, stop: int, budget: int, inradius: bool) -> Found:
+        """Finish the cells below some nodes, as far as the item and the budget go."""
+        found, stack = Found(), list(start)
+        while stack:
+            node = stack.pop()
+            t = len(node.states)
+            if t == stop:
+                self._finish(found, node, inradius)
+            elif t < len(item):
+                stack += [c for c in self._again(node) if c.states[-1] == item[t]]
+            elif found.decisions >= budget:
+                found.leftover.append(node.states)
+            else:
+                before = self.decisions
+                stack += self.children(node)
+                found.decisions += self.decisions - before
+        return found
+
+    def _again(self, node: Node) -> list[Node]:
+        """The children of a node above the item: what is decided there was counted before."""
+        resolved, uncertain = self.judge.resolved, self.judge.uncertain
+        children = list(self.children(node))
+        self.judge.resolved, self.judge.uncertain = resolved, uncertain
+        return children
+
+    def _finish(self, found: Found, node: Node, inradius: bool) -> None:
+        found.regions += 1
+        found.states.append(node.states)
+        found.points.append(np.array([float(x) for x in node.point]))
+        if inradius:
+            found.least = min(found.least, ball_of(node.rows, node.point, self.functions.network.frame.gram).radius)
+
+    def children(self, node: Node, first: int = 0, rival: int | None = None) -> Iterator[Node]:
+        """The cells into which the next unit splits one.
+
+        Args:
+            node: the cell.
+            first: knots that were decided before; or, with ``rival``, the candidate that is being compared.
+            rival: the first candidate with which it has not been compared; no other candidate is tried.
+        """
+        u = int(self.arrays.order[len(node.states)])
+        states = self._by_unit(node.states)
+        if not self.arrays.selects[self.functions.layer_of(u)]:
+            yield from self._knots(node, states, u, first)
+            return
+        count = int(self.arrays.pieces[u])
+        for i in range(count) if rival is None else (first,):
+            winner = self._winner(node, states, u, i, rival or 0)
+            if winner is not None:
+                yield winner
+
+    def _by_unit(self, prefix: Prefix) -> States:
+        states = np.zeros(len(self.arrays.pieces), np.int16)
+        states[self.arrays.order[: len(prefix)]] = prefix
+        return states
+
+    def _knots(self, node: Node, states: States, u: int, first: int) -> Iterator[Node]:
+        knots = int(self.arrays.pieces[u]) - 1
+        rows, point = node.rows, node.point
+        for k in range(first, knots):
+            split = self.functions.knot(states, u, k)
+            self.decisions += 1
+            below, above = self.judge.decide(rows, split, point)
+            cut = below is not None and above is not None
+            if below is not None or above is None:
+                yield self._child(node, k, [*rows, [-v for v in split]] if cut else rows, below or point)
+            if above is None:
+                return
+            rows, point = [*rows, split] if cut else rows, above
+        yield self._child(node, knots, rows, point)
+
+    def _winner(self, node: Node, states: States, u: int, i: int, rival: int) -> Node | None:
+        """The part of a cell on which a candidate wins."""
+        largest = bool(self.arrays.largest[self.functions.layer_of(u)])
+        rows, point = node.rows, node.point
+        for j in range(rival, int(self.arrays.pieces[u])):
+            if j == i:
+                continue
+            lead = self.functions.lead(states, u, *((i, j) if largest else (j, i)))
+            self.decisions += 1
+            below, above = self.judge.decide(rows, lead, point)
+            if above is None and (below is not None or j < i):
+                return None
+            if above is not None and below is not None:
+                rows = [*rows, lead]
+            point = above or point
+        return self._child(node, i, rows, point)
+
+    def _child(self, node: Node, state: int, rows: list[Row], point: Point) -> Node:
+        return Node(np.append(node.states, np.int16(state)).astype(np.int16), rows, point)

@@ -1,0 +1,346 @@
+"""The walk through the splitting tree, compiled: depth first, with the other branches on a stack."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from netfold.exact.cells.simplex.rows import Floats, Ints, Plan, Rows, enter_layer, rows_of
+from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, OPEN, ZERO, Cell, cell_of, split
+from netfold.exact.lp.ball import widest
+from netfold.exact.lp.dictionary import LEAN, add_positions, begin
+
+DONE, SPENT, FULL, EMPTY, DOUBT = range(5)
+"""Why the walk stops: the tree is walked; the budget is used up; the buffer is full; the item is an empty cell; a
+split that float64 cannot decide."""
+
+HALF_BELOW, HALF_ABOVE, NEITHER = 4, 5, 6
+"""Answers given from outside besides those of `split`: it cuts, but only one part has a point that float64 can hold
+strictly inside, or none."""
+
+UNIT, STEP, DEPTH, ENTERED, STOP, GIVEN, ANSWER, REGIONS, DECISIONS, BUDGET, KEPT, COLLECT, RADIUS, BARE = range(14)
+"""Entries of `Walk.now`: units decided; step within the unit; frames on the stack; last layer entered (-1: none);
+units to decide; units that the item decides; an answer from outside (-9: none); regions, decisions, budget, cells kept;
+whether to keep cells and to take their inradius; whether the dictionary is to be built anew."""
+
+NONE = -9
+
+SAVED = 1 << 24
+"""Numbers that the dictionaries on the stack may hold; deeper ones are built anew from their inner point."""
+
+
+class Walk(NamedTuple):
+    """Where a walk is; all it needs to go on.
+
+    Attributes:
+        now: see `UNIT` and what follows.
+        states: of all units; ``item``: those given, in decision order.
+        log: constraints in the order in which they were added, and how many (``logged``).
+        frame: ``(depth, 4)``: unit, step, constraints and exchanges of the branches that wait, with their
+            ``inner`` points, columns ``basis`` and ``dictionaries``.
+        kept_states, kept_points: cells kept.
+        least: the smallest inradius so far.
+    """
+
+    now: Ints
+    states: NDArray[np.int16]
+    item: NDArray[np.int16]
+    log: Ints
+    logged: Ints
+    frame: Ints
+    inner: Floats
+    basis: Ints
+    dictionaries: Floats
+    kept_states: NDArray[np.int16]
+    kept_points: Floats
+    least: Floats
+
+
+class Place(NamedTuple):
+    """Everything a walk works on, one for each walk."""
+
+    rows: Rows
+    cell: Cell
+    walk: Walk
+
+
+def place_of(plan: Plan, depth: int, kept: int) -> Place:
+    """Room for a walk whose stack holds up to ``depth`` branches and that keeps up to ``kept`` cells."""
+    m, units, width = plan.net.m, len(plan.net.pieces), plan.positions
+    saved = max(1, min(depth, SAVED // ((m + 1) * width)))
+    walk = Walk(
+        np.zeros(BARE + 1, np.int64),
+        np.zeros(units, np.int16),
+        np.zeros(units, np.int16),
+        np.zeros(width + 1, np.int64),
+        np.zeros(1, np.int64),
+        np.zeros((depth, 4), np.int64),
+        np.zeros((depth, m)),
+        np.zeros((depth, m), np.int64),
+        np.zeros((saved, m + 1, width)),
+        np.zeros((kept, units), np.int16),
+        np.zeros((kept, m)),
+        np.full(1, np.inf),
+    )
+    return Place(rows_of(plan), cell_of(plan), walk)
+
+
+@njit(**LEAN)
+def advance(plan, rows, cell, walk):
+    """Walk until there is a reason to stop."""
+    net = plan.net
+    now = walk.now
+    while True:
+        if now[UNIT] == now[STOP]:
+            if now[COLLECT] and now[KEPT] == len(walk.kept_states):
+                return FULL
+            finish(plan, rows, cell, walk)
+            if not back(plan, rows, cell, walk):
+                return DONE
+            continue
+        u = net.order[now[UNIT]]
+        fresh = now[STEP] == 0 and now[UNIT] >= now[GIVEN]
+        if fresh and now[ANSWER] == NONE and now[DECISIONS] >= now[BUDGET]:
+            return SPENT
+        layer = plan.unit_layer[u]
+        while now[ENTERED] < layer:
+            enter(plan, rows, cell, walk)
+        if net.selects[layer]:
+            reason = choose(plan, rows, cell, walk, u, layer)
+        else:
+            reason = bend(plan, rows, cell, walk, u, layer)
+        if reason == DOUBT:
+            return DOUBT
+        if reason == EMPTY and (now[UNIT] < now[GIVEN] or not back(plan, rows, cell, walk)):
+            return EMPTY if now[UNIT] < now[GIVEN] else DONE
+
+
+@njit(**LEAN)
+def enter(plan, rows, cell, walk):
+    """Go on to the next layer: its splits become positions of the dictionary."""
+    now, m = walk.now, plan.net.m
+    layer = now[ENTERED] + 1
+    start = plan.first + plan.split_begin[layer]
+    end = enter_layer(plan, rows, walk.states, layer)
+    now[ENTERED] = layer
+    for i in range(start, end):
+        cell.side[i] = 0.0
+    if now[BARE]:
+        restart(plan, rows, cell, walk)
+    else:
+        add_positions(cell.dictionary, m, start, end, rows.columns)
+
+
+@njit(**LEAN)
+def restart(plan, rows, cell, walk):
+    """The dictionary at the inner point, with all coordinates free."""
+    now = walk.now
+    end = plan.first + plan.split_begin[now[ENTERED] + 1]
+    begin(cell.dictionary, plan.net.m, end, cell.basis, rows.columns, cell.inner)
+    cell.used[0] = 0
+    now[BARE] = 0
+
+
+@njit(**LEAN)
+def ask(plan, rows, cell, walk, h, layer):
+    """The answer about a split: from outside if it was given, or from `split`."""
+    now = walk.now
+    if now[ANSWER] != NONE:
+        answer = now[ANSWER]
+        now[ANSWER] = NONE
+        now[BARE] = 1
+    else:
+        if now[BARE]:
+            restart(plan, rows, cell, walk)
+        answer = split(rows, cell, plan.net.m, plan.first + plan.split_begin[layer + 1], h, rows.frame[layer])
+    if answer != OPEN and now[UNIT] >= now[GIVEN]:
+        now[DECISIONS] += 1
+    return answer
+
+
+@njit(**LEAN)
+def bend(plan, rows, cell, walk, u, layer):
+    """One knot of an elementwise unit."""
+    now, t = walk.now, walk.now[UNIT]
+    knots = plan.net.pieces[u] - 1
+    k = now[STEP]
+    if k == knots:
+        settle(walk, u, k)
+        return DONE
+    h = plan.first + plan.unit_split[u] + k
+    answer = ask(plan, rows, cell, walk, h, layer)
+    if answer == OPEN:
+        return DOUBT
+    wanted = 0
+    if t < now[GIVEN]:
+        wanted = ABOVE if walk.item[t] > k else BELOW
+    up = answer in (ABOVE, BOTH, HALF_ABOVE)
+    down = answer in (BELOW, ZERO, BOTH, HALF_BELOW)
+    if wanted == ABOVE:
+        down = False
+    if wanted == BELOW:
+        up = False
+    if not (up or down):
+        return EMPTY
+    if up and down:
+        push(plan, cell, walk, t, k, layer, BELOW_KNOT)
+    if answer == BOTH or answer >= HALF_BELOW:
+        now[BARE] = now[BARE] or (down and not up and deep(walk, t))
+        constrain(cell, walk, h, 1.0 if up else -1.0)
+        stand(cell, 1 if up else 0)
+    if up:
+        now[STEP] = k + 1
+        if k + 1 == knots:
+            settle(walk, u, k + 1)
+    else:
+        settle(walk, u, k)
+    return DONE
+
+
+@njit(**LEAN)
+def choose(plan, rows, cell, walk, u, layer):
+    """One comparison of a selecting unit: candidate ``step // count`` against candidate ``step % count``."""
+    now, t = walk.now, walk.now[UNIT]
+    count = plan.net.pieces[u]
+    if t < now[GIVEN] and now[STEP] == 0:
+        now[STEP] = walk.item[t] * (count + 1)
+        now[BARE] = now[BARE] or (now[STEP] > 0 and deep(walk, t))
+    i, j = now[STEP] // (count + 1), now[STEP] % (count + 1)
+    if j == 0 and now[ANSWER] == NONE and t >= now[GIVEN] and i + 1 < count:
+        push(plan, cell, walk, t, (i + 1) * (count + 1), layer, NEXT)
+    if j == i:
+        j += 1
+    if j >= count:
+        settle(walk, u, i)
+        return DONE
+    now[STEP] = i * (count + 1) + j
+    a, b = min(i, j), max(i, j)
+    h = plan.first + plan.unit_split[u] + a * count - a * (a + 1) // 2 + b - a - 1
+    need = 1 if (i < j) == plan.net.largest[layer] else -1
+    answer = ask(plan, rows, cell, walk, h, layer)
+    if answer == OPEN:
+        return DOUBT
+    if answer == ZERO:
+        if j < i:
+            return EMPTY
+    elif answer == BOTH:
+        constrain(cell, walk, h, float(need))
+        stand(cell, 1 if need > 0 else 0)
+    elif answer in (HALF_ABOVE, HALF_BELOW):
+        if (answer == HALF_ABOVE) != (need > 0):
+            return EMPTY
+        constrain(cell, walk, h, float(need))
+        stand(cell, 1 if need > 0 else 0)
+    elif answer != need:
+        return EMPTY
+    now[STEP] = i * (count + 1) + j + 1
+    return DONE
+
+
+@njit(**LEAN)
+def settle(walk, u, state):
+    """A unit's state is known."""
+    walk.states[u] = state
+    walk.now[UNIT] += 1
+    walk.now[STEP] = 0
+
+
+@njit(**LEAN)
+def stand(cell, half):
+    """Go to one part of a cell that was cut."""
+    for j in range(len(cell.inner)):
+        cell.inner[j] = cell.halves[half, j]
+
+
+@njit(**LEAN)
+def constrain(cell, walk, h, side):
+    """A split becomes a constraint."""
+    cell.side[h] = side
+    walk.log[walk.logged[0]] = h
+    walk.logged[0] += 1
+
+
+@njit(**LEAN)
+def deep(walk, t):
+    """Whether dictionaries are no longer saved; a matter of the path alone, so that every walk does the same."""
+    return t + walk.logged[0] >= len(walk.dictionaries)
+
+
+BELOW_KNOT, NEXT = np.bool_(False), np.bool_(True)
+"""What is left for later: the part below a knot, or the next candidate (typed as `compiled.NONE` is)."""
+
+
+@njit(**LEAN)
+def push(plan, cell, walk, t, step, layer, selecting):
+    """Leave a branch for later: the part below a knot, or the next candidate."""
+    now, d, m = walk.now, walk.now[DEPTH], plan.net.m
+    bare = now[BARE] or deep(walk, t)
+    walk.frame[d, 0], walk.frame[d, 1], walk.frame[d, 2] = t, step, walk.logged[0]
+    walk.frame[d, 3] = -1 if bare else cell.used[0]
+    for j in range(m):
+        walk.inner[d, j] = cell.inner[j] if selecting else cell.halves[0, j]
+        walk.basis[d, j] = cell.basis[j]
+    if not bare:
+        end = plan.first + plan.split_begin[layer + 1]
+        for q in range(m + 1):
+            target, source = walk.dictionaries[d, q], cell.dictionary[q]
+            for i in range(end):
+                target[i] = source[i]
+    now[DEPTH] = d + 1
+
+
+@njit(**LEAN)
+def back(plan, rows, cell, walk):
+    """Take up the branch last left; false where none is."""
+    now, m = walk.now, plan.net.m
+    if now[DEPTH] == 0:
+        return False
+    now[DEPTH] -= 1
+    d = now[DEPTH]
+    t, step = walk.frame[d, 0], walk.frame[d, 1]
+    while walk.logged[0] > walk.frame[d, 2]:
+        walk.logged[0] -= 1
+        cell.side[walk.log[walk.logged[0]]] = 0.0
+    u = plan.net.order[t]
+    layer = plan.unit_layer[u]
+    now[UNIT], now[STEP], now[ENTERED] = t, step, layer
+    for j in range(m):
+        cell.inner[j], cell.basis[j] = walk.inner[d, j], walk.basis[d, j]
+    now[BARE] = walk.frame[d, 3] < 0
+    if not now[BARE]:
+        cell.used[0] = walk.frame[d, 3]
+        end = plan.first + plan.split_begin[layer + 1]
+        for q in range(m + 1):
+            target, source = cell.dictionary[q], walk.dictionaries[d, q]
+            for i in range(end):
+                target[i] = source[i]
+    if not plan.net.selects[layer]:
+        constrain(cell, walk, plan.first + plan.unit_split[u] + step, -1.0)
+        settle(walk, u, step)
+    return True
+
+
+@njit(**LEAN)
+def finish(plan, rows, cell, walk):
+    """A cell is finished: count it, keep it, measure it."""
+    now = walk.now
+    now[REGIONS] += 1
+    if now[COLLECT]:
+        at = now[KEPT]
+        if now[STOP] == len(walk.states):
+            for k in range(now[STOP]):
+                walk.kept_states[at, k] = walk.states[k]
+        else:
+            for k in range(now[STOP]):
+                walk.kept_states[at, k] = walk.states[plan.net.order[k]]
+        for j in range(len(cell.inner)):
+            walk.kept_points[at, j] = cell.inner[j]
+        now[KEPT] = at + 1
+    if now[RADIUS]:
+        end = plan.first + plan.split_begin[now[ENTERED] + 1]
+        walk.least[0] = widest(
+            rows.columns, rows.norm, cell.side, plan.net.m, end, cell.inner, walk.least[0], cell.ball
+        )

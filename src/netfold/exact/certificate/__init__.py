@@ -1,0 +1,1 @@
+"""Proofs that the counts of a line hold for the stored weights."""

@@ -1,0 +1,183 @@
+"""Straight paths traced in rational arithmetic: nothing is rounded, so every tie is decided as it stands.
+
+The weights, the path's vertices and its parameters are binary fractions. Between two breakpoints every value of the
+network is ``(A + B lambda) / d`` with integers A, B and d, lambda running from 0 to 1 along one straight leg; only
+the places where a unit changes its state are quotients. Pieces are walked from left to right, depth first through
+the layers: a layer splits the piece where its units change their state, and every part goes on to the next layer.
+The float engine is not used, so that this tracer can judge it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from itertools import groupby
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.exact.certificate.rational_layers import Affine, Integers, IntegerStep, Law, States, joined, law_of
+from netfold.exact.matrices.coefficients import fractions
+from netfold.exact.matrices.explicit import ExplicitProgram
+
+
+class Event(NamedTuple):
+    """A unit of a layer changes its state at parameter ``t``."""
+
+    t: Fraction
+    layer: int
+    unit: int
+    origin: int
+    target: int
+
+
+@dataclass
+class RationalTrace:
+    """What a path meets, exactly.
+
+    Attributes:
+        layers: number of layers.
+        events: every change of state, in order of its parameter and then of its layer.
+        sign_transitions: crossings of 0 by a pre-activation, one entry a layer.
+        patterns: distinct activation patterns.
+        linear_pieces: affine pieces of the output, leg by leg.
+        work: multiplications done.
+    """
+
+    layers: int
+    events: list[Event] = field(default_factory=list)
+    sign_transitions: list[int] = field(default_factory=list)
+    patterns: int = 0
+    linear_pieces: int = 0
+    work: int = 0
+
+    @cached_property
+    def breakpoints(self) -> list[Fraction]:
+        """Increasing parameters at which a unit changes its state."""
+        return [t for t, _ in groupby(self.events, key=lambda e: e.t)]
+
+    @cached_property
+    def breakpoint_layers(self) -> list[int]:
+        """The first layer in which a unit changes its state at each breakpoint."""
+        return [min(e.layer for e in group) for _, group in groupby(self.events, key=lambda e: e.t)]
+
+    @cached_property
+    def transitions(self) -> list[int]:
+        """Changes of state, one entry a layer."""
+        counts = [0] * self.layers
+        for event in self.events:
+            counts[event.layer] += 1
+        return counts
+
+
+class OutOfBudgetError(RuntimeError):
+    """A path takes more multiplications than allowed."""
+
+
+class RationalTracer:
+    """Traces straight paths through a program in rational arithmetic.
+
+    Args:
+        program: the program's matrices. Where they hold square roots (``program.rational`` is false), these count as
+            the fractions that stand for them, off by less than 2^-400.
+    """
+
+    def __init__(self, program: ExplicitProgram) -> None:
+        self.program = program.program
+        self.stages = [[IntegerStep(step) for step in steps] for steps in program.steps]
+        self.laws = [law_of(stage.layer) for stage in self.program.stages if stage.layer is not None]
+
+    def run(
+        self, t: Sequence[Fraction | float], points: Iterable[NDArray[Any]], budget: float = math.inf
+    ) -> RationalTrace:
+        """Trace a path given by the parameters and the points (floats or fractions) of its vertices.
+
+        Raises:
+            OutOfBudgetError: it takes more multiplications than ``budget``.
+        """
+        walk = _Walk(self, budget)
+        vertices = [fractions(p).reshape(-1) for p in points]
+        for i in range(len(vertices) - 1):
+            walk.leg(Fraction(t[i]), Fraction(t[i + 1]), vertices[i], vertices[i + 1])
+        return walk.finish()
+
+
+class _Walk:
+    """One path's walk from piece to piece."""
+
+    def __init__(self, tracer: RationalTracer, budget: float) -> None:
+        self.tracer, self.budget = tracer, budget
+        layers = len(tracer.laws)
+        self.trace = RationalTrace(layers, sign_transitions=[0] * layers)
+        self.states: list[States | None] = [None] * layers
+        self.positive: list[NDArray[np.bool_] | None] = [None] * layers
+        self.met: set[bytes] = set()
+        self.before: Affine | None = None
+
+    def leg(self, t0: Fraction, t1: Fraction, start: Integers, end: Integers) -> None:
+        """Walk along one straight leg."""
+        self.t0, self.width = t0, t1 - t0
+        d = math.lcm(*(v.denominator for v in (*start, *end)))
+        n = np.array([[int(a * d), int((b - a) * d)] for a, b in zip(start, end, strict=True)], object)
+        self.before = None
+        self._descend(0, Fraction(0), Fraction(1), {0: Affine(n, d)})
+
+    def finish(self) -> RationalTrace:
+        """The trace, with events in order."""
+        self.trace.events.sort(key=lambda e: e.t)
+        self.trace.patterns = len(self.met)
+        return self.trace
+
+    def _descend(self, index: int, a: Fraction, b: Fraction, values: dict[int, Affine]) -> None:
+        """Follow the piece from ``a`` to ``b``, on which all earlier layers keep their states."""
+        stage = self.tracer.program.stages[index]
+        values = dict(values)
+        for step in self.tracer.stages[index]:
+            values[step.index] = step.apply(values)
+            self.trace.work += step.work
+        if self.trace.work > self.budget:
+            raise OutOfBudgetError
+        h = joined([values[i] for i in stage.inputs])
+        if stage.layer is None:
+            self._leave(h)
+            return
+        law = self.tracer.laws[index]
+        states = law.start(h, a)
+        self._enter(index, a, states)
+        self._count_signs(index, law, h, a, b)
+        alive = {i: values[i] for i in stage.alive}
+        changes = law.changes(h, states, a, b)
+        for place, group in groupby(changes, key=lambda change: change[0]):
+            self._descend(index + 1, a, place, {**alive, stage.layer.node.index: law.image(h, states)})
+            a, states = place, states.copy()
+            for _, unit, _, new in group:
+                states[unit] = new
+            self._enter(index, a, states)
+        self._descend(index + 1, a, b, {**alive, stage.layer.node.index: law.image(h, states)})
+
+    def _enter(self, index: int, a: Fraction, states: States) -> None:
+        """Note the states with which a layer goes on at ``a``."""
+        before = self.states[index]
+        self.states[index] = states
+        if before is None:
+            return
+        t = self.t0 + a * self.width
+        for unit in np.flatnonzero(before != states).tolist():
+            self.trace.events.append(Event(t, index, unit, int(before[unit]), int(states[unit])))
+
+    def _count_signs(self, index: int, law: Law, h: Affine, a: Fraction, b: Fraction) -> None:
+        first, last = law.positive(h, a, 1), law.positive(h, b, -1)
+        before = self.positive[index]
+        at_start = 0 if before is None else int((before != first).sum())
+        self.trace.sign_transitions[index] += at_start + int((first != last).sum())
+        self.positive[index] = last
+
+    def _leave(self, y: Affine) -> None:
+        """Note the pattern of a piece and whether the output bends where it starts."""
+        self.met.add(b"".join(s.astype(np.int32).tobytes() for s in self.states if s is not None))
+        before, self.before = self.before, y
+        self.trace.linear_pieces += before is None or bool((before.n * y.d != y.n * before.d).any())

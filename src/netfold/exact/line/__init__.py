@@ -1,0 +1,1 @@
+"""Straight paths: vertices carried through the program."""

@@ -1,0 +1,126 @@
+"""Exact tracing of straight paths that lead through networks of their own, of one fully connected architecture.
+
+The passes over rows are those of one network: they know paths, and here every path has its own weights. Only the
+products differ. Rows of one path are neighbours in a block, so that each network multiplies its own run of them, on a
+multiple of eight rows as always: results are those of the networks one by one, to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from netfold.capture.program import Program, Values, flatten
+from netfold.exact.line.tracer import BLOCK_BYTES, FORK, LineTracer, Network, spread_maps
+from netfold.exact.numerics.products import ROUND, reproducible
+from netfold.exact.paths.blocks import Block, advance
+from netfold.exact.paths.records import Crossings
+from netfold.exact.paths.spread import Dense, spread_dense
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+
+
+def stackable(program: Program) -> bool:
+    """Whether networks like this can be traced together: all stages after the first one are dense products."""
+    return bool(program.layers) and all(isinstance(found, Dense) for found in spread_maps(program))
+
+
+class EnsembleTracer(LineTracer):
+    """Traces straight paths, each through its own program.
+
+    Args:
+        programs: one a path, in order; `stackable`, and equal but for their weights.
+        block_bytes: as for `LineTracer`, and ``fork``.
+    """
+
+    def __init__(self, programs: Sequence[Program], block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
+        self.paths, self.threads = len(programs), torch.get_num_threads()
+        self.network = Ensemble.stacked(programs, block_bytes // self.threads, fork)
+        self.totals, self.results = [], []
+
+
+@dataclass(frozen=True)
+class Ensemble(Network):
+    """Networks of one architecture, made ready to be traced.
+
+    Attributes:
+        programs: one a path, with products that round alike in every batch.
+    """
+
+    programs: Sequence[Program]
+
+    @staticmethod
+    def stacked(programs: Sequence[Program], block_bytes: int, fork: int) -> Ensemble:
+        """Stack the weights of programs."""
+        first = Network.of(programs[0], block_bytes, fork)
+        maps = [cast(list[Dense], spread_maps(program)) for program in programs]
+        spreads = [Stack.of([found[layer] for found in maps]) for layer in range(len(first.layers))]
+        own = [reproducible(program) for program in programs]
+        return Ensemble(first.program, first.layers, [*spreads], first.block_rows, first.fork, own)
+
+    def advanced(self, index: int, t: Floats, path: Ints, flips: Keys, first: Ints, values: Values) -> Block:
+        """A block at the end of the first stage; later ones follow from `Stack`."""
+        parts = []
+        for begin, end in runs(path):
+            program = self.programs[path[begin]]
+            stage = program.stages[index]
+            found = advance(program, stage, {i: rows[begin:end] for i, rows in values.items()})
+            parts.append(flatten([found[i] for i in stage.inputs]))
+        return Block(t, path, flips, first, np.concatenate(parts), {})
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A fully connected map for each path: `paths.spread.Dense`, stacked.
+
+    Attributes:
+        columns: what unit ``j`` of path ``p`` adds, in row ``p * units + j``.
+        features: features of each map.
+        bias: the constants, one row a path, and ``weight`` the weights, padded as in `paths.spread.Dense`.
+    """
+
+    columns: Floats
+    features: int
+    bias: torch.Tensor
+    weight: torch.Tensor
+
+    @staticmethod
+    def of(maps: Sequence[Dense]) -> Stack:
+        """Stack the maps of several paths."""
+        bias, weight = (torch.stack(parts) for parts in zip(*(found.wide for found in maps), strict=True))
+        return Stack(np.concatenate([found.columns for found in maps]), len(maps[0].bias), bias, weight)
+
+    def products(self, vertices: Floats, path: Ints) -> Floats:
+        """The map at vertices."""
+        found = list(runs(path))
+        sizes = np.array([-(-(end - begin) // ROUND) * ROUND for begin, end in found])
+        edges = np.concatenate([[0], np.cumsum(sizes)])
+        shift = np.repeat(edges[:-1] - [begin for begin, _ in found], [end - begin for begin, end in found])
+        place = torch.from_numpy(np.arange(len(path)) + shift)
+        rows = torch.zeros(int(edges[-1]), self.weight.shape[2], dtype=torch.float64)
+        rows[place] = torch.from_numpy(vertices[: len(path)])
+        product = torch.empty(len(rows), self.weight.shape[1], dtype=torch.float64)
+        numbers = path[[begin for begin, _ in found]].tolist()
+        for number, begin, end in zip(numbers, edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            torch.addmm(self.bias[number], rows[begin:end], self.weight[number].T, out=product[begin:end])
+        return product[place, : self.features].numpy()
+
+    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
+        """The map at refined rows, from its values at the vertices and the crossings between them."""
+        units = len(self.columns) // len(self.bias)
+        unit = found.unit + units * np.repeat(path[: len(found.start) - 1], np.diff(found.start))
+        return spread_dense(self.features, y, segment, at, found, unit, self.columns)
+
+
+def runs(path: Ints) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that lie on one path."""
+    edges = [0, *(np.flatnonzero(np.diff(path)) + 1).tolist(), len(path)]
+    yield from pairwise(edges)

@@ -1,0 +1,169 @@
+"""A layer meets a block of vertices, as one compiled call: what changes, counts and lengths, the refined rows.
+
+What a layer does follows the type of its rule (`paths.records`), so that the code is compiled for each kind
+of layer from one source, and found again by the next process.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numba.extending import overload
+from numpy.typing import NDArray
+
+from netfold.exact.line import elementwise, selection
+from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.products import padding
+from netfold.exact.numerics.sums import add_counts, keep_smallest, sum_exactly
+from netfold.exact.paths.records import Choice, Crossings, Refined
+from netfold.exact.paths.refinement import anchors, refine
+from netfold.exact.paths.segments import (
+    ANGLE,
+    BEND,
+    FLAT2,
+    LENGTH,
+    MEASURES,
+    SPEED2,
+    TURN,
+    count_passages,
+    measure_segments,
+)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+CROWDED = 32
+"""Crossings in one segment above which plain vertices are inserted between them, so that a segment's image has few
+bends (`netfold.exact.paths.spread`)."""
+
+
+class Met(NamedTuple):
+    """What a layer did to a block.
+
+    Attributes:
+        crowded: whether vertices must be put into its segments first; then nothing was added up, and of the rest
+            ``found`` alone holds.
+        found: the changes of state.
+        refined: the vertices with those at the changes.
+        opened: the image at the vertices in a padded matrix, if asked for.
+        still: segments whose image stands still or nearly so; ``standing`` says whether there are any.
+        weak: segments whose length, angle and turning are still to be measured, since sums lose too many digits.
+        flat2: squared speed up to which rounding alone may move the image, a segment.
+    """
+
+    crowded: bool
+    found: Crossings
+    refined: Refined
+    opened: Floats
+    still: NDArray[np.bool_]
+    standing: bool
+    weak: Ints
+    flat2: Floats
+
+
+@njit(**COMPILED)
+def scan(h, path, before, rule):
+    """Count the changes of state a segment and describe its image; ``before`` is the vertex before, or empty."""
+    return _scan(h, path, before, rule, np.empty((0, 0)))
+
+
+@njit(**COMPILED)
+def crossings(h, path, before, rule, scan):
+    """List the changes of state that a scan counted."""
+    return _crossings(h, path, before, rule, scan)
+
+
+@njit(**COMPILED)
+def image(h, segment, at, cross, found, rule, out):
+    """The layer's values at refined rows: row ``i`` lies in ``segment[i]`` at position ``at[i]``."""
+    _image(h, segment, at, cross, found, rule, out)
+
+
+@njit(**COMPILED)
+def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces, totals, spread):
+    """Find a block's changes of state, add up its counts and lengths, and refine its rows.
+
+    ``spread`` says whether the image is asked for at the vertices alone: crowded segments are then refused.
+    """
+    n = len(path)
+    opened = padding(n, units) if spread else np.empty((0, 0))
+    scan = _scan(h, path, before, rule, opened)
+    found = _crossings(h, path, before, rule, scan)
+    still, flat2 = np.zeros(n, np.bool_), scan.sums[:, FLAT2].copy()
+    if spread and scan.counts.max() > 2 * CROWDED and len(anchors(found.start, found.at, CROWDED)[0]) > n:
+        nothing = _refined(layer, t[:1], path, flips, first, found)
+        return Met(True, found, nothing, opened, still, False, np.empty(0, np.int64), flat2)
+    weak = _add(path, scan, found, saturated_pieces, totals)
+    standing = False
+    for s in range(n - 1):
+        still[s] = weak[s] or scan.sums[s, SPEED2] <= flat2[s]
+        standing |= still[s]
+    refined = _refined(layer, t, path, flips, first, found)
+    return Met(False, found, refined, opened, still, standing, np.flatnonzero(weak), flat2)
+
+
+@njit(**COMPILED)
+def _refined(layer, t, path, flips, first, found):
+    start = found.start[: len(t)]
+    return refine(layer, t, path, flips, first, start, found.at, found.unit, found.origin, found.target)
+
+
+@njit(**COMPILED)
+def _add(path, scan, found, saturated_pieces, totals):
+    """Add a block's counts and lengths to its paths' totals, but those of segments that it returns as weak."""
+    counted = len(path) - 1
+    add_counts(scan.counts[:counted], path, totals.transitions)
+    add_counts(scan.signs[:counted], path, totals.signs)
+    keep_smallest(scan.closest, path, totals.closest)
+    if saturated_pieces > 0:
+        count_passages(path, found.start, found.unit, found.origin, found.target, saturated_pieces,
+                       totals.saturated[0], totals.saturated[1], totals.saturated_paths, totals.passages)  # fmt: skip
+    measures, weak = np.zeros((counted, MEASURES)), np.zeros(counted, np.bool_)
+    measure_segments(path, scan.sums, found.start, found.at, found.slope_from, found.slope_to, found.value, measures,
+                     weak)  # fmt: skip
+    for s in range(counted):
+        for k in range(MEASURES):
+            measures[s, k] = 0.0 if weak[s] else measures[s, k]
+    sum_exactly(measures[:, LENGTH], path, totals.lengths)
+    sum_exactly(measures[:, ANGLE], path, totals.angles)
+    sum_exactly(measures[:, BEND], path, totals.bends)
+    sum_exactly(scan.sums[:counted, TURN], path, totals.bends)
+    return weak
+
+
+def _scan(h: Any, path: Any, before: Any, rule: Any, out: Any) -> Any: ...
+
+
+def _crossings(h: Any, path: Any, before: Any, rule: Any, scan: Any) -> Any: ...
+
+
+def _image(h: Any, segment: Any, at: Any, cross: Any, found: Any, rule: Any, out: Any) -> Any: ...
+
+
+@overload(_scan)
+def _scan_of(h, path, before, rule, out):
+    if rule.instance_class is Choice:
+        return lambda h, path, before, rule, out: selection.scan(h, path, before, rule.candidates, rule.sign, out)
+    return lambda h, path, before, rule, out: elementwise.scan(h, path, before, rule.pieces, out)
+
+
+@overload(_crossings)
+def _crossings_of(h, path, before, rule, scan):
+    if rule.instance_class is Choice:
+        return lambda h, path, before, rule, scan: selection.crossings(
+            h, path, before, rule.candidates, rule.sign, scan
+        )
+    return lambda h, path, before, rule, scan: elementwise.crossings(h, path, before, rule.pieces, scan)
+
+
+@overload(_image)
+def _image_of(h, segment, at, cross, found, rule, out):
+    if rule.instance_class is Choice:
+        return lambda h, segment, at, cross, found, rule, out: selection.image(
+            h, segment, at, rule.candidates, rule.sign, out
+        )
+    return lambda h, segment, at, cross, found, rule, out: elementwise.image(
+        h, segment, at, rule.pieces, cross, found.unit, found.value, out
+    )

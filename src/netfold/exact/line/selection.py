@@ -1,0 +1,128 @@
+"""Maximum, minimum and max-pooling layers on straight paths, compiled.
+
+On a segment every entry is affine, so a unit follows the upper envelope of a few straight lines; its state is the
+entry that wins. Entries that stay equal over a whole piece leave the win to the first of them. ``candidates`` is
+``(units, entries)`` with -1 as padding; ``sign`` is -1 where the smallest entry wins. Arguments and results are
+those of `netfold.exact.line.elementwise`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from netfold.exact.numerics.angles import angle_of_chord
+from netfold.exact.numerics.compiled import COMPILED, order
+from netfold.exact.paths.envelope import _last, _leader, _next
+from netfold.exact.paths.records import crossings_room, scan_room
+from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TURN
+
+
+@njit(**COMPILED)
+def _behind(s, path, before):
+    """Whether a row has a vertex before it on its path."""
+    return before.shape[0] > 0 if s == 0 else path[s - 1] == path[s]
+
+
+@njit(**COMPILED)
+def image(h, segment, at, candidates, sign, out):
+    """The image at refined rows: the winning entry of every unit."""
+    for i in range(len(at)):
+        s, lam = segment[i], at[i]
+        for u in range(len(candidates)):
+            best = -np.inf
+            for e in range(candidates.shape[1]):
+                k = candidates[u, e]
+                if k >= 0:
+                    z = h[s, k] + lam * (h[s + 1, k] - h[s, k]) if lam > 0.0 else h[s, k]
+                    best = max(best, sign * z)
+            out[i, u] = sign * best
+
+
+@njit(**COMPILED)
+def scan(h, path, before, candidates, sign, opened):
+    """Count the changes of winner a segment and describe its image at its start.
+
+    ``opened`` takes the image at the vertices, where it has room for them.
+    """
+    rows = h.shape[0]
+    found = scan_room(rows, 0)
+    for s in range(rows):
+        joined = s + 1 < rows and path[s] == path[s + 1]
+        ahead = h[s + 1] if joined else h[s]
+        behind = joined and _behind(s, path, before)
+        previous = (before[0] if s == 0 else h[s - 1]) if behind else h[s]
+        count, near, scale = 0, np.inf, 0.0
+        speed2, radial, norm2, into2 = 0.0, 0.0, 0.0, 0.0
+        for u in range(len(candidates)):
+            winner, gap = _leader(h[s], ahead, candidates[u], sign)
+            w = candidates[u, winner]
+            near = min(near, gap if gap > 0.0 else np.inf)
+            x, d = h[s, w], ahead[w] - h[s, w]
+            scale += abs(x)
+            speed2 += d * d
+            radial += x * d
+            norm2 += x * x
+            if behind:
+                was = _last(previous, h[s], candidates[u], sign)
+                v = candidates[u, was]
+                into2 += (h[s, v] - previous[v]) ** 2
+                count += was != winner
+            if joined:
+                following, position = _next(h[s], ahead, candidates[u], sign, winner, 0.0)
+                while following >= 0:
+                    count += 1
+                    following, position = _next(h[s], ahead, candidates[u], sign, following, position)
+        found.counts[s] = count
+        found.closest[s] = near * len(candidates) / scale if scale > 0.0 else np.inf
+        turn, flat2 = 0.0, RESOLVED2 * scale * scale
+        if behind and into2 > flat2 and speed2 > flat2:
+            into, out, gap2 = 1.0 / np.sqrt(into2), 1.0 / np.sqrt(speed2), 0.0
+            for u in range(len(candidates)):
+                v = candidates[u, _last(previous, h[s], candidates[u], sign)]
+                w = candidates[u, _leader(h[s], ahead, candidates[u], sign)[0]]
+                gap2 += ((h[s, v] - previous[v]) * into - (ahead[w] - h[s, w]) * out) ** 2
+            turn = angle_of_chord(gap2)
+        found.sums[s, SPEED2], found.sums[s, RADIAL], found.sums[s, NORM2] = speed2, radial, norm2
+        found.sums[s, TURN], found.sums[s, FLAT2] = turn, flat2
+    if len(opened) >= rows:
+        image(h, np.arange(rows), np.zeros(rows), candidates, sign, opened)
+    return found
+
+
+@njit(**COMPILED)
+def crossings(h, path, before, candidates, sign, scan):
+    """List each segment's changes of winner in order of their position; a unit's pieces are its candidates."""
+    made = crossings_room(scan.counts)
+    start, at, unit, origin, target, slope_from, slope_to, value = made
+    for s in range(len(h) - 1):
+        size = start[s + 1] - start[s]
+        if size == 0:
+            continue
+        found, which = np.empty(size), np.empty(size, np.int64)
+        left, right = np.empty(size, np.int64), np.empty(size, np.int64)
+        m, c = 0, start[s]
+        for u in range(len(candidates)):
+            entries = candidates[u]
+            winner, _ = _leader(h[s], h[s + 1], entries, sign)
+            if _behind(s, path, before):
+                was = _last(before[0] if s == 0 else h[s - 1], h[s], entries, sign)
+                if was != winner:
+                    at[c], unit[c], origin[c], target[c] = 0.0, u, was, winner
+                    slope_from[c], slope_to[c], value[c] = 0.0, 0.0, h[s, entries[winner]]
+                    c += 1
+            following, position = _next(h[s], h[s + 1], entries, sign, winner, 0.0)
+            while following >= 0:
+                found[m], which[m], left[m], right[m] = position, u, winner, following
+                m += 1
+                winner = following
+                following, position = _next(h[s], h[s + 1], entries, sign, winner, position)
+        rank = order(found[:m])
+        for i in range(m):
+            p = rank[i]
+            v, w = candidates[which[p], left[p]], candidates[which[p], right[p]]
+            at[c], unit[c], origin[c], target[c] = found[p], which[p], left[p], right[p]
+            slope_from[c], slope_to[c] = h[s + 1, v] - h[s, v], h[s + 1, w] - h[s, w]
+            value[c] = h[s, w] + found[p] * slope_to[c]
+            c += 1
+    return made

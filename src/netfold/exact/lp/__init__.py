@@ -1,0 +1,1 @@
+"""Linear programs, in floating point and in rational arithmetic."""

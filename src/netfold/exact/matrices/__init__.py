@@ -1,0 +1,1 @@
+"""The matrices between nonlinearities, with bounds on what float64 takes from them."""

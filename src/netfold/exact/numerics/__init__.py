@@ -1,0 +1,1 @@
+"""Numbers: compiled sums, angles, bits, products, double-double arithmetic; threads that change no result."""

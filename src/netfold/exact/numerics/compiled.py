@@ -1,0 +1,40 @@
+"""How passes are compiled, and what all of them use."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
+
+
+FAST = {**COMPILED, "fastmath": {"reassoc", "contract", "nsz"}}
+"""Sums over units may be reordered into vectors; the order is fixed when the code is compiled."""
+
+
+NONE, NOTHING = np.int64(-1), np.int64(0)
+"""No unit, row or rival; no count yet. They have a type of their own: for a bare number in a call, what is called is
+compiled once more, which takes seconds."""
+
+
+@njit(**COMPILED)
+def put(array, begin, values):
+    """Write values from a place on. The assignment of a slice would compile for two seconds: it words an error."""
+    for i in range(len(values)):
+        array[begin + i] = values[i]
+
+
+@njit(**COMPILED)
+def order(values):
+    """Stable order of positions; insertion for the few of a usual segment."""
+    m = len(values)
+    if m > 24:
+        return np.argsort(values, kind="mergesort")
+    rank = np.empty(m, np.int64)
+    for i in range(m):
+        k = i
+        while k > 0 and values[rank[k - 1]] > values[i]:
+            rank[k] = rank[k - 1]
+            k -= 1
+        rank[k] = i
+    return rank

@@ -1,0 +1,1 @@
+"""What lines and arcs share: blocks of rows, refinement, records, the output."""

@@ -1,0 +1,147 @@
+"""What paths do in the network's output: breakpoints, patterns, linear pieces, lengths, class changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netfold.exact.numerics.columns import Columns
+from netfold.exact.numerics.sums import add_exactly
+from netfold.exact.paths import readout
+from netfold.exact.paths.patterns import count_distinct, merge_equal
+from netfold.exact.paths.records import NOWHERE, OutputTotals
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Keys = NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class PathOutput:
+    """What one path does in the output, read off after the last block.
+
+    Attributes:
+        breakpoints: parameters at which a unit changes its state, and ``layers`` the first layer that does.
+        patterns: distinct activation patterns met, and ``pieces`` linear pieces.
+        length: of the output's image; ``angle`` on the unit sphere; ``bend`` total turning.
+        class_changes: parameters at which the largest output changes, and ``classes`` those in between.
+        sign_changes: one entry an output.
+    """
+
+    breakpoints: Floats
+    layers: Ints
+    patterns: int
+    pieces: int
+    length: float
+    angle: float
+    bend: float
+    class_changes: Floats
+    classes: Ints
+    sign_changes: Ints
+
+
+class Vertices(NamedTuple):
+    """Consecutive rows at the output."""
+
+    t: Floats
+    path: Ints
+    flips: Keys
+    first: Ints
+    y: Floats
+
+
+class OutputTally:
+    """Collects the output's rows of all paths, block by block."""
+
+    def __init__(self, paths: int, size: int, keys: int) -> None:
+        self.paths, self.size = paths, size
+        self.totals = OutputTotals.of(paths, size)
+        self.before: tuple[int, Floats, Floats] | None = None
+        self.head: Vertices | None = None
+        self.found = Columns((np.float64, ()), (np.uint64, (keys,)), (np.int16, ()))
+        self.changes = Columns((np.float64, ()), (np.int32, ()), (np.int32, ()))
+
+    def add(self, t: Floats, path: Ints, flips: Keys, first: Ints, y: Floats) -> None:
+        """Add a block's rows; its last row comes again as the first of the next block unless its path ends there."""
+        seen = readout.see(*self._vertex_before(path, y), t, path, flips, first, y, self.totals)
+        self.found.append(seen.t, seen.flips, seen.first)
+        self.changes.append(seen.moment, seen.changed, seen.target)
+        ends = len(path) > 1 and path[-2] == path[-1]
+        self.before = (int(path[-1]), t[-2:-1].copy(), y[-2:-1].copy()) if ends else None
+        if self.head is None:
+            self.head = Vertices(t[:2].copy(), path[:2].copy(), flips[:2].copy(), first[:2].copy(), y[:2].copy())
+
+    def join(self, following: OutputTally) -> None:
+        """Add what was met on the rows that follow these; both have met the row at which they meet."""
+        head, mine, theirs = following.head, self.totals, following.totals
+        if head is None:
+            return
+        begun = mine.start_class != NOWHERE
+        if head.path[0] == head.path[1]:
+            self._meet(head)
+        for sums, more in zip(mine[:3], theirs[:3], strict=True):
+            add_exactly(more, sums)
+        for name in ("sign_changes", "kinks", "met"):
+            getattr(mine, name)[:] += getattr(theirs, name)
+        mine.start_class[:] = np.where(begun, mine.start_class, theirs.start_class)
+        self.found.join(following.found)
+        self.changes.join(following.changes)
+        self.before = following.before
+
+    def _vertex_before(self, path: Ints, y: Floats) -> tuple[Floats, Floats]:
+        """Parameter and values of the vertex before a block's first row, or nothing at the start of a path."""
+        if self.before is None or self.before[0] != path[0]:
+            return np.empty(0), np.empty((0, y.shape[1]))
+        return self.before[1:]
+
+    def _meet(self, head: Vertices) -> None:
+        """Count what happens at the first of two vertices, which are already counted but for the vertex before."""
+        earlier, behind = self._vertex_before(head.path, head.y)
+        if len(earlier) == 0:
+            return
+        alone, joined = OutputTotals.of(self.paths, self.size), OutputTotals.of(self.paths, self.size)
+        counted = readout.see(earlier[:0], behind[:0], *head, alone)
+        seen = readout.see(earlier, behind, *head, joined)
+        self.found.append(seen.t, seen.flips, seen.first)
+        here = len(seen.moment) - len(counted.moment)
+        self.changes.append(seen.moment[:here], seen.changed[:here], seen.target[:here])
+        add_exactly(joined.bends, self.totals.bends)
+        self.totals.sign_changes[:] += joined.sign_changes - alone.sign_changes
+        self.totals.kinks[:] += joined.kinks
+        self.totals.met[:] += joined.met
+
+    def finish(self) -> list[PathOutput]:
+        """Join what the blocks gave: one result a path."""
+        t, flips, first = self.found.take()
+        count = merge_equal(t, flips, first, self.totals.met)
+        t, first = t[:count], first[:count]
+        # without keys a path is straight, and never comes back to a pattern
+        patterns = count_distinct(flips, self.totals.met) if flips.shape[1] else self.totals.met + 1
+        del flips  # the largest of them, before others are made
+        moment, changed, target = self.changes.take()
+        cuts = np.append(0, np.cumsum(self.totals.met))
+        turns = np.searchsorted(changed, np.arange(self.paths + 1))
+        lengths, angles, bends = (exact_totals(v) for v in self.totals[:3])
+        return [
+            PathOutput(
+                breakpoints=t[cuts[p] : cuts[p + 1]].copy() if self.paths > 1 else t,
+                layers=first[cuts[p] : cuts[p + 1]].astype(np.int64),
+                patterns=int(patterns[p]),
+                pieces=int(self.totals.kinks[p]) + 1,
+                length=lengths[p],
+                angle=angles[p],
+                bend=bends[p],
+                class_changes=moment[turns[p] : turns[p + 1]].copy(),
+                classes=np.append(self.totals.start_class[p], target[turns[p] : turns[p + 1]]).astype(np.int64),
+                sign_changes=self.totals.sign_changes[p],
+            )
+            for p in range(self.paths)
+        ]
+
+
+def exact_totals(limbs: NDArray[np.int64]) -> list[float]:
+    """Totals of exact sums (`sums.sum_exactly`) as floats, correctly rounded."""
+    return [((int(a) << 124) + (int(b) << 62) + int(c)) / 2**124 for a, b, c in limbs]

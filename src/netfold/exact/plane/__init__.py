@@ -1,0 +1,1 @@
+"""Planes: polygons of a rectangle, cut layer after layer."""

@@ -1,0 +1,326 @@
+"""The half-spaces that bound a region: all of them, and those that are not implied by the others.
+
+Every unit whose state has an end on some side bounds the region there. A half-space is *implied* where the region is
+the same without it. Which ones are is decided by one small linear program each, from a point inside: it looks for a
+point beyond the half-space that satisfies all others. A point that lies clearly beyond proves that it is a face; a
+minimum that is clearly positive proves that it is not; what is closer is decided in rational arithmetic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from netfold.capture.activations import Elementwise, Selection
+from netfold.domains import Box, Domain
+from netfold.exact.lp.dictionary import CROSSES, OPTIMAL, begin, descend
+from netfold.exact.lp.implied import implied
+from netfold.exact.matrices.coefficients import Floats, Pieces
+from netfold.exact.matrices.skip import ExactRow, SkipForm
+from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.regions.maps import RegionMaps
+
+Ints = NDArray[np.int64]
+
+WALL = -1
+"""The layer of half-spaces that belong to the domain."""
+
+CLEAR = 1e-9
+"""Values beyond this share of their scale are taken as they are; closer ones are decided in rational arithmetic."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Half-spaces ``normals @ x + offsets >= 0`` of one region, in input space.
+
+    Attributes:
+        normals: ``(sides, inputs)``, and ``offsets``: ``(sides,)``.
+        layers: the layer whose unit it belongs to, `WALL` for the domain's own, and ``units``: the unit.
+        rivals: the state of the unit beyond it; for the domain's own half-spaces -1.
+        standing: units that stand at a knot, or at a tie, on the whole region, as (layer, unit): they have no
+            half-space there, but may have one on the other side of a face.
+    """
+
+    normals: Floats
+    offsets: Floats
+    layers: Ints
+    units: Ints
+    rivals: Ints
+    standing: Ints
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def take(self, rows: Ints) -> Sides:
+        """Some of them."""
+        own = self.normals[rows], self.offsets[rows], self.layers[rows], self.units[rows], self.rivals[rows]
+        return Sides(*own, self.standing)
+
+
+NONE = np.zeros((0, 2), np.int64)
+
+
+def walls(domain: Domain, shape: tuple[int, ...]) -> Sides:
+    """The half-spaces of a domain over all entries of the input."""
+    n = int(np.prod(shape, dtype=np.int64))
+    if domain is None:
+        return _walls(np.zeros((0, n)), np.zeros(0))
+    if isinstance(domain, Box):
+        low, high = domain.limits(shape)
+        a, b = np.isfinite(low), np.isfinite(high)
+        eye = np.eye(n)
+        return _walls(np.concatenate([eye[a], -eye[b]]), np.concatenate([-low[a], high[b]]))
+    normals, offsets = domain.half_spaces(shape)
+    return _walls(-normals, offsets)
+
+
+def _walls(normals: Floats, offsets: Floats) -> Sides:
+    none = np.full(len(offsets), -1)
+    return Sides(normals, offsets, np.full(len(offsets), WALL), none, none, NONE)
+
+
+def sides_of(form: SkipForm, maps: RegionMaps, bounds: Sides) -> Sides:
+    """All half-spaces of a region, without those that hold everywhere.
+
+    Args:
+        form: the network.
+        maps: its rows on the region.
+        bounds: the domain's own half-spaces.
+    """
+    found = [bounds]
+    for number, layer in enumerate(form.layers):
+        if isinstance(layer.rule, Selection):
+            found.append(_of_selection(maps, number, layer.rule))
+        elif isinstance(layer.rule, Elementwise):
+            found.append(_of_pieces(maps, number, layer.rule))
+    return Sides(
+        np.concatenate([s.normals for s in found]),
+        np.concatenate([s.offsets for s in found]),
+        np.concatenate([s.layers for s in found]),
+        np.concatenate([s.units for s in found]),
+        np.concatenate([s.rivals for s in found]),
+        np.concatenate([s.standing for s in found]),
+    )
+
+
+def _of_pieces(maps: RegionMaps, number: int, rule: Elementwise) -> Sides:
+    """A half-space for each end of each unit's piece."""
+    rows, states = maps.layer(number), maps.states[number]
+    unit = np.arange(len(states))
+    one = unit if len(rule.knots) > 1 else np.zeros_like(unit)
+    last = rule.knots.shape[1]
+    normals, offsets, units, rivals = [], [], [], []
+    for up in (False, True):
+        chosen = np.flatnonzero(states < last if up else states > 0)
+        knots = rule.knots[one[chosen], states[chosen] - (not up)]
+        sign = -1.0 if up else 1.0
+        normals.append(sign * rows.weight[chosen])
+        offsets.append(sign * (rows.bias[chosen] - knots))
+        units.append(chosen)
+        rivals.append(states[chosen] + (1 if up else -1))
+    made = Sides(
+        np.concatenate(normals),
+        np.concatenate(offsets),
+        np.full(sum(map(len, units)), number),
+        np.concatenate(units),
+        np.concatenate(rivals),
+        NONE,
+    )
+    return _settled(maps, made, rows.doubtful[made.units])
+
+
+def _of_selection(maps: RegionMaps, number: int, rule: Selection) -> Sides:
+    """A half-space for every entry that does not win."""
+    rows, states = maps.layer(number), maps.states[number]
+    unit, rival = np.nonzero(rule.candidates >= 0)
+    kept = rival != states[unit]
+    unit, rival = unit[kept], rival[kept]
+    winner, other = rule.candidates[unit, states[unit]], rule.candidates[unit, rival]
+    sign = 1.0 if rule.largest else -1.0
+    normals = sign * (rows.weight[winner] - rows.weight[other])
+    offsets = sign * (rows.bias[winner] - rows.bias[other])
+    made = Sides(normals, offsets, np.full(len(unit), number), unit, rival.astype(np.int64), NONE)
+    size = np.abs(rows.weight[winner]).max(1, initial=0.0) + np.abs(rows.weight[other]).max(1, initial=0.0)
+    close = np.abs(normals).max(1, initial=0.0) <= CLEAR * size
+    return _settled(maps, made, close | rows.doubtful[winner] | rows.doubtful[other])
+
+
+def _settled(maps: RegionMaps, made: Sides, doubtful: NDArray[np.bool_]) -> Sides:
+    """Half-spaces that may hold nothing but rounding are taken exactly; those that do not depend on x are left out."""
+    normals, offsets = made.normals.copy(), made.offsets.copy()
+    for i in np.flatnonzero(doubtful):
+        entries, constant = exact_side(maps, int(made.layers[i]), int(made.units[i]), int(made.rivals[i]))
+        normals[i], offsets[i] = 0.0, float(constant)
+        for column, value in entries.items():
+            normals[i, column] = float(value)
+    flat = ~(normals != 0).any(1)
+    still = np.flatnonzero(flat & (offsets == 0))
+    standing = np.unique(np.column_stack([made.layers[still], made.units[still]]), axis=0)
+    kept = np.flatnonzero(~flat)
+    return replace(Sides(normals, offsets, made.layers, made.units, made.rivals, NONE).take(kept), standing=standing)
+
+
+def exact_side(maps: RegionMaps, layer: int, unit: int, rival: int) -> ExactRow:
+    """The half-space between a unit's state and another one, exactly."""
+    rule, state = maps.form.layers[layer].rule, int(maps.states[layer][unit])
+    if isinstance(rule, Selection):
+        a = maps.exact(layer, int(rule.candidates[unit, state]))
+        b = maps.exact(layer, int(rule.candidates[unit, rival]))
+        sign = 1 if rule.largest else -1
+        total = {c: sign * (a[0].get(c, Fraction(0)) - b[0].get(c, Fraction(0))) for c in {*a[0], *b[0]}}
+        return {c: v for c, v in total.items() if v}, sign * (a[1] - b[1])
+    knots = Pieces.of(maps.form.layers[layer]).knots
+    knot = knots[unit if len(knots) > 1 else 0, min(state, rival)]
+    sign = 1 if rival < state else -1
+    entries, constant = maps.exact(layer, unit)
+    return {c: sign * v for c, v in entries.items()}, sign * (constant - knot)
+
+
+def exact_wall(bounds: Sides, i: int) -> ExactRow:
+    """A half-space of the domain, exactly as it was given."""
+    normal = bounds.normals[i].tolist()
+    return {c: Fraction(v) for c, v in enumerate(normal) if v}, Fraction(float(bounds.offsets[i]))
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """Half-spaces in orthonormal coordinates of the flat on which they depend, around a point inside; unit normals.
+
+    Attributes:
+        rows: ``(sides, coordinates)``, and ``slack``: how far the point is from each.
+        basis: ``(inputs, coordinates)``.
+        thin: whether the region is so thin that float64 cannot tell on which side of each the point is.
+    """
+
+    rows: Floats
+    slack: Floats
+    basis: Floats
+    thin: bool
+
+
+def reduced(sides: Sides, point: Floats) -> Reduced:
+    """Half-spaces around a point inside."""
+    length = np.linalg.norm(sides.normals, axis=1)
+    rows = sides.normals / length[:, None]
+    slack = (sides.normals @ point + sides.offsets) / length
+    size = (np.abs(sides.normals) @ np.abs(point) + np.abs(sides.offsets)) / length
+    n = rows.shape[1]
+    basis = np.eye(n)
+    if n > 1 and len(rows):
+        values, right = np.linalg.svd(rows, full_matrices=False)[1:]
+        rank = int((values > 1e-10 * values[0]).sum())
+        if rank < n:
+            basis = np.ascontiguousarray(right[:rank].T)
+    thin = bool((slack <= THIN * size).any())
+    return Reduced(np.ascontiguousarray(rows @ basis), np.maximum(slack, 0.0), basis, thin)
+
+
+THIN = 2.0**-32
+"""Distances smaller than this share of what they were added up from are left to rational arithmetic."""
+
+IMPLIED, FACE, CLOSE = range(3)
+"""What is known of a half-space: implied by the others, a face, or too close for float64."""
+
+
+@njit(**COMPILED)
+def classify(rows, slack, chosen):
+    """For the chosen half-spaces: whether it is implied by the other chosen ones; `CLOSE` where that is in doubt."""
+    count, m = rows.shape
+    end = m + count
+    columns = np.zeros((m + 1, end))
+    for j in range(m):
+        columns[j, j] = 1.0
+    for i in range(count):
+        for j in range(m):
+            columns[j, m + i] = rows[i, j]
+        columns[m, m + i] = slack[i]
+    found = np.full(count, IMPLIED)
+    D, origin, basis = np.empty((m + 1, end)), np.zeros(m), np.empty(m, np.int64)
+    side = np.zeros(end)
+    for i in range(count):
+        side[m + i] = 1.0 if chosen[i] else 0.0
+    for i in range(count):
+        if not chosen[i]:
+            continue
+        side[m + i] = 0.0
+        begin(D, m, end, basis, columns, origin)
+        how, q, _, reach, first, _ = descend(D, m, end, basis, side, m + i, 1.0)
+        if how == CROSSES:
+            speed = abs(D[q, m + i])
+            beyond = reach * speed - D[m, m + i]
+            found[i] = FACE if first < 0 or beyond > CLEAR * (1.0 + abs(reach)) * slack[i] else CLOSE
+        elif how == OPTIMAL:
+            found[i] = IMPLIED if D[m, m + i] > CLEAR * max(slack[i], 1e-300) else CLOSE
+        else:
+            found[i] = CLOSE
+        side[m + i] = 1.0
+    return found
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The half-spaces of a region that no others imply.
+
+    Attributes:
+        leaders: one half-space for each face, and ``groups``: all half-spaces that are the same as it.
+    """
+
+    leaders: Ints
+    groups: tuple[tuple[int, ...], ...]
+
+
+def faces_of(maps: RegionMaps, sides: Sides, around: Reduced) -> Faces:
+    """Find the faces of a region among its half-spaces.
+
+    Args:
+        maps: the network on the region, for what has to be decided exactly.
+        sides: its half-spaces, and ``around``: the same in reduced coordinates.
+    """
+    groups = _coincident(maps, sides, around)
+    leaders = np.array([group[0] for group in groups], np.int64)
+    chosen = np.zeros(len(sides), np.bool_)
+    chosen[leaders] = True
+    known = np.full(len(sides), CLOSE) if around.thin else classify(around.rows, around.slack, chosen)
+    for i in leaders[known[leaders] == CLOSE]:
+        others = [exact(maps, sides, int(j)) for j in leaders if j != i and chosen[j]]
+        known[i] = IMPLIED if implied(exact(maps, sides, int(i)), others) else FACE
+        # what a half-space implies exactly is no longer needed to imply others
+        chosen[i] = known[i] == FACE
+    kept = [n for n, i in enumerate(leaders) if known[i] == FACE]
+    return Faces(leaders[kept], tuple(groups[n] for n in kept))
+
+
+def _coincident(maps: RegionMaps, sides: Sides, around: Reduced) -> list[tuple[int, ...]]:
+    """Half-spaces that are the same, together; whether two close ones are the same is decided exactly."""
+    scale = float(around.slack.max(initial=0.0)) or 1.0
+    whole = np.column_stack([around.rows, around.slack / scale])
+    groups: list[list[int]] = []
+    for i, row in enumerate(whole):
+        for group in groups:
+            same = np.abs(whole[group[0]] - row).max() <= CLEAR
+            if same and _same(exact(maps, sides, group[0]), exact(maps, sides, i)):
+                group.append(i)
+                break
+        else:
+            groups.append([i])
+    return [tuple(group) for group in groups]
+
+
+def _same(a: ExactRow, b: ExactRow) -> bool:
+    """Whether two half-spaces are the same: one row is a positive multiple of the other."""
+    if a[0].keys() != b[0].keys():
+        return False
+    first = next(iter(a[0]))
+    factor = b[0][first] / a[0][first]
+    return factor > 0 and b[1] == factor * a[1] and all(b[0][c] == factor * v for c, v in a[0].items())
+
+
+def exact(maps: RegionMaps, sides: Sides, i: int) -> ExactRow:
+    """A half-space exactly."""
+    if sides.layers[i] == WALL:
+        return exact_wall(sides, i)
+    return exact_side(maps, int(sides.layers[i]), int(sides.units[i]), int(sides.rivals[i]))

@@ -1,0 +1,46 @@
+"""Axes to draw on, short names, ticks and the colours of classes."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from netfold.plots.themes import Theme
+
+
+def class_colours(classes: NDArray[np.int64], theme: Theme) -> dict[int, str]:
+    """A colour for every class on a path, in order of appearance; they repeat after the sixth."""
+    seen = list(dict.fromkeys(int(label) for label in classes))
+    return {label: theme.classes[i % len(theme.classes)] for i, label in enumerate(seen)}
+
+
+def axes_or_new(ax: Axes | None) -> Axes:
+    """The axes given, or those of a new figure."""
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(figsize=(6.4, 4.0), layout="constrained")[1]
+
+
+def short(name: str, most: int = 12) -> str:
+    """The end of a module path, short enough for a tick."""
+    return name if len(name) <= most else "…" + name[-(most - 1) :]
+
+
+def _plain_log_ticks(ax: Axes) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = ax.get_ylim()
+    if high / low < 1000:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _on(colour: str) -> str:
+    """Black or white, whichever has the higher contrast with a colour (WCAG 2)."""
+    channels = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    red, green, blue = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return "#000000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"

@@ -1,0 +1,116 @@
+"""How tables of bounds and depth chains are drawn: theory, so lines."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from netfold.theory.bounds._bound import Bound, Expectation, Kind
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from netfold.theory.bounds._depth_chain import DepthChain
+    from netfold.theory.bounds._of import NetworkBounds
+    from netfold.theory.bounds._table import BoundsTable
+
+# Okabe and Ito's palette, without its yellow: told apart in every common colour blindness.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = "osD^vPX<>"
+
+
+def table(found: BoundsTable, ax: Axes | None = None) -> Axes:
+    """Draw every bound against the number of layers kept: the first one, the first two, ...
+
+    Upper bounds are solid, lower bounds on the maximum dashed, expectations dotted.
+    """
+    ax = _axes(ax)
+    depths = range(1, len(found.widths) + 1)
+    by_depth = [found.first(layers).rows for layers in depths]
+    styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS))
+    for i, ((colour, marker), row) in enumerate(zip(styles, found.rows, strict=False)):
+        heights = [_height(rows[i].bound) for rows in by_depth]
+        if any(height == height for height in heights):
+            style = _style([rows[i].bound for rows in by_depth])
+            # Open markers that shrink from row to row keep bounds that coincide visible.
+            ax.plot(depths, heights, style, color=colour, marker=marker, mfc="none", ms=10 - i, label=row.name)
+    ax.set_xlabel("hidden layers kept")
+    ax.set_ylabel("log10 of the number of activation regions")
+    widths = " ".join(map(str, found.widths)) if len(found.widths) <= 8 else f"of {len(found.widths)} layers"
+    title = f"{found.inputs} inputs, {found.units} units, widths {widths}"
+    title += "\nsolid: no network has more; dashed: some network has as many"
+    if any(isinstance(row.bound, Expectation) for row in found.rows):
+        title += "\ndotted: bound on the mean at initialisation, in a unit cube"
+    ax.set_title(title, fontsize="small")
+    ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def network(found: NetworkBounds, ax: Axes | None = None) -> Axes:
+    """Draw the bounds that apply, one below the other, as points on a logarithmic axis."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(layout="constrained")[1]
+    bounds = [(row.name, row.bound) for row in found.rows if row.bound is not None]
+    kinds = {
+        True: ("no network of this shape has more", "<", COLOURS[0]),
+        False: ("some network of this shape has as many", "o", COLOURS[1]),
+    }
+    for is_upper, (label, marker, colour) in kinds.items():
+        chosen = [(name, bound) for name, bound in bounds if bound.kind.is_upper == is_upper]
+        if chosen:
+            names, heights = [name for name, _ in chosen], [bound.log10 for _, bound in chosen]
+            ax.plot(heights, names, marker, color=colour, label=label)
+    ax.invert_yaxis()
+    ax.set_xlim(0, 1.05 * max(bound.log10 for _, bound in bounds))
+    ax.grid(axis="y", color="0.9")
+    ax.set_xlabel("log10 of the number of activation regions")
+    ax.set_title(found.title, fontsize="small")
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
+    return ax
+
+
+def chain(found: DepthChain, ax: Axes | None = None) -> Axes:
+    """Draw both forms against the number of layers, with the depth where each stops rising."""
+    ax = _axes(ax)
+    frame = found.to_dataframe()
+    forms = {
+        "leading": (f"leading form: rises to {found.leading_holds_until} layers", "--", COLOURS[1]),
+        "recursive": (f"recursive product: rises to {found.recursive_holds_until} layers", "-", COLOURS[0]),
+    }
+    for form, (label, style, colour) in forms.items():
+        ax.plot(frame["layers"], frame[f"log10_{form}"], style, color=colour, label=label)
+        until = getattr(found, f"{form}_holds_until")
+        ax.plot(until, frame[f"log10_{form}"][until - 1], "o", color=colour)
+    knots = "" if found.unit.knots == 1 else f"{found.unit.knots} "
+    ax.axvline(found.leading_peak, color="0.6", lw=1, ls=":", label=f"{knots}N / e = {found.leading_peak:.2f}")
+    ax.set_xlabel(f"hidden layers n, with N / n units each (N = {found.neurons})")
+    ax.set_ylabel("log10 of the bound on activation patterns")
+    ax.set_title(
+        f"U(n, N/n, m): patterns of N = {found.neurons} {found.unit.name} units, m = {found.inputs} inputs",
+        fontsize="medium",
+    )
+    ax.legend(fontsize="small", frameon=False)
+    return ax
+
+
+def _axes(ax: Axes | None) -> Axes:
+    """The axes given, or new ones; numbers of layers are integers."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.subplots(layout="constrained")[1]
+    ax.locator_params(axis="x", integer=True)
+    return ax
+
+
+def _height(bound: Bound | Expectation | None) -> float:
+    return float("nan") if bound is None else bound.log10
+
+
+def _style(bounds: list[Bound | Expectation | None]) -> str:
+    kinds = {bound.kind for bound in bounds if bound is not None}
+    if Kind.EXPECTATION in kinds:
+        return ":"
+    return "-" if any(kind.is_upper for kind in kinds) else "--"

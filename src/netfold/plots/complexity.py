@@ -1,0 +1,43 @@
+"""Figure of local complexities. It takes the result and returns the axes it drew on."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from netfold.plots.axes import axes_or_new, short
+from netfold.plots.themes import LIGHT, Theme
+from netfold.results.complexity import LocalComplexity
+
+NAMED = 24
+"""Layers that can be named along an axis."""
+
+
+def by_layer(found: LocalComplexity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+    """Draw the share of every layer's units that change their state near a point, with two standard errors.
+
+    Args:
+        found: the result.
+        ax: where to draw; a new figure by default.
+        theme: colours.
+
+    Returns:
+        The axes drawn on.
+    """
+    ax = axes_or_new(ax)
+    at = np.arange(1, len(found.layers) + 1)
+    units = np.array([layer.units for layer in found.layers])
+    mean, error = 100 * found.mean / units, 200 * np.nan_to_num(found.error) / units
+    ax.errorbar(at, mean, error, marker="o", markersize=6, capsize=3, linewidth=1.4, color=theme.main)
+    every = -(-len(at) // NAMED)
+    tilted = len(at) > 5
+    names = [short(layer.name, 16) for layer in found.layers]
+    ax.set_xticks(at[::every], names[::every], rotation=45 if tilted else 0, ha="right" if tilted else "center")
+    ax.set_xlim(0.5, len(at) + 0.5)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("layer")
+    ax.set_ylabel("units that change their state (%)")
+    points = "1 point" if len(found.counts) == 1 else f"{len(found.counts):,} points"
+    ax.set_title(f"around {points}: radius {found.radius:g}, {2 * found.directions} vertices")
+    ax.grid(axis="y")
+    return ax

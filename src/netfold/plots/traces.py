@@ -1,0 +1,218 @@
+"""Figures of results. Every function takes results, never models, and returns the axes it drew on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, short
+from netfold.plots.themes import LIGHT, Theme
+from netfold.results.intervals import estimate
+from netfold.results.trace import Trace
+from netfold.results.traces import Traces
+
+LABELS = {
+    "length": "length relative to the path",
+    "growth": "growth of length in the layer",
+    "transitions": "transitions per path (state switches)",
+    "regions": "activation regions up to the layer",
+}
+
+THEORY = "theory, random weights"
+
+MOST_DRAWN = 4000
+"""Marks beyond which a figure holds pixels in place of shapes, so that a page stays small."""
+
+
+def by_layer(
+    groups: Mapping[str, Traces],
+    measure: str,
+    theory: NDArray[np.float64] | None = None,
+    spread: NDArray[np.float64] | None = None,
+    ax: Axes | None = None,
+    theme: Theme = LIGHT,
+) -> Axes:
+    """Draw a measure layer by layer: paths as faint marks, the mean with its 95% interval, theory as a line.
+
+    Lengths are relative to the input path's, on a logarithmic axis, like growth.
+
+    Args:
+        groups: traces by the name they have in the legend; the first is drawn in the main colour.
+        measure: ``length``, ``growth``, ``transitions`` or ``regions``.
+        theory: expected values, one a layer (for ``length`` with the input, layer 0).
+        spread: standard deviation around ``theory``.
+        ax: where to draw; a new figure by default.
+        theme: colours.
+
+    Returns:
+        The axes.
+    """
+    ax = axes_or_new(ax)
+    random = np.random.default_rng(0)
+    looks = [(theme.main, "o"), (theme.other, "s"), (theme.classes[2], "D")]
+    for number, (name, traces) in enumerate(groups.items()):
+        colour, marker = looks[number % len(looks)]
+        at, values = _values(traces, measure)
+        shift = (number - (len(groups) - 1) / 2) * (0.26 if len(groups) > 1 else 0)
+        jitter = random.uniform(-0.07, 0.07, values.shape)
+        ax.plot(
+            (at + shift + jitter).ravel(),
+            values.ravel(),
+            marker,
+            color=colour,
+            markersize=2.5,
+            alpha=0.28,
+            markeredgewidth=0,
+            zorder=1,
+            rasterized=values.size > MOST_DRAWN,
+        )
+        found = [estimate(values[:, i], geometric=measure in ("length", "growth")) for i in range(len(at))]
+        mean, low, high = (np.array([f[key] for f in found]) for key in ("mean", "low", "high"))
+        bars = np.nan_to_num(np.stack([mean - low, high - mean]))
+        ax.errorbar(at + shift, mean, bars, color=colour, marker=marker, label=name or None, **_MEANS, zorder=4)
+    if theory is not None:
+        at, _ = _values(next(iter(groups.values())), measure)
+        _theory(ax, at[: len(theory)], theory, spread, theme)
+    if measure in ("length", "growth"):
+        ax.set_yscale("log")
+        _plain_log_ticks(ax)
+    else:
+        ax.set_ylim(bottom=0)
+    _layer_ticks(ax, next(iter(groups.values()))[0], measure)
+    ax.set_ylabel(LABELS[measure])
+    ax.grid(axis="y", zorder=0)
+    if any(groups) or theory is not None:
+        handles, labels = ax.get_legend_handles_labels()
+        last = [i for i, label in enumerate(labels) if label != THEORY] + [
+            i for i, x in enumerate(labels) if x == THEORY
+        ]
+        ax.legend(
+            [handles[i] for i in last],
+            [labels[i] for i in last],
+            loc="lower left",
+            bbox_to_anchor=(-0.02, 1.0),
+            ncols=3,
+            borderaxespad=0.2,
+            columnspacing=1.4,
+        )
+    return ax
+
+
+def of_layers(traces: Traces, measure: str = "transitions", ax: Axes | None = None) -> Axes:
+    """Draw one measure layer by layer: the mean, its 95% interval, and every path behind it.
+
+    Args:
+        traces: the result.
+        measure: ``length``, ``growth``, ``transitions`` or ``regions``.
+        ax: where to draw; a new figure by default.
+
+    Returns:
+        The axes drawn on.
+    """
+    return by_layer({"": traces}, measure, ax=ax)
+
+
+_MEANS: dict[str, Any] = {
+    "markersize": 6,
+    "linewidth": 1.4,
+    "elinewidth": 1.6,
+    "capsize": 3.5,
+    "linestyle": "-",
+}
+
+
+def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, classes: Sequence[str] = ()) -> Axes:
+    """Draw where along t the regions change: one row a layer, a tick a breakpoint, the class in a band below.
+
+    A breakpoint stands in the row of the first layer in which a unit changes its state there.
+
+    Args:
+        trace: the result.
+        ax: where to draw; a new figure by default.
+        theme: colours.
+        classes: names of the classes; their numbers by default.
+
+    Returns:
+        The axes.
+    """
+    ax = axes_or_new(ax)
+    count = len(trace.layers)
+    for layer in range(count):
+        at = trace.breakpoints[trace.breakpoint_layers == layer]
+        row = count - layer
+        # One broken line instead of many: a page of ten thousand ticks stays small.
+        x = np.repeat(at, 3)
+        y = np.tile([row - 0.36, row + 0.36, np.nan], len(at))
+        ax.plot(
+            x,
+            y,
+            color=theme.main,
+            linewidth=1.3 if len(at) < 300 else 0.5,
+            rasterized=len(at) > MOST_DRAWN,
+            label=f"_{layer}",
+        )
+    edges = np.concatenate([[0.0], trace.output.class_changes, [1.0]])
+    colours = class_colours(trace.output.classes, theme)
+    for left, right, label in zip(edges[:-1], edges[1:], trace.output.classes, strict=True):
+        ax.barh(0, right - left, left=left, height=0.72, color=colours[int(label)], edgecolor=theme.paper)
+        if right - left > 0.045:
+            name = str(classes[int(label)]) if label < len(classes) else str(label)
+            ax.text(
+                (left + right) / 2,
+                0,
+                name,
+                ha="center",
+                va="center",
+                fontsize=10,
+                color=_on(colours[int(label)]),
+            )
+    names = [f"{i} · {short(layer.label)}" for i, layer in enumerate(trace.layers, 1)]
+    rows = list(range(0, count, -(-count // 24)))
+    ax.set_yticks([count - i for i in rows] + [0], [names[i] for i in rows] + ["class"])
+    ax.set_ylim(-0.55, count + 0.55)
+    ax.set_xlim(-0.005, 1.005)
+    ax.spines["bottom"].set_bounds(0, 1)
+    ax.set_xlabel("position t on the path, from first to second input")
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    return ax
+
+
+def _values(traces: Traces, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions on the layer axis, and the values of all paths there."""
+    values = traces.values(measure)
+    if measure == "length":
+        return np.arange(values.shape[1]), values / values[:, :1]
+    return np.arange(1, values.shape[1] + 1), values
+
+
+def _theory(
+    ax: Axes,
+    at: NDArray[np.float64],
+    theory: NDArray[np.float64],
+    spread: NDArray[np.float64] | None,
+    theme: Theme,
+) -> None:
+    ax.plot(at, theory, linestyle=(0, (5, 3)), color=theme.ink, linewidth=1.6, label=THEORY, zorder=3)
+    if spread is not None:
+        low, high = np.maximum(theory - spread, theory * 1e-3), theory + spread
+        ax.fill_between(at, low, high, color=theme.ink, alpha=0.1, linewidth=0, zorder=0)
+
+
+def _layer_ticks(ax: Axes, trace: Trace, measure: str) -> None:
+    count = len(trace.layers)
+    named = count <= 7
+    names = [f"{i}\n{short(layer.label, 9)}" if named else f"{i}" for i, layer in enumerate(trace.layers, 1)]
+    at = list(range(1, count + 1))
+    if measure == "length":
+        names, at = ["input", *names], [0, *at]
+    if measure in ("length", "growth"):
+        names, at = [*names, "output"], [*at, count + 1]
+    every = 1 if named else -(-len(at) // 9)
+    ax.set_xticks(at[::every], names[::every])
+    ax.set_xlim(at[0] - 0.5, at[-1] + 0.5)
+    ax.set_xlabel("layer")

@@ -1,0 +1,1 @@
+"""What was measured: frozen records with their counting rule, error, status and provenance."""
