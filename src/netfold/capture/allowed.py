@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import Any
 
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
@@ -93,7 +94,7 @@ def is_allowed(name: str) -> bool:
     found = ATEN.fullmatch(name)
     if found is None or "__" in name or CORE_BUT_NOT.fullmatch(found[1]):
         return False
-    packet = getattr(torch.ops.aten, found[1], None)
+    packet: Any = getattr(torch.ops.aten, found[1], None)
     operation = getattr(packet, found[2], None)
     if not isinstance(packet, OpOverloadPacket) or not isinstance(operation, OpOverload):
         return False
