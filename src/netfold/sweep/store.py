@@ -263,12 +263,12 @@ def _require_ours(path: Path) -> None:
         head = file.read(100)
     if len(head) < 100 or head[:16] != MAGIC or int.from_bytes(head[68:72], "big") != APPLICATION:
         what = "is empty" if not head else "is no store of a sweep"
-        raise CorruptFileError(f"{path} {what}, so it is left as it is; name another file for the sweep")
+        raise CorruptFileError(f"{path} {what}, so it is left as it is; delete it, or name another file")
 
 
 def _damaged(path: Path, what: str) -> CorruptFileError:
     what = " ".join(what.split())
-    return CorruptFileError(f"{path} is damaged ({what}) and left as it is; name another file for the sweep")
+    return CorruptFileError(f"{path} is damaged ({what}) and left as it is; delete it, or name another file")
 
 
 def _make(target: Path, plan: Plan) -> None:

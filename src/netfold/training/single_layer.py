@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
 from netfold.errors import InvalidInputError
+from netfold.progress import progress_bar
 from netfold.results.base import Result, Variable, above, measured, variable
 from netfold.results.provenance import surroundings
 from netfold.sensitivity.layers import WeightLayer, weight_layers
+from netfold.training.loop import Part, accuracy, fit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,8 +144,7 @@ def train_single_layer(
     names: tuple[str, ...] = ()
     weights: list[int] = []
     found: list[list[tuple[float, float]]] = []
-    hidden = None if progress is None else not progress
-    with tqdm(total=len(seeds), desc="training one layer", unit="seed", disable=hidden, leave=False) as bar:
+    with progress_bar(len(seeds), "training one layer", "seed", progress) as bar:
         for seed in seeds:
             net = _made(make, seed, device)
             chosen = weight_layers(net, layers)
@@ -204,34 +203,20 @@ def _one_seed(
     return found if whole else [*found, (np.nan, np.nan)]
 
 
-def _train(net: nn.Module, names: set[str], data: tuple[Tensor, Tensor], recipe: Recipe, seed: int) -> None:
+def _train(net: nn.Module, names: set[str], data: Part, recipe: Recipe, seed: int) -> None:
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name in names)
         parameter.grad = None
     trained = [p for p in net.parameters() if p.requires_grad]
     optimizer = recipe.optimizer(trained, lr=recipe.learning_rate)
-    x, y = data
-    order = torch.Generator().manual_seed(seed)
+    steps = recipe.epochs * -(-len(data[0]) // recipe.batch)
     with torch.random.fork_rng(), torch.enable_grad():
         torch.default_generator.manual_seed(seed)  # dropout, where there is any
-        net.train()
-        for _ in range(recipe.epochs):
-            for rows in torch.randperm(len(x), generator=order).split(recipe.batch):
-                rows = rows.to(x.device)
-                optimizer.zero_grad()
-                cross_entropy(net(x[rows]), y[rows]).backward()
-                optimizer.step()
-    net.eval()
+        fit(net, data, optimizer, steps, recipe.batch, seed)
 
 
-def _accuracies(net: nn.Module, parts: list[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    net.eval()
-    with torch.no_grad():
-        found = [
-            float(torch.cat([(net(a).argmax(1) == b) for a, b in zip(x.split(1024), y.split(1024), strict=True)])
-                  .double().mean())
-            for x, y in parts
-        ]  # fmt: skip
+def _accuracies(net: nn.Module, parts: list[Part]) -> tuple[float, float]:
+    found = [accuracy(net.eval(), part) for part in parts]
     return found[0], found[1] if len(found) > 1 else float("nan")
 
 
