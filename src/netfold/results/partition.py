@@ -368,7 +368,9 @@ class Partition(Result):
         return {
             "vertices": variable(mesh.xy, "coordinates (a, b) of every vertex", ("vertex", "coordinate")),
             "made": variable(mesh.made, "layer that made the vertex, from 0; -1 for a corner", ("vertex",)),
-            "loop": variable(mesh.loop, "vertices of the polygons, counter-clockwise, one after the other", ("edge",)),
+            "loop": variable(
+                mesh.loop, "vertices of the polygons, counter-clockwise, one polygon after the other", ("edge",)
+            ),
             "label": variable(mesh.label, made, ("edge",)),
             "corners": variable(np.diff(mesh.start), "how many of them each polygon has", ("polygon",)),
             "ancestor": variable(mesh.ids, within, ("polygon", "stage")),
@@ -376,7 +378,9 @@ class Partition(Result):
             "region": variable(self.region_of_piece, "region of every polygon", ("polygon",)),
             "class": variable(self.classes, "class of every polygon", ("polygon",)),
             "area": variable(self.areas, "area of every region", ("region_number",), f"squared {INPUT}"),
-            "regions": variable(self.regions_by_layer, "activation regions up to the layer", ("layer",)),
+            "regions": variable(
+                self.regions_by_layer, "activation regions of the network cut off after the layer", ("layer",)
+            ),
             "edge_length": variable(edges, "length of the borders that the layer makes", ("layer",), INPUT),
             "plane": variable(spans, "origin, u and v, flattened", ("direction", "feature"), INPUT),
         }

@@ -68,17 +68,15 @@ class Sensitivity(Result):
     strengths: Floats = measured(
         "how strong, NaN where the perturbation has no scale", ("strength",), name="strength", coordinate=True
     )
-    values: Floats = measured("the metric with the layer perturbed", ("layer", "strength", "repeat"))
+    values: Floats = measured("metric with the layer perturbed", ("layer", "strength", "repeat"))
     data_error: Floats = measured(
-        "standard error of the mean change over inputs (paired); NaN for a metric of the whole data",
+        "standard error of the mean change over inputs, paired",
         ("layer", "strength"),
     )
     output_change: Floats = measured(
-        "root mean square change of the outputs over that of the clean outputs", ("layer", "strength")
+        "RMS change of the outputs over the RMS of the clean outputs", ("layer", "strength")
     )
-    effect: NDArray[np.int64] = measured(
-        "an `Effect`: " + "; ".join(f"{e.value}: {e.words}" for e in Effect), ("layer", "strength")
-    )
+    effect: NDArray[np.int64] = measured("; ".join(f"{e.value}: {e.words}" for e in Effect), ("layer", "strength"))
     inputs: int = measured("how many inputs were used")
     counting_rule: str = measured("what exactly was measured")
     provenance: dict[str, Any] = measured("model, seed, versions, time", default_factory=dict, compare=False)
@@ -226,7 +224,7 @@ class Sensitivity(Result):
         each = ("layer", "strength")
         return {
             "loss": variable(self.loss, "how much worse the metric gets", each),
-            "interval": variable(self.interval, "half width of the 95% interval", each),
+            "interval": variable(self.interval, "half width, 95%", each),
         }
 
     def __repr__(self) -> str:
