@@ -144,7 +144,11 @@ symbol = text("the symbol of a size", r"(s|u|zf|zuf)\d{1,4}")
 def operation(tree: Any, where: Place) -> str:
     """The name of an operation on tensors, or on sizes."""
     if not isinstance(tree, str) or not is_allowed(tree):
-        raise _refuse(where, tree, "an operation on tensors that netfold takes from files (give your own model as 'module:factory')")
+        raise _refuse(
+            where,
+            tree,
+            "an operation on tensors that netfold takes from files (give your own model as 'module:factory')",
+        )
     return tree
 
 

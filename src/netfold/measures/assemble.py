@@ -11,7 +11,7 @@ from netfold.capture import Program
 from netfold.exact.certificate.certifier import Certificate
 from netfold.exact.paths.output import PathOutput, exact_totals
 from netfold.exact.paths.records import Totals
-from netfold.results.status import Certainty, Status
+from netfold.results.status import Certainty, Standing
 from netfold.results.trace import LayerRecord, OutputRecord, Trace
 
 COUNTING_RULE = (
@@ -105,7 +105,7 @@ def certified(trace: Trace, proof: Certificate) -> Trace:
         breakpoints=proof.breakpoints,
         breakpoint_layers=proof.layers,
         layers=layers,
-        status=Status(f"{trace.status}; {proof.status}", kind),
+        status=Standing(f"{trace.status}; {proof.status}", kind),
         counting_rule=trace.counting_rule if proof.uncertain else f"{trace.counting_rule}; {PROVEN}",
         doubtful=proof.doubtful,
         resolved=proof.precise + proof.rational,

@@ -16,8 +16,9 @@ from netfold.exact.cells.counting.estimate import TreeEstimate, estimate_tree
 from netfold.measures.cell_counts import CellJob
 from netfold.measures.counts import program_on
 from netfold.results.base import Result, measured
+from netfold.results.intervals import student
 from netfold.results.provenance import provenance
-from netfold.results.status import Certainty, Status
+from netfold.results.status import Certainty, Standing
 
 GROUPS = 8
 """Parts of the tree that are estimated independently; how far they differ gives the interval."""
@@ -61,7 +62,9 @@ class RegionEstimate(Result):
         "whether the mean over seeds is the true number. It is, at a given effort; an estimate that was repeated until "
         "it reached a relative error stops at a random effort and is only nearly so"
     )
-    status: Status = measured("``exact``, ``estimated``, or ``not converged`` with the relative error that was reached")
+    status: Standing = measured(
+        "``exact``, ``estimated``, or ``not converged`` with the relative error that was reached"
+    )
     counting_rule: str = measured("what was counted")
     provenance: dict[str, Any] = measured(
         "model, seed, versions, time", default_factory=dict, compare=False, repr=False
@@ -156,9 +159,7 @@ def interval(tree: TreeEstimate, confidence: float) -> tuple[float, float]:
     """Ends of the interval, from the logarithm of the estimate; the lower bound is certain."""
     if tree.exact:
         return tree.value, tree.value
-    from scipy.stats import t
-
-    half = t.ppf(0.5 + confidence / 2, len(tree.groups) - 1) * tree.error / tree.value
+    half = student(len(tree.groups), confidence) * tree.error / tree.value
     return max(float(tree.met), tree.value * float(np.exp(-half))), tree.value * float(np.exp(half))
 
 

@@ -14,9 +14,8 @@ from scipy.sparse.csgraph import connected_components
 from netfold.capture import Model
 from netfold.domains import Domain
 from netfold.exact.cells.counting.checkpoint import digest
-from netfold.exact.lp.implied import implied
 from netfold.exact.regions.crossing import beyond
-from netfold.exact.regions.faces import WALL, exact, faces_of, reduced, sides_of
+from netfold.exact.regions.faces import WALL, bars, faces_of, reduced, sides_of
 from netfold.exact.regions.maps import Affine, RegionMaps
 from netfold.measures.regions import Region, Source, require_cells
 from netfold.results.base import Record, measured
@@ -172,15 +171,10 @@ def _neighbours(
         states = beyond(maps, sides, group)
         if states.tobytes() in known:
             found.append((states, (int(sides.layers[leader]), int(sides.units[leader]))))
-        elif not _touches(maps, sides, faces.leaders.tolist(), leader):
+        elif bars(maps, sides, leader, (i for i in faces.leaders.tolist() if i != leader)):
+            # a half-space taken for a face may only touch the region
             raise ArithmeticError("a face leads to no region: please report this network")
     return found
-
-
-def _touches(maps: RegionMaps, sides: Any, leaders: list[int], leader: int) -> bool:
-    """Whether a half-space taken for a face only touches the region."""
-    others = [exact(maps, sides, i) for i in leaders if i != leader]
-    return implied(exact(maps, sides, leader), others)
 
 
 def _linear(source: Source, regions: tuple[Region, ...], outputs: list[Affine], first: Ints, second: Ints) -> Ints:
@@ -198,5 +192,5 @@ def _linear(source: Source, regions: tuple[Region, ...], outputs: list[Affine], 
 def _output_digest(source: Source, region: Region) -> str:
     """A digest of the output's affine map, exact."""
     maps = RegionMaps(source.network.form, region.states)
-    rows = [maps.exact(-1, r) for r in range(len(source.network.form.output))]
-    return digest(*(f"{sorted(entries.items())} {constant}" for entries, constant in rows))
+    rows = [maps.exact_output(r) for r in range(len(source.network.form.output))]
+    return digest(*(f"{sorted(row.numbers.items())} {row.scale}" for row in rows))

@@ -7,6 +7,7 @@ import importlib
 import json
 import math
 import os
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.files import read_dataset, write_dataset
-from netfold.results.status import Status
+from netfold.results.status import Standing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -136,7 +137,7 @@ class Record:
     def __init_subclass__(cls) -> None:
         dataclass(frozen=True, eq=False)(cls)
         known = (f for f in fields(cls) if f.metadata and not f.name.startswith("_"))
-        told = [f"        {f.name}: {_told(f.metadata['quantity'])}" for f in known]
+        told = [_paragraph(f"{f.name}: {_told(f.metadata['quantity'])}") for f in known]
         if told:
             text, mark, example = (cls.__doc__ or "").partition("\n    Example:")
             attributes = "\n".join(["", "", "    Attributes:", *told, ""])
@@ -269,8 +270,11 @@ class Result(Saved, Record):
         return pd.DataFrame([{d.name: getattr(self, d.field.name) for d in single}])
 
     def to_xarray(self) -> xr.Dataset:
-        """Everything as a data set: arrays with their meanings and units, words and other numbers as attributes."""
-        return dataset({**self._variables(), **self._more()}, {"format": self.FORMAT, **self._attributes()})
+        """Everything as a data set: arrays with meaning and unit, words and other numbers as attributes, told too."""
+        words = self._attributes()
+        told = {one.name: _told(one.quantity) for one in declared(type(self)) if one.name in words}
+        attributes = {"format": self.FORMAT, **words, "meanings": json.dumps(told, ensure_ascii=False)}
+        return dataset({**self._variables(), **self._more()}, attributes)
 
     @classmethod
     def _of(cls, stored: xr.Dataset) -> Self:
@@ -363,6 +367,10 @@ def plain(value: Any) -> Any:
     return value
 
 
+def _paragraph(text: str) -> str:
+    return textwrap.fill(text, 116, initial_indent=" " * 8, subsequent_indent=" " * 12)
+
+
 def _told(quantity: Quantity) -> str:
     dims = f"; shape ``({', '.join(quantity.dims)})``" if quantity.dims else ""
     unit = f"; in {quantity.unit}" if quantity.unit != "1" else ""
@@ -419,7 +427,7 @@ def _parsed(hint: Any, stored: Any) -> Any:
         return json.loads(str(stored))
     if stored is None:
         raise KeyError("a field is missing")
-    return Status.read(str(stored)) if hint is Status else hint(stored)
+    return Standing.read(str(stored)) if hint is Standing else hint(stored)
 
 
 def _plain(value: Any) -> Any:

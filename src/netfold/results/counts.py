@@ -7,7 +7,7 @@ from dataclasses import field
 from typing import Any
 
 from netfold.results.base import Result, counted, measured
-from netfold.results.status import Certainty, Status
+from netfold.results.status import Certainty, Standing
 
 
 class CountResult(Result):
@@ -80,7 +80,7 @@ class CountResult(Result):
         return self._inradius
 
     @property
-    def status(self) -> Status:
+    def status(self) -> Standing:
         """``exact``, or what the count rests on."""
         if self.decisions is None or not self.uncertain:
             return status_of(self.uncertain)
@@ -91,7 +91,7 @@ class CountResult(Result):
         return super().to_dict() | {"status": self.status}
 
 
-def status_of(uncertain: int) -> Status:
+def status_of(uncertain: int) -> Standing:
     """``exact``, or how many decisions rest on the tolerance.
 
     Example:

@@ -10,9 +10,9 @@ class Certainty(Enum):
 
     EXACT = "exact", "rounding alone is left"
     TOLERANCE = "exact up to the tolerance", "the ties may be real: weights in general position have none"
-    ROOTS = "exact but for", "the square roots in batch normalisation hold the ties: fold them into the weights"
-    PROVEN = "exact; proven", "nothing is left to doubt"
-    PROVEN_BUT_FOR = "exact; proven but for", "the claims stand there unproven: allow a larger budget"
+    ROOTS = "exact but for", "fold batch normalisation into the weights: its square roots are what stays open"
+    PROVEN = "exact; proven", "nothing is left open"
+    PROVEN_BUT_FOR = "exact; proven but for", "what stands there is computed, not proven"
     CONVERGED = "converged", "the error estimates are within the tolerance"
     SHORT_OF_BUDGET = "not converged", "raise budget= or tolerance="
     ESTIMATED = "estimated", "more effort makes the interval narrower"
@@ -34,37 +34,37 @@ class Certainty(Enum):
         """Whether what was asked for was reached."""
         return self not in (Certainty.SHORT_OF_BUDGET, Certainty.SHORT_OF_EFFORT)
 
-    def text(self, details: str = "") -> Status:
+    def text(self, details: str = "") -> Standing:
         """The sentence: the words, numbers where there are any, and the advice where it is needed.
 
         Example:
             >>> Certainty.EXACT.text(), Certainty.SHORT_OF_EFFORT.text(": relative error 0.2, not 0.1")
             ('exact', 'not converged: relative error 0.2, not 0.1; allow more effort')
         """
-        return Status(f"{self.words}{details}" + ("" if self.reached else f"; {self.advice}"), self)
+        return Standing(f"{self.words}{details}" + ("" if self.reached else f"; {self.advice}"), self)
 
 
-class Status(str):
+class Standing(str):
     """A sentence on how far a result can be relied on, everywhere else a ``str``; ``kind`` says it to programs.
 
     Example:
         >>> status = Certainty.TOLERANCE.text(", which decided in 2 places")
         >>> status == "exact up to the tolerance, which decided in 2 places", status.kind.name
         (True, 'TOLERANCE')
-        >>> Status.read(str(status)).kind is status.kind
+        >>> Standing.read(str(status)).kind is status.kind
         True
     """
 
     kind: Certainty
 
-    def __new__(cls, text: str, kind: Certainty = Certainty.UNTOLD) -> Status:
+    def __new__(cls, text: str, kind: Certainty = Certainty.UNTOLD) -> Standing:
         """A sentence and its kind."""
         status = super().__new__(cls, text)
         status.kind = kind
         return status
 
     @classmethod
-    def read(cls, text: str) -> Status:
+    def read(cls, text: str) -> Standing:
         """A status out of a file, which holds the sentence alone: the one member that could have made it."""
         makers = [
             kind

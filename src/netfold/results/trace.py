@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.results.base import Record, Result, Variable, above, counted, measured, plain, variable
-from netfold.results.status import Status
+from netfold.results.status import Standing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,7 +102,7 @@ class Trace(Result):
         ("stage",),
         "units of the stage's space",
     )
-    status: Status = measured(
+    status: Standing = measured(
         "``exact``, ``converged`` or ``not converged``, with the reason; its ``kind`` for programs"
     )
     margin: float = measured("how close the closest sign decision was, as a multiple of its own scale", ())
