@@ -18,7 +18,6 @@ from netfold.paths import Line
 from netfold.plots.bound import BoundOfRegions
 from netfold.progress import progress_bar
 from netfold.reporting.beside_theory import BesideTheory, beside_theory
-from netfold.reporting.bound import bound_of
 from netfold.reporting.example import Example, example
 from netfold.reporting.pairs import Pairs, choose_pairs
 from netfold.reporting.planes import Slice, slice_through
@@ -26,6 +25,7 @@ from netfold.reporting.sensitivity import disturbed
 from netfold.results.provenance import provenance
 from netfold.results.traces import Traces
 from netfold.sensitivity import Sensitivity
+from netfold.theory import bounds
 from netfold.training.loop import accuracy
 
 
@@ -186,6 +186,20 @@ def gather(
         sensitivity=layers_disturbed,
         slice=plane,
     )
+
+
+def bound_of(program: Program) -> BoundOfRegions:
+    """The bound for a network, by `netfold.bounds.of`.
+
+    Args:
+        program: the network.
+
+    Returns:
+        The bound, on a line and over all inputs.
+    """
+    line, everywhere = (bounds.of(program, dimension=m, only=["raghu2017"]) for m in (1, None))
+    wide = everywhere.rows[0].bound
+    return BoundOfRegions(line.inputs, sum(line.widths), line.upper.log10, None if wide is None else wide.log10)
 
 
 def _points(data: ArrayLike | torch.Tensor) -> NDArray[np.float64]:

@@ -17,9 +17,10 @@ from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.files import seal, write_atomically
 from netfold.formats import number
+from netfold.plots.pages import Drawn, templates
 from netfold.renamed import renamed
 from netfold.reporting import planes
-from netfold.reporting.figures import Drawn, draw_all
+from netfold.reporting.figures import draw_all
 from netfold.reporting.gather import ReportData, Story, gather
 from netfold.reporting.numbers import numbers, to_json
 from netfold.reporting.sensitivity import sentence
@@ -122,15 +123,7 @@ def files_beside(page: Path) -> Path:
 
 def render(data: ReportData, figures: dict[str, Drawn], folder: str) -> str:
     """The page as one HTML text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("netfold.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("netfold.reporting")
     environment.filters["number"] = number
     return environment.get_template("report.html.j2").render(
         data=data,
