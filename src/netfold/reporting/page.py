@@ -16,11 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.files import seal, write_atomically
+from netfold.formats import number
+from netfold.renamed import renamed
 from netfold.reporting import planes
 from netfold.reporting.figures import Drawn, draw_all
 from netfold.reporting.gather import ReportData, Story, gather
 from netfold.reporting.numbers import numbers, to_json
-from netfold.reporting.phrases import number
 from netfold.reporting.sensitivity import sentence
 from netfold.reporting.words import describe
 from netfold.results.base import plain
@@ -31,8 +32,9 @@ MOST_OUTPUTS = 12
 """Outputs that the interactive walk shows; of more, those that come highest anywhere on the path."""
 
 
+@renamed(net="model")
 def report(
-    net: Model,
+    model: Model,
     data: ArrayLike | torch.Tensor,
     output: str | os.PathLike[str] = "report.html",
     *,
@@ -51,7 +53,7 @@ def report(
     written whole or not at all, the page last.
 
     Args:
-        net: a piecewise-linear network in evaluation mode.
+        model: a piecewise-linear network in evaluation mode.
         data: inputs, first axis the rows; at least two.
         output: the page to write.
         initial: the network with the weights it was initialised with, to set beside it.
@@ -82,7 +84,7 @@ def report(
     """
     target = target_of(output)
     begin = time.perf_counter()
-    data_ = gather(net, data, initial=initial, labels=labels, pairs=pairs, seed=seed, story=story, progress=progress)
+    data_ = gather(model, data, initial=initial, labels=labels, pairs=pairs, seed=seed, story=story, progress=progress)
     figures = draw_all(data_)
     data_ = replace(data_, seconds={**data_.seconds, "total": time.perf_counter() - begin})
     write(data_, figures, target)

@@ -422,4 +422,16 @@ def _mesh(stored: Mapping[str, Any]) -> Mesh:
     start = np.concatenate([[0], np.cumsum(stored["corners"])])
     names = ("vertices", "made", "loop", "label", "ancestor", "states")
     xy, made, loop, label, ids, states = (stored[name] for name in names)
-    return Mesh(xy, made, start, loop, label, ids, states)
+    mesh = Mesh(xy, made, start, loop, label, ids, states)
+    _require_sound(mesh, regions=len(stored["area"]), layers=len(stored["regions"]))
+    return mesh
+
+
+def _require_sound(mesh: Mesh, regions: int, layers: int) -> None:
+    """Every number that stands for a place in another array is one: compiled code looks there without asking."""
+    pieces = len(mesh.start) - 1
+    places = [(mesh.loop, len(mesh.xy)), (mesh.ids, pieces), (mesh.ids[:, :layers], regions)]
+    inside = all(not array.size or 0 <= array.min() <= array.max() < most for array, most in places)
+    whole = mesh.start[-1] == len(mesh.loop) and (not pieces or np.diff(mesh.start).min() > 0)
+    if not inside or not whole or mesh.ids.shape != (pieces, layers + 1):
+        raise ValueError("its polygons name vertices or regions that it does not hold")

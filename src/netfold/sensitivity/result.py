@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
 from netfold.results.base import Record, Result, Variable, above, counted, measured, variable
+from netfold.results.intervals import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,12 +102,7 @@ class Sensitivity(Result):
         Over repeats where there are several: Student's t on the draws, for these very inputs. With one repeat, over
         inputs: normal, from the paired change of every input. NaN where neither exists.
         """
-        repeats = self.values.shape[2]
-        if repeats < 2:
-            return 1.959964 * self.data_error
-        from scipy.stats import t
-
-        return t.ppf(0.975, repeats - 1) * self.values.std(2, ddof=1) / np.sqrt(repeats)
+        return half_width(self.values) if self.values.shape[2] > 1 else 1.959964 * self.data_error
 
     @property
     def without_effect(self) -> dict[str, str]:
