@@ -70,7 +70,8 @@ class Polytope:
 
     Args:
         normals: one outward normal a half-space, ``(half-spaces, *input_shape)``.
-        offsets: ``(half-spaces,)``. All numbers are taken exactly as they stand.
+        offsets: ``(half-spaces,)``. All numbers are taken exactly as they stand. A normal of zeros makes no face: with
+            an offset below 0 the polytope is empty, otherwise it is the same without it.
 
     Raises:
         InvalidInputError: there is no half-space, the shapes do not fit, or a number is not finite.
@@ -99,7 +100,7 @@ class Polytope:
     def half_spaces(self, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
         """Normals ``(half-spaces, entries)`` and offsets, for points of this shape.
 
-        A normal of zeros bounds nothing: ``0 <= offset`` holds everywhere and is left out, or nowhere.
+        Those that hold everywhere are left out.
 
         Raises:
             InvalidInputError: the normals have another shape.

@@ -301,3 +301,11 @@ def test_points_hold_exactly() -> None:
             assert all(v != 0 for v in h)
             assert [int(v > 0) for v in h] == states[done : done + len(h)]
             z, done = [max(v, Fraction(0)) for v in h], done + len(h)
+
+
+@pytest.mark.parametrize("width", [2.0**-40, 2.0**-51, 2.0**-52])
+def test_inradius_of_thin_cells(width: float) -> None:
+    """Between two parallel lines a small way apart lies a ball of half that radius, also where float64 has no point."""
+    layers = [Layer(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([-1.0, -1.0 - width]))]
+    outcome = counted(layers, Box(0, [4, 1]), inradius=True)
+    assert (outcome.regions, outcome.smallest_inradius) == (3, pytest.approx(width / 2, rel=1e-9))

@@ -15,7 +15,8 @@ import numpy as np
 
 from netfold.exact.cells.engine import Prefix
 from netfold.exact.cells.network import CellNetwork, States
-from netfold.exact.lp.ball import Ball, largest_ball
+from netfold.exact.lp import rational
+from netfold.exact.lp.ball import largest_ball
 from netfold.exact.lp.rational import Point, Row, lowest, primitive, supports, value_at
 from netfold.exact.numerics.arrays import Floats
 
@@ -83,22 +84,19 @@ def held(rows: list[Row], point: Point) -> Floats | None:
 
 def centred(rows: list[Row], point: Point) -> Point:
     """The centre of the cell's largest ball, about; ``point`` where the cell holds balls of any size."""
-    ball = ball_of(rows, point, None)
-    if not np.isfinite(ball.radius):
-        return point
-    moved = [x + Fraction(y) for x, y in zip(point, ball.centre.tolist(), strict=True)]
-    return moved if all(value_at(row, moved) > 0 for row in rows) else point
-
-
-def ball_of(rows: list[Row], point: Point, gram: Floats | None) -> Ball:
-    """The cell's largest ball, seen from a point inside; its centre is relative to the point."""
     normals, room = [], []
     for row in rows:
         size = max(map(abs, row[:-1]), default=0)
         if size:
-            normals.append([float(Fraction(v, size)) for v in row[:-1]])
+            normals.append([v / size for v in row[:-1]])
             room.append(float(value_at(row, point) / size))
-    return largest_ball(np.reshape(normals, (-1, len(point))), room, np.zeros(len(point)), gram)
+    if not all(v > 0.0 for v in room):
+        return point
+    ball = largest_ball(np.reshape(normals, (-1, len(point))), room, np.zeros(len(point)))
+    if not np.isfinite([ball.radius, *ball.centre]).all():
+        return point
+    moved = [x + Fraction(y) for x, y in zip(point, ball.centre.tolist(), strict=True)]
+    return moved if all(value_at(row, moved) > 0 for row in rows) else point
 
 
 class Node(NamedTuple):
@@ -180,7 +178,7 @@ class Thin:
         found.states.append(node.states)
         found.points.append(np.array([float(x) for x in node.point]))
         if inradius:
-            found.least = min(found.least, ball_of(node.rows, node.point, self.network.frame.gram).radius)
+            found.least = min(found.least, rational.inradius(node.rows, self.network.frame.gram))
 
     def children(self, node: Node, first: int = 0, rival: int | None = None) -> Iterator[Node]:
         """The cells into which the next unit splits one.
