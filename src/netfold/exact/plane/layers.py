@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from netfold.capture.activations import Elementwise, Rule
 from netfold.exact.numerics import bits
-from netfold.exact.numerics.threads import over_rows
 from netfold.exact.plane import counting, selection, splitting
 from netfold.exact.plane.splitting import Loops
 from netfold.exact.plane.vertices import FOUND, IRREGULAR, Edges, Knots, Vertices, classify
@@ -103,7 +102,7 @@ class ElementwisePlane:
     def open(self, vertices: Vertices, count: int, findings: Findings) -> None:
         """Find on which side of every knot the first vertices lie."""
         closest = np.empty(count)
-        over_rows(classify, count, self.units, vertices, self.knots, bits.POWERS, closest)
+        classify(count, vertices, self.knots, bits.POWERS, closest)
         findings.closest[0] = min(findings.closest[0], closest.min(initial=np.inf))
 
     def subdivide(
@@ -115,7 +114,7 @@ class ElementwisePlane:
     def count(self, polygons: Loops, vertices: Vertices) -> Ints | None:
         """Pieces of every polygon, -1 where only cutting tells."""
         counts = np.empty(len(polygons.start) - 1, np.int64)
-        over_rows(counting.count_pieces, len(counts), 4 * self.sides, polygons, vertices, self.knots.levels, counts)
+        counting.count_pieces(polygons, vertices, self.knots.levels, counts)
         return counts
 
     def states(self, polygons: Loops, vertices: Vertices) -> Words:
@@ -131,8 +130,7 @@ class ElementwisePlane:
     def image(self, h: Floats, rows: Ints) -> Floats:
         """The layer's values at some vertices."""
         out = np.empty((len(rows), self.units))
-        over_rows(splitting.activate, *out.shape, rows, h, self.knots.levels, self.slopes, self.offsets,
-                  self.values, out)  # fmt: skip
+        splitting.activate(rows, h, self.knots.levels, self.slopes, self.offsets, self.values, out)
         return out
 
 
@@ -176,7 +174,7 @@ class SelectionPlane:
     def image(self, h: Floats, rows: Ints) -> Floats:
         """The layer's values at some vertices."""
         out = np.empty((len(rows), self.units))
-        over_rows(selection.select, *out.shape, rows, h, self.candidates, self.sign, out)
+        selection.select(rows, h, self.candidates, self.sign, out)
         return out
 
 
