@@ -140,11 +140,44 @@ class Cut(NamedTuple):
     states: Ints
 
 
+class Room(NamedTuple):
+    """Memory for a block's vertices, with new ones, and for the edges that are cut."""
+
+    vertices: Vertices
+    edges: Edges
+
+    @staticmethod
+    def of(size: int, width: int, sides: int) -> Room:
+        """Room for ``size`` vertices of ``width`` values, with some words of sides."""
+        vertices = Vertices(
+            np.empty((size, width)), np.empty((size, 2)), np.empty(size, np.uint64), np.empty(size, np.int64),
+            np.empty((size, sides), np.int64), np.empty((size, sides), np.int64), np.empty((size, 2), np.int64),
+            np.empty(size), np.empty(size, np.bool_),
+        )  # fmt: skip
+        slots = 1 << int(np.ceil(np.log2(4 * size + 16)))
+        return Room(vertices, Edges(*(np.empty(slots, np.int64) for _ in range(3))))
+
+    def larger(self, count: int, times: int) -> Room:
+        """More room for the first vertices."""
+        h, above = self.vertices.h, self.vertices.above
+        larger = Room.of(times * len(h), h.shape[1], above.shape[1])
+        for into, source in zip(larger.vertices, self.vertices, strict=True):
+            into[:count] = source[:count]
+        return larger
+
+    def subdivide(self, layer: PlaneLayer, count: int, polygons: Loops, findings: Findings) -> tuple[int, Loops, bool]:
+        """Cut polygons as far as there is room: the number of vertices, the pieces, and whether all was cut."""
+        self.edges.pair.fill(-1)
+        used, pieces, finished = layer.subdivide(count, polygons, self.vertices, self.edges, findings)
+        findings.note(self.vertices, used)
+        return used, pieces, finished
+
+
 class Rooms(threading.local):
-    """Room for the vertices of one block a level, used again for every block there; each thread has its own."""
+    """Room for one block a level, used again for every block there; each thread has its own."""
 
     def __init__(self, levels: int) -> None:
-        self.levels: list[Vertices | None] = [None] * levels
+        self.levels: list[Room | None] = [None] * levels
 
 
 @dataclass(frozen=True)
@@ -200,15 +233,15 @@ class Faces:
     def meet(self, level: int, block: PlaneBlock, tally: PlaneTally) -> Ahead[PlaneBlock] | None:
         """Cut a block by the layer at its level; what there was no room for comes to the same level again."""
         layer, findings, last = self.layers[level], tally.findings[level], level == len(self.layers) - 1
-        vertices, count = self._opened(level, block), len(block.h)
-        layer.open(vertices, count, findings)
-        if last and not self.keep and self._counted(layer, block, vertices, tally):
+        room, count = self._opened(level, block), len(block.h)
+        layer.open(room.vertices, count, findings)
+        if last and not self.keep and self._counted(layer, block, room, tally):
             return None
-        used, pieces, finished = _subdivided(layer, count, block.polygons, vertices, findings)
+        used, pieces, finished = room.subdivide(layer, count, block.polygons, findings)
         while not finished and used < count + 2 and len(pieces.parent) == len(block.polygons.start) - 1:
-            vertices = self.rooms.levels[level] = _larger(vertices, count, 2)
-            used, pieces, finished = _subdivided(layer, count, block.polygons, vertices, findings)
-        findings.note(vertices, used)
+            room = self.rooms.levels[level] = room.larger(count, 2)
+            used, pieces, finished = room.subdivide(layer, count, block.polygons, findings)
+        vertices = room.vertices
         if not finished:
             cut = Cut(vertices, used, self._extended(block, used, vertices), pieces,
                       block.ids[pieces.parent], block.states[pieces.parent])  # fmt: skip
@@ -260,34 +293,32 @@ class Faces:
                          cut.states[chosen])  # fmt: skip
             begin = stop
 
-    def _opened(self, level: int, block: PlaneBlock) -> Vertices:
+    def _opened(self, level: int, block: PlaneBlock) -> Room:
         """A block's vertices, with room for new ones."""
         count, width = block.h.shape
         room = self.rooms.levels[level]
-        if room is None or len(room.h) < 2 * count + 64:
+        if room is None or len(room.vertices.h) < 2 * count + 64:
             size = max(ROOM * self.block_rows, 2 * count + 64)
-            room = self.rooms.levels[level] = _room(size, width, self.layers[level].sides)
-        room.h[:count], room.xy[:count], room.key[:count], room.made[:count] = block.h, block.xy, block.key, block.made
+            room = self.rooms.levels[level] = Room.of(size, width, self.layers[level].sides)
+        for into, rows in zip(room.vertices, (block.h, block.xy, block.key, block.made), strict=False):
+            into[:count] = rows
         return room
 
-    def _counted(self, layer: PlaneLayer, block: PlaneBlock, vertices: Vertices, tally: PlaneTally) -> bool:
+    def _counted(self, layer: PlaneLayer, block: PlaneBlock, room: Room, tally: PlaneTally) -> bool:
         """Count the last layer's pieces without making them; polygons that need it are cut. False if all do."""
-        counts, findings, count = layer.count(block.polygons, vertices), tally.findings[-1], len(block.h)
+        counts, findings, count = layer.count(block.polygons, room.vertices), tally.findings[-1], len(block.h)
         if counts is None:
             return False
-        findings.note(vertices, count)
+        findings.note(room.vertices, count)
         tally.regions[-1] += counts[counts > 0].sum()
         for p in np.flatnonzero(counts < 0):
             first, last = block.polygons.start[p], block.polygons.start[p + 1]
             one = Loops(np.array([0, last - first]), block.polygons.loop[first:last], block.polygons.label[first:last],
                         np.zeros(1, np.int64))  # fmt: skip
-            room = vertices
-            while True:
-                used, pieces, finished = _subdivided(layer, count, one, room, findings)
-                findings.note(room, used)
-                if finished:
-                    break
-                room = _larger(room, count, 16)
+            wide, (_, pieces, finished) = room, room.subdivide(layer, count, one, findings)
+            while not finished:
+                wide = wide.larger(count, 16)
+                _, pieces, finished = wide.subdivide(layer, count, one, findings)
             tally.regions[-1] += len(pieces.parent)
         return True
 
@@ -302,43 +333,12 @@ class Faces:
         return extended
 
 
-def _subdivided(
-    layer: PlaneLayer, count: int, polygons: Loops, vertices: Vertices, findings: Findings
-) -> tuple[int, Loops, bool]:
-    """Polygons cut as far as there is room: the number of vertices, the pieces, and whether there was room for all."""
-    size = 1 << int(np.ceil(np.log2(4 * len(vertices.h) + 16)))
-    edges = Edges(np.full(size, -1), np.empty(size, np.int64), np.empty(size, np.int64))
-    return layer.subdivide(count, polygons, vertices, edges, findings)
-
-
 def _class_layer(outputs: int, index: int, tolerance: float) -> PlaneLayer:
     """The class as a last layer: the largest output, or the sign of a single one."""
     if outputs == 1:
         sign = Elementwise(np.zeros((1, 1)), np.ones((1, 2)), np.zeros((1, 2)), (0, 1))
         return plane_layer(sign, 1, index, tolerance)
     return SelectionPlane(np.arange(outputs)[None], True, index, tolerance)
-
-
-def _larger(room: Vertices, count: int, times: int) -> Vertices:
-    """More room for the first vertices."""
-    larger = _room(times * len(room.h), room.h.shape[1], room.above.shape[1])
-    for into, source in zip(larger, room, strict=True):
-        into[:count] = source[:count]
-    return larger
-
-
-def _room(size: int, width: int, sides: int) -> Vertices:
-    return Vertices(
-        np.empty((size, width)),
-        np.empty((size, 2)),
-        np.empty(size, np.uint64),
-        np.empty(size, np.int64),
-        np.empty((size, sides), np.int64),
-        np.empty((size, sides), np.int64),
-        np.empty((size, 2), np.int64),
-        np.empty(size),
-        np.empty(size, np.bool_),
-    )
 
 
 def corners_of(program: Program, plane: Plane, bounds: tuple[float, float, float, float]) -> tuple[torch.Tensor, Any]:
