@@ -6,14 +6,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from numba.core import event as numba_event
 
 from netfold.commands.count import count
 from netfold.commands.partition import partition
@@ -145,9 +144,9 @@ def trace(
     if save is not None:
         found.save(save)
     if as_json:
-        from netfold.reporting.numbers import to_json, trace_numbers
+        from netfold.reporting.numbers import to_json
 
-        print(to_json(trace_numbers(found)), end="")
+        print(to_json(found.to_dict()), end="")
     else:
         print(found)
 
@@ -168,10 +167,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
-    with _listening() as pressed, telling_of_compilation():
+    with _listening() as pressed:
         try:
             command, bound, *_ = app.parse_args(tokens, print_error=False, exit_on_error=False)
-            command(*bound.args, **bound.kwargs)
+            works = command.__module__.startswith("netfold")  # not so help and version, which load nothing for it
+            with telling_of_compilation() if works else nullcontext():
+                command(*bound.args, **bound.kwargs)
         except (NetfoldError, CycloptsError, OSError) as error:
             print(f"netfold: {' '.join(str(error).split())}", file=sys.stderr)
             return 2
@@ -184,27 +185,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Compilation(numba_event.Listener):
-    """Says once that passes are being compiled: a first run is silent for half a minute without it."""
-
-    told = False
-
-    def on_start(self, event: numba_event.Event) -> None:
-        if not self.told:
-            print("netfold: compiling for this machine, this once; up to a minute", file=sys.stderr, flush=True)
-        self.told = True
-
-    def on_end(self, event: numba_event.Event) -> None:
-        pass
-
-
 @contextmanager
 def telling_of_compilation() -> Iterator[None]:
-    """Tell who waits at a terminal that passes are being compiled."""
+    """Tell who waits at a terminal that passes are being compiled: without it a first run is silent for a while."""
     if not sys.stderr.isatty():
         yield
         return
-    with numba_event.install_listener("numba:compile", _Compilation()):
+    from numba.core import event
+
+    class Compilation(event.Listener):
+        told = False
+
+        def on_start(self, event: event.Event) -> None:
+            if not self.told:
+                print("netfold: compiling for this machine, this once; up to a minute", file=sys.stderr, flush=True)
+            self.told = True
+
+        def on_end(self, event: event.Event) -> None:
+            pass
+
+    with event.install_listener("numba:compile", Compilation()):
         yield
 
 
