@@ -43,9 +43,9 @@ class EnsembleTracer(LineTracer):
     def __init__(self, programs: Sequence[Program], block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
         super().__init__(programs[0], len(programs), block_bytes, fork)
         maps = [cast(list[Dense], spread_maps(program)) for program in programs]
-        spreads = [Stack.of([own[level] for own in maps]) for level in range(len(self.points.layers))]
+        spreads = [Stack.of([own[level] for own in maps]) for level in range(len(self.domain.layers))]
         own = [reproducible(program) for program in programs]
-        self.points = Ensemble(**vars(replace(self.points, spreads=spreads)), programs=own)
+        self.domain = Ensemble(**vars(replace(self.domain, spreads=spreads)), programs=own)
 
 
 @dataclass(frozen=True)

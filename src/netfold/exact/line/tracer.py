@@ -51,13 +51,13 @@ class LineTracer:
 
     def __init__(self, program: Program, paths: int, block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
-        self.points = Points.of(program, paths, block_bytes // self.threads, fork)
+        self.domain = Points.of(program, paths, block_bytes // self.threads, fork)
         self.totals: list[Totals] = []
         self.results: list[PathOutput] = []
 
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
-        domain = replace(self.points, keys=KEYS if np.bincount(path).max() > 2 else 0)
+        domain = replace(self.domain, keys=KEYS if np.bincount(path).max() > 2 else 0)
         tally = driver.run(domain, domain.start(t, path, points), self.threads)
         self.totals, self.results = tally.totals, tally.output.finish()
 

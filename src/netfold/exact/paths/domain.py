@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -32,22 +32,12 @@ class Changes(NamedTuple):
     target: Ints
 
 
-class LayerTally(Protocol):
-    """What one layer does to every path, and what it must remember to go on with the next block."""
-
-    totals: Totals
-
-    def join(self, following: Self) -> Changes | None:
-        """Add the tally of the blocks that follow these; returns what changes exactly where the two meet."""
-        ...
-
-
 class PathTally:
     """What consecutive blocks of paths add up.
 
     Attributes:
         level: the first layer that they come to.
-        layers: one tally a layer from there on.
+        layers: one tally a layer from there on; its ``join`` returns what changes exactly where the two meet.
         output: what is met in the output.
     """
 

@@ -102,6 +102,7 @@ def _follow(domain: Domain[B, T], tally: T, threads: int, ahead: Ahead[B], begin
         further = domain.meet(ahead.level, block, tally)
         if further is not None:
             _follow(domain, tally, threads, further, 0, further.count)
+        del block, further  # before the next block takes memory
 
 
 def _fork(domain: Domain[B, T], tally: T, threads: int, ahead: Ahead[B]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -43,48 +41,14 @@ class Findings:
         self.ties = np.union1d(self.ties, other.ties)
 
 
-class PlaneLayer(Protocol):
-    """A layer's compiled passes with its parameters bound.
+class ElementwisePlane:
+    """Units that apply one piecewise-linear function each; a state is the number of knots below.
 
     Attributes:
-        units: how many units it has.
+        units: how many there are.
         planes: how many bits the state of a unit takes.
         sides: words of a vertex's sides.
     """
-
-    units: int
-    planes: int
-    sides: int
-
-    def open(self, vertices: Vertices, count: int, findings: Findings) -> None:
-        """Find on which side of every knot the first vertices lie."""
-        ...
-
-    def subdivide(
-        self, count: int, polygons: Loops, vertices: Vertices, edges: Edges, findings: Findings
-    ) -> tuple[int, Loops, bool]:
-        """Cut polygons: the number of vertices, the pieces, and whether there was room for all."""
-        ...
-
-    def count(self, polygons: Loops, vertices: Vertices) -> Ints | None:
-        """Pieces of every polygon, -1 where only cutting tells; None if there is no way but cutting."""
-        ...
-
-    def states(self, polygons: Loops, vertices: Vertices) -> Words:
-        """The states of all units on every polygon, as bits."""
-        ...
-
-    def unpack(self, words: Words) -> States:
-        """State numbers, ``(polygons, units)``, from their bits."""
-        ...
-
-    def image(self, h: Floats, rows: Ints) -> Floats:
-        """The layer's values at some vertices."""
-        ...
-
-
-class ElementwisePlane:
-    """Units that apply one piecewise-linear function each; a state is the number of knots below."""
 
     def __init__(self, rule: Elementwise, units: int, layer: int, tolerance: float) -> None:
         self.units = units
@@ -112,7 +76,7 @@ class ElementwisePlane:
         return splitting.subdivide(count, polygons, vertices, self.knots, edges, findings.found, findings.closest)
 
     def count(self, polygons: Loops, vertices: Vertices) -> Ints | None:
-        """Pieces of every polygon, -1 where only cutting tells."""
+        """Pieces of every polygon, -1 where only cutting tells; None if there is no way but cutting."""
         counts = np.empty(len(polygons.start) - 1, np.int64)
         counting.count_pieces(polygons, vertices, self.knots.levels, counts)
         return counts
@@ -135,7 +99,10 @@ class ElementwisePlane:
 
 
 class SelectionPlane:
-    """Units that take the largest or smallest of a few entries; a state is the number of the entry that wins."""
+    """Units that take the largest or smallest of a few entries; a state is the number of the entry that wins.
+
+    Attributes and methods are those of `ElementwisePlane`.
+    """
 
     sides = 0
 
@@ -176,6 +143,10 @@ class SelectionPlane:
         out = np.empty((len(rows), self.units))
         selection.select(rows, h, self.candidates, self.sign, out)
         return out
+
+
+PlaneLayer = ElementwisePlane | SelectionPlane
+"""A layer's compiled passes with its parameters bound."""
 
 
 def plane_layer(rule: Rule, units: int, layer: int, tolerance: float) -> PlaneLayer:
