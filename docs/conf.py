@@ -33,7 +33,6 @@ napoleon_numpy_docstring = False
 napoleon_preprocess_types = False
 nitpicky = False
 
-# Scripts named plot_* run while the site is built; the others train networks for minutes, or want a data folder.
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
     "gallery_dirs": "examples",

@@ -16,7 +16,7 @@ import netfold as nf
 from netfold.capture import archive
 from netfold.capture.loading import load_data
 from netfold.errors import CorruptFileError, InvalidInputError
-from netfold.files import temporary_beside, write_atomically
+from netfold.files import temporary_beside, write_atomically, write_dataset
 from tests.mutations import READERS
 
 
@@ -139,3 +139,17 @@ def test_names_are_escaped_in_every_page(tmp_path: Path) -> None:
         assert "<script>alert" not in page
     with pytest.raises(InvalidInputError, match="from 1 to 1,024"):
         nf.count_regions(network, threads=10**30)
+
+
+def test_a_partition_whose_polygons_name_nothing_is_refused(tmp_path: Path) -> None:
+    """A file with a fitting checksum is still not trusted to name vertices and regions that it holds."""
+    network = nf.random_network(inputs=2, width=4, depth=2, outputs=3, activation="relu", seed=0)
+    part = nf.partition_plane(network, nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]), bounds=(-1, 1, -1, 1))
+    part.save(tmp_path / "sound.nc")
+    assert nf.Partition.load(tmp_path / "sound.nc").regions == part.regions
+    for name in ("loop", "ancestor", "corners"):
+        odd = part.to_xarray().copy(deep=True)
+        odd[name].values.flat[0] = 10**9
+        write_dataset(odd, tmp_path / "odd.nc")
+        with pytest.raises(CorruptFileError, match="that it does not hold"):
+            nf.Partition.load(tmp_path / "odd.nc")

@@ -25,10 +25,8 @@ def room_of(file: str) -> str:
 
 def imports() -> nx.DiGraph:
     """Which file imports which: at the top, for type checkers, and inside functions."""
-    files = {
-        path.relative_to(SOURCE).as_posix(): path for path in SOURCE.rglob("*.py*") if "__pycache__" not in path.parts
-    }
-    modules = {"netfold." + re.sub(r"(/?__init__)?\.pyi?$", "", name).replace("/", "."): name for name in files}
+    files = {path.relative_to(SOURCE).as_posix(): path for path in SOURCE.rglob("*.py")}
+    modules = {"netfold." + re.sub(r"(/?__init__)?\.py$", "", name).replace("/", "."): name for name in files}
     graph = nx.DiGraph()
     graph.add_nodes_from(files)
     for name, path in files.items():

@@ -1,12 +1,13 @@
-"""While long work runs: whether bars are shown, and one thread where sums must have one order."""
+"""While long work runs: its bar, and one thread where sums must have one order."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
+from tqdm import tqdm
 
 
 @contextmanager
@@ -20,6 +21,15 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def hidden(progress: bool) -> bool:
-    """Whether to hide progress bars: unless asked for, and always where stderr is not a terminal."""
-    return not (progress and sys.stderr.isatty())
+def progress_bar(total: float | None, desc: str, unit: str, progress: bool | None, **look: Any) -> tqdm:
+    """A bar on stderr while something long runs.
+
+    Args:
+        total: how much there is to do, in ``unit``; None where nobody knows.
+        desc: what is done.
+        unit: what is counted.
+        progress: whether to show it; None: only in a terminal.
+        look: more of tqdm's options.
+    """
+    hidden = None if progress is None else not progress
+    return tqdm(total=total, desc=desc, unit=unit, disable=hidden, **{"leave": False, **look})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import netfold as nf
-from netfold.reporting.bound import bound_of
+from netfold.reporting.gather import bound_of
 from netfold.theory.bounds import _of
 
 

@@ -11,9 +11,9 @@ from torch import nn
 
 import netfold as nf
 from netfold.comparison.columns import ONE_DRAW
+from netfold.formats import number
 from netfold.reporting.beside_theory import BesideTheory
 from netfold.reporting.gather import ReportData, gather
-from netfold.reporting.phrases import number
 from netfold.reporting.theory_words import beside_theory
 from netfold.theory import length_growth
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from netfold.formats import number, power
 from netfold.plots.bound import BoundOfRegions
 from netfold.reporting.gather import ReportData
 from netfold.reporting.pairs import Pairs
-from netfold.reporting.phrases import number, power
 from netfold.reporting.words import describe
 from netfold.results.trace import Trace
 from netfold.results.traces import Traces

@@ -9,12 +9,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from netfold.reproduce import circle, depth_chain, growth_claims, length_he, regions_line, regions_plane
+from netfold.reproduce import circle, depth_chain, growth, length_he, regions_line, regions_plane
 from netfold.reproduce import transitions_depth as depth
 from netfold.reproduce import transitions_length as length
 from netfold.reproduce.ensembles import growth_of, growth_ratios, linearised
 from netfold.reproduce.figure import Verdict
-from netfold.reproduce.growth_claims import Grown
 from netfold.reproduce.statistics import Mean
 from netfold.theory.bounds import depth_chain as chain_of
 
@@ -25,10 +24,10 @@ def near(value: float, half: float = 0.01) -> Mean:
     return Mean(value, value - half, value + half)
 
 
-def grown(rates: dict[tuple[int, float], float], layers: int = 6, half: float = 0.01) -> Grown:
+def grown(rates: dict[tuple[int, float], float], layers: int = 6, half: float = 0.01) -> growth.Grown:
     """Lengths that grow by exactly these rates, and a theory that says the same."""
     steps = np.arange(layers + 1)
-    return Grown(
+    return growth.Grown(
         {key: near(rate, half) for key, rate in rates.items()},
         {key: (rate**steps, 0 * steps) for key, rate in rates.items()},
         dict(rates),
@@ -42,33 +41,33 @@ RISING = {(16, 2.0): 1.1, (16, 8.0): 1.4, (256, 2.0): 1.2, (256, 8.0): 1.6}
 
 def test_exponential_growth() -> None:
     """Held where all grow straight; in part where one does not; failed where all shrink and bend."""
-    assert growth_claims.judge_exponential(grown(RISING)).verdict is HELD
-    assert growth_claims.judge_exponential(grown({**RISING, (16, 2.0): 1.0})).verdict is PARTLY
+    assert growth.judge_exponential(grown(RISING)).verdict is HELD
+    assert growth.judge_exponential(grown({**RISING, (16, 2.0): 1.0})).verdict is PARTLY
     linear = {key: (1 + 10 * np.arange(7.0), np.zeros(7)) for key in RISING}
     bent = dataclasses.replace(grown(RISING), lengths=linear)
-    assert growth_claims.judge_exponential(bent).verdict is PARTLY
+    assert growth.judge_exponential(bent).verdict is PARTLY
     flat = dataclasses.replace(grown(dict.fromkeys(RISING, 0.9)), lengths=linear)
-    assert growth_claims.judge_exponential(flat).verdict is FAILED
+    assert growth.judge_exponential(flat).verdict is FAILED
 
 
 def test_growth_with_width_and_scale() -> None:
     """Intervals must be apart; the other way round fails."""
-    for judge in (growth_claims.judge_width, growth_claims.judge_scale):
+    for judge in (growth.judge_width, growth.judge_scale):
         assert judge(grown(RISING)).verdict is HELD
         assert judge(grown(RISING, half=0.5)).verdict is FAILED
         assert judge(grown({key: 3 - rate for key, rate in RISING.items()})).verdict is FAILED
-    assert growth_claims.judge_width(grown({**RISING, (256, 2.0): 1.05})).verdict is PARTLY
+    assert growth.judge_width(grown({**RISING, (256, 2.0): 1.05})).verdict is PARTLY
 
 
 def test_printed_base() -> None:
     """A bound that is exceeded from below is none; an interval that reaches it does not refute it."""
     found = grown(RISING)
-    assert growth_claims.judge_printed(found).verdict is HELD
+    assert growth.judge_printed(found).verdict is HELD
     above = {key: rate + 0.2 for key, rate in RISING.items()}
-    assert growth_claims.judge_printed(dataclasses.replace(found, base=above)).verdict is FAILED
+    assert growth.judge_printed(dataclasses.replace(found, base=above)).verdict is FAILED
     one = {**found.base, (16, 2.0): 1.3}
-    assert growth_claims.judge_printed(dataclasses.replace(found, base=one)).verdict is PARTLY
-    assert growth_claims.judge_printed(dataclasses.replace(grown(RISING, half=0.3), base=above)).verdict is HELD
+    assert growth.judge_printed(dataclasses.replace(found, base=one)).verdict is PARTLY
+    assert growth.judge_printed(dataclasses.replace(grown(RISING, half=0.3), base=above)).verdict is HELD
 
 
 @pytest.mark.parametrize(("off", "verdict"), [(1.02, HELD), (0.94, PARTLY), (1.2, FAILED), (0.8, FAILED)])
@@ -76,23 +75,23 @@ def test_mean_field(off: float, verdict: Verdict) -> None:
     """Only the widest networks count."""
     found = grown(RISING)
     expected = {(k, v): rate * (off if k == 256 else 5.0) for (k, v), rate in RISING.items()}
-    assert growth_claims.judge_mean_field(dataclasses.replace(found, expected=expected)).verdict is verdict
+    assert growth.judge_mean_field(dataclasses.replace(found, expected=expected)).verdict is verdict
 
 
 def test_relu_claims() -> None:
     """Growth is asked only where the base is above 1; the exact formula is asked within 4 standard errors."""
     keys = [(32, 1.5), (32, 2.0), (32, 4.0)]
-    exact = {(k, v): float(growth_claims.theory_lengths("relu", k, v, 1)[0]) for k, v in keys}
+    exact = {(k, v): float(growth.theory_lengths("relu", k, v, 1)[0]) for k, v in keys}
     base = {key: np.sqrt(key[1] * 32 / 33) for key in keys}
     found = dataclasses.replace(grown(exact), base=base)
-    assert growth_claims.judge_relu_grows(found).verdict is PARTLY
-    assert growth_claims.judge_relu_grows(dataclasses.replace(found, growth=grown(base).growth)).verdict is HELD
+    assert growth.judge_relu_grows(found).verdict is PARTLY
+    assert growth.judge_relu_grows(dataclasses.replace(found, growth=grown(base).growth)).verdict is HELD
     only = {key: found.growth[key] for key in keys[:2]}
     shrinking = dataclasses.replace(found, growth=only, base={key: base[key] for key in keys[:2]})
-    assert growth_claims.judge_relu_grows(shrinking).verdict is FAILED
-    assert growth_claims.judge_relu_exact(found).verdict is HELD
+    assert growth.judge_relu_grows(shrinking).verdict is FAILED
+    assert growth.judge_relu_exact(found).verdict is HELD
     moved = {key: ratios + 0.05 for key, ratios in found.ratios.items()}
-    assert growth_claims.judge_relu_exact(dataclasses.replace(found, ratios=moved)).verdict is FAILED
+    assert growth.judge_relu_exact(dataclasses.replace(found, ratios=moved)).verdict is FAILED
 
 
 def test_ratios_of_networks_that_die() -> None:

@@ -213,5 +213,5 @@ def test_bad_use_is_refused() -> None:
         nf.TrajectoryRegularizer.penalty(nn.Linear(2, 2))
     layer = nf.TrajectoryRegularizer(original="input").train()
     layer(x)
-    with pytest.raises(nf.InvalidInputError, match="penalty\\(net, inputs\\)"):
+    with pytest.raises(nf.InvalidInputError, match="penalty\\(model, inputs\\)"):
         nf.TrajectoryRegularizer.penalty(layer)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import re
+from typing import Any
 
 import torch
-from torch._ops import OpOverload
+from torch._ops import OpOverload, OpOverloadPacket
 
 from netfold.capture.activations import ELEMENTWISE, SELECTIONS
 from netfold.capture.affine import AFFINE
@@ -93,9 +94,11 @@ def is_allowed(name: str) -> bool:
     found = ATEN.fullmatch(name)
     if found is None or "__" in name or CORE_BUT_NOT.fullmatch(found[1]):
         return False
-    packet = getattr(torch.ops.aten, found[1], None)
+    packet: Any = getattr(torch.ops.aten, found[1], None)
     operation = getattr(packet, found[2], None)
-    if not isinstance(operation, OpOverload) or any(argument.is_out for argument in operation._schema.arguments):
+    if not isinstance(packet, OpOverloadPacket) or not isinstance(operation, OpOverload):
+        return False
+    if any(argument.is_out for argument in operation._schema.arguments):
         return False
     base = found[1].removesuffix("_") or found[1]
     listed = base in OTHERS or base in AFFINE or base in ELEMENTWISE or base in SELECTIONS

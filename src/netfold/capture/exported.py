@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,10 @@ LARGEST_TEXT = 2**26
 EXPANDED = 2**24
 """Entries that a tensor may have beyond those in its bytes, where several places share one (``expand``)."""
 
-AGAIN = "export the model again with the installed torch: torch.export.save(torch.export.export(model, (x,)), path)"
+AGAIN = "export the model again, with torch 2.9 or later: torch.export.save(torch.export.export(model, (x,)), path)"
+
+_one_at_a_time = threading.Lock()
+"""The deserializer keeps what it is at in a global."""
 
 
 def read_program(path: Path) -> ExportedProgram:
@@ -60,7 +64,7 @@ def read_program(path: Path) -> ExportedProgram:
         constants = members.tensors(CONSTANTS)
         members.require_all_read()
     try:
-        with silent():
+        with _one_at_a_time, silent():
             return _built(tree, state, constants)
     except Exception as error:
         raise CorruptFileError(

@@ -166,15 +166,17 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
 
 def _networks(model: str, files: list[tuple[int, Path]]) -> Iterator[tuple[int, nn.Module]]:
     from torch import nn
-    from tqdm import tqdm
 
     from netfold.capture.loading import load_model
+    from netfold.progress import progress_bar
 
-    for step, file in tqdm(files, desc="following checkpoints", unit="step", disable=None, leave=False):
-        net = load_model(model, file)
-        if not isinstance(net, nn.Module):
-            raise InvalidInputError(f"{model}: a history needs module:factory, into which checkpoints are loaded")
-        yield step, net
+    with progress_bar(len(files), "following checkpoints", "step", None) as bar:
+        for step, file in files:
+            net = load_model(model, file)
+            if not isinstance(net, nn.Module):
+                raise InvalidInputError(f"{model}: a history needs module:factory, into which checkpoints are loaded")
+            yield step, net
+            bar.update()
 
 
 def _rule(kind: Kind, strength: list[float] | None) -> Perturbation:

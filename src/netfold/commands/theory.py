@@ -171,9 +171,9 @@ def _refuse(why: str, options: dict[str, Any]) -> None:
 
 
 def _with_gain(field: MeanField, gain: float, why: str) -> str:
-    from netfold.theory.tables import number
+    from netfold.formats import six_digits
 
-    critical = f"- sigma_w = {number(gain)} makes it critical at this sigma_b"
+    critical = f"- sigma_w = {six_digits(gain)} makes it critical at this sigma_b"
     return f"{field}\n{f'- {why}' if why else critical}"
 
 
@@ -206,8 +206,8 @@ def _growth(field: MeanField, depth: int, width: int | None, curve: str) -> Leng
 def _layer_table(layers: list[dict[str, Any]], width: int | None) -> str:
     import pandas as pd
 
+    from netfold.formats import table
     from netfold.theory import Method
-    from netfold.theory.tables import table
 
     frame = pd.DataFrame(layers)
     frame = frame.drop(columns="growth_holds")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,9 +16,6 @@ from netfold.errors import InvalidInputError
 from netfold.measures.states import rows_together, states_at
 from netfold.results.complexity import LocalComplexity, WatchedLayer
 from netfold.results.provenance import provenance
-
-if TYPE_CHECKING:
-    pass
 
 Count = Literal["state", "sign"]
 
@@ -85,7 +83,7 @@ def local_complexity(
     if count not in get_args(Count):
         raise InvalidInputError(f"count must be one of {', '.join(get_args(Count))}, got {count!r}")
     frame = _frame(program, directions, seed)
-    found = _count(program, where, radius * frame, count == "sign")
+    found = switching(program, where, radius * frame, count == "sign")
     if not found:
         raise InvalidInputError(f"{program.name} has no nonlinearity whose units have a state of their own")
     layers = program.layers
@@ -113,13 +111,24 @@ def _frame(program: Program, directions: Any, seed: int) -> Tensor:
         return given
     if not 1 <= directions <= size:
         raise InvalidInputError(f"directions must be from 1 to the size of the input, {size}, got {directions}")
-    drawn = np.random.default_rng(seed).standard_normal((size, int(directions)))
-    q = np.linalg.qr(drawn)[0].T.reshape(int(directions), *shape)
-    return torch.from_numpy(np.ascontiguousarray(q)).to(program.device)
+    return orthonormal(shape, int(directions), seed).to(program.device)
 
 
-def _count(program: Program, points: Tensor, frame: Tensor, signs: bool) -> dict[int, NDArray[np.int64]]:
-    """Units whose state differs, by layer number: one entry a point."""
+def orthonormal(shape: Sequence[int], directions: int, seed: int) -> Tensor:
+    """Random orthonormal directions, ``(directions, *shape)``; at most as many as the shape has entries."""
+    drawn = np.random.default_rng(seed).standard_normal((int(np.prod(shape, dtype=np.int64)), directions))
+    return torch.from_numpy(np.ascontiguousarray(np.linalg.qr(drawn)[0].T)).reshape(directions, *shape)
+
+
+def switching(program: Program, points: Tensor, frame: Tensor, signs: bool) -> dict[int, NDArray[np.int64]]:
+    """Units whose state is not the same at all vertices around a point, by layer number: one entry a point.
+
+    Args:
+        program: what to run.
+        points: ``(points, *input_shape)``.
+        frame: vertices stand at each point plus and minus these steps, ``(P, *input_shape)``.
+        signs: count by the sign of the pre-activation; units that select one of several entries, by their winner.
+    """
     rows = rows_together(program)
     together = max(1, rows // (2 * len(frame)))
     offsets = torch.cat([frame, -frame]).split(max(1, min(rows, 2 * len(frame))))

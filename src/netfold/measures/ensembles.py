@@ -11,7 +11,6 @@ from itertools import repeat
 from typing import Any, cast
 
 from torch import nn
-from tqdm import tqdm
 
 from netfold.capture import Model, Program, capture
 from netfold.capture.capture import unwrapped
@@ -21,6 +20,7 @@ from netfold.errors import InvalidInputError, NetfoldError
 from netfold.exact.line.ensemble import EnsembleTracer, stackable
 from netfold.measures.tracing import BATCH, Method, choose, require_method, require_path, trace_straight
 from netfold.paths import Line, Path, Polyline
+from netfold.progress import progress_bar
 from netfold.results.trace import Trace
 from netfold.results.traces import Traces
 
@@ -74,7 +74,7 @@ def trace_ensemble(
     require_method(method)
     total = len(networks) if isinstance(networks, Sized) else None
     traces: list[Trace] = []
-    with tqdm(total=total, desc="tracing", unit="network", disable=None if progress is None else not progress) as bar:
+    with progress_bar(total, "tracing", "network", progress) as bar:
         for found in trace_each(_paired(networks, paths), Templates(), method):
             traces.append(_required(found, traces))
             bar.update()

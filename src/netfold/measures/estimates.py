@@ -16,6 +16,7 @@ from netfold.exact.cells.counting.estimate import TreeEstimate, estimate_tree
 from netfold.measures.cell_counts import CellJob
 from netfold.measures.counts import program_on
 from netfold.results.base import Result, measured
+from netfold.results.intervals import student
 from netfold.results.provenance import provenance
 from netfold.results.status import Certainty, Standing
 
@@ -158,9 +159,7 @@ def interval(tree: TreeEstimate, confidence: float) -> tuple[float, float]:
     """Ends of the interval, from the logarithm of the estimate; the lower bound is certain."""
     if tree.exact:
         return tree.value, tree.value
-    from scipy.stats import t
-
-    half = t.ppf(0.5 + confidence / 2, len(tree.groups) - 1) * tree.error / tree.value
+    half = student(len(tree.groups), confidence) * tree.error / tree.value
     return max(float(tree.met), tree.value * float(np.exp(-half))), tree.value * float(np.exp(half))
 
 

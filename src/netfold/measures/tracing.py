@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
-from tqdm import tqdm
 
 from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
@@ -17,6 +15,7 @@ from netfold.exact.certificate.certifier import Certifier
 from netfold.exact.line.tracer import LineTracer
 from netfold.measures.assemble import Tracer, assemble, certified
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
+from netfold.progress import progress_bar
 from netfold.results.provenance import provenance
 from netfold.results.trace import Trace
 from netfold.results.traces import Traces
@@ -102,13 +101,13 @@ def trace_paths(
         _require_straight(paths, choices)
         choices = [_certified(Certifier(program))] * len(paths)
     traces: dict[int, Trace] = {}
-    with _bar(len(paths), progress) as advance:
+    with progress_bar(len(paths), "tracing", "path", progress) as bar:
         for trace in dict.fromkeys(choices):
             chosen = [i for i, choice in enumerate(choices) if choice is trace]
             for begin in range(0, len(chosen), BATCH):
                 batch = chosen[begin : begin + BATCH]
                 traces.update(zip(batch, trace(program, [paths[i] for i in batch]), strict=True))
-                advance(len(batch))
+                bar.update(len(batch))
     return Traces(traces[i] for i in range(len(paths)))
 
 
@@ -148,13 +147,6 @@ def require_path(path: Path, number: int) -> Path:
             f"path {number} is a {type(path).__name__}; expected nf.Line, nf.Arc, nf.Circle, nf.Polyline or nf.Curve"
         )
     return path
-
-
-@contextmanager
-def _bar(total: int, progress: bool | None) -> Iterator[Callable[[int], object]]:
-    shown = None if progress is None else not progress
-    with tqdm(total=total, desc="tracing", unit="path", disable=shown, leave=False) as bar:
-        yield bar.update
 
 
 def choose(program: Program, path: Path, method: Method) -> Callable[..., list[Trace]]:

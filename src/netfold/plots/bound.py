@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from netfold.formats import power
 from netfold.plots.axes import axes_or_new
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.traces import Traces
@@ -58,7 +59,7 @@ def bound(
         ax.plot([0, value], [at, at], color=colour, linewidth=2.5, alpha=0.45)
         ax.plot(value, at, marker, color=colour, markersize=8)
         ax.text(0, at + 0.22, label, ha="left", va="bottom")
-        ax.annotate(_power(value), (value, at), (9, 0), textcoords="offset points", va="center", color=theme.ink)
+        ax.annotate(power(value), (value, at), (9, 0), textcoords="offset points", va="center", color=theme.ink)
     ax.set_xlim(0, end * 1.22)
     ax.set_ylim(0.5, len(rows) + 0.75)
     ax.set_yticks([])
@@ -67,10 +68,3 @@ def bound(
     ax.grid(axis="x")
     ax.set_axisbelow(True)
     return ax
-
-
-def _power(log10: float) -> str:
-    if log10 < 6:
-        return f"{10**log10:,.0f}"
-    exponent = int(np.floor(log10))
-    return f"{10 ** (log10 - exponent):.1f} × 10$^{{{exponent}}}$"

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
+from netfold.plots.pages import templates
 from netfold.plots.partitions import class_palette, faded, layer_colours
 from netfold.plots.themes import DARK, LIGHT, Theme
 from netfold.results.base import counted
@@ -57,18 +58,10 @@ def write(part: Partition, path: str | os.PathLike[str] = "partition.html", clas
 
 def render(part: Partition, classes: tuple[str, ...] = ()) -> str:
     """The page as one HTML text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     if len(part.layers) >= CLASS:
         raise InvalidInputError(f"the page tells at most {CLASS - 1} layers apart, this network has {len(part.layers)}")
-    environment = Environment(
-        loader=PackageLoader("netfold.plots", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     light, dark = layer_colours(len(part.layers), LIGHT), layer_colours(len(part.layers), DARK)
     layers = [
         {"name": layer.label, "regions": f"{layer.regions:,}", "light": light[i], "dark": dark[i]}
@@ -76,7 +69,8 @@ def render(part: Partition, classes: tuple[str, ...] = ()) -> str:
     ]
     # "<" inside JSON could end the script element early
     data = json.dumps(page_data(part, classes), separators=(",", ":")).replace("<", "\\u003c")
-    return environment.get_template("explore.html.j2").render(
+    page = templates("netfold.plots").get_template("explore.html.j2")
+    return page.render(
         title=f"{part.provenance.get('model', 'Network')} on a plane",
         summary=f"{counted(part.regions, 'activation region')}, {_classes(len(part.class_areas))}; {part.status}.",
         layers=layers,

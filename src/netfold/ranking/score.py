@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,9 +19,10 @@ from netfold.errors import InvalidInputError
 from netfold.measures.ensembles import Templates
 from netfold.measures.tracing import Method, require_method, trace_paths
 from netfold.paths import Line
-from netfold.results.base import counted
+from netfold.results.base import Record, counted, declared, measured
 from netfold.results.intervals import estimate
 from netfold.results.provenance import surroundings
+from netfold.results.status import Standing
 from netfold.results.trace import Trace
 
 if TYPE_CHECKING:
@@ -30,67 +30,36 @@ if TYPE_CHECKING:
 
 Factory = Callable[..., nn.Module]
 
-MEANINGS = {
-    "regions": "activation regions on a line between two inputs",
-    "transitions": "state switches of all units on such a line",
-    "growth": "length after the last nonlinearity over the line's own",
-    "parameters": "numbers in the model's parameters",
-    "flops": "operations of one forward pass's products, two for a multiplication and an addition",
-}
-"""Scores and baselines by name, and what each is."""
-
 SCORES = ("regions", "transitions", "growth")
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean and how well it is known.
+class Estimate(Record):
+    """A mean and how well it is known."""
 
-    Attributes:
-        value: the mean (geometric, of ratios).
-        standard_error: its standard error; NaN from a single value.
-        low: lower end of the 95% interval of Student's t, and ``high`` the upper one.
-    """
-
-    value: float
-    standard_error: float
-    low: float
-    high: float
+    value: float = measured("the mean (geometric, of ratios)")
+    standard_error: float = measured("its standard error; NaN from a single value")
+    low: float = measured("lower end of the 95% interval of Student's t")
+    high: float = measured("its upper end")
 
 
-@dataclass(frozen=True)
-class Score:
-    """Expressivity scores of a network or architecture, beside its size.
+class Score(Record):
+    """Expressivity scores of a network or architecture, beside its size."""
 
-    Attributes:
-        regions: mean number of activation regions on a line between two inputs.
-        transitions: mean number of state switches on such a line, over all units.
-        growth: geometric mean of the length after the last nonlinearity over the length of the line.
-        parameters: numbers in the model's parameters.
-        flops: of one forward pass, products alone, two for a multiplication and an addition.
-        lines: how many lines were traced in each network.
-        networks: how many networks were drawn; intervals are over networks, or over lines where there is one.
-        seconds: time to capture and to measure all of them (wall clock).
-        capture_seconds: the part of it that capturing took.
-        method: ``exact`` or ``sampled``.
-        status: of the traces: ``exact``, ``converged``, or ``not converged`` with the reason.
-        counting_rule: what was counted.
-        provenance: versions, machine, model and seed.
-    """
-
-    regions: Estimate
-    transitions: Estimate
-    growth: Estimate
-    parameters: int
-    flops: int
-    lines: int
-    networks: int
-    seconds: float = field(compare=False)
-    capture_seconds: float = field(compare=False)
-    method: str
-    status: str
-    counting_rule: str
-    provenance: dict[str, Any] = field(compare=False)
+    regions: Estimate = measured("activation regions on a line between two inputs")
+    transitions: Estimate = measured("state switches of all units on such a line")
+    growth: Estimate = measured("length after the last nonlinearity over the line's own")
+    parameters: int = measured("numbers in the model's parameters")
+    flops: int = measured("operations of one forward pass's products, two for a multiplication and an addition")
+    lines: int = measured("how many lines were traced in each network")
+    networks: int = measured(
+        "how many networks were drawn; intervals are over networks, or over lines where there is one"
+    )
+    seconds: float = measured("time to capture and to measure all of them (wall clock)", unit="s", compare=False)
+    capture_seconds: float = measured("the part of it that capturing took", unit="s", compare=False)
+    method: str = measured("``exact`` or ``sampled``")
+    status: Standing = measured("of the traces: ``exact``, ``converged``, or ``not converged`` with the reason")
+    counting_rule: str = measured("what was counted")
+    provenance: dict[str, Any] = measured("versions, machine, model and seed", compare=False)
 
     @property
     def values(self) -> dict[str, float]:
@@ -103,19 +72,11 @@ class Score:
         import pandas as pd
 
         rows = []
-        for name, meaning in MEANINGS.items():
-            found = getattr(self, name)
+        for one in declared(Score)[:5]:
+            found = getattr(self, one.name)
             known = found if isinstance(found, Estimate) else Estimate(found, 0.0, found, found)
-            rows.append({"score": name, **vars(known), "meaning": meaning})
+            rows.append({"score": one.name, **vars(known), "meaning": one.quantity.meaning})
         return pd.DataFrame(rows).set_index("score")
-
-    def to_dict(self) -> dict[str, Any]:
-        """All numbers, as JSON takes them."""
-        scores = {name: dict(vars(getattr(self, name))) for name in SCORES}
-        sizes = {"parameters": self.parameters, "flops": self.flops, "lines": self.lines, "networks": self.networks}
-        spent = {"seconds": self.seconds, "capture_seconds": self.capture_seconds}
-        words = {"method": self.method, "status": self.status, "counting_rule": self.counting_rule}
-        return {**scores, **sizes, **spent, **words, "provenance": self.provenance}
 
     def __str__(self) -> str:
         shown = [f"{name} {_shown(getattr(self, name))}" for name in SCORES]

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
 from netfold.plots import bound, traces
 from netfold.plots.axes import short
-from netfold.plots.themes import DARK, LIGHT, Theme
+from netfold.plots.pages import Drawn, drawn
+from netfold.plots.themes import Theme
 from netfold.reporting import pictures, planes, sensitivity
 from netfold.reporting.example import Picture
 from netfold.reporting.gather import ReportData
@@ -23,24 +20,6 @@ from netfold.results.traces import Traces
 
 WIDTH = 6.4
 """Inches; at 600 pixels of page width, 11-point type is then 13 pixels high."""
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """A figure, rendered.
-
-    Attributes:
-        name: of its file.
-        light: as a data URI (SVG) for a light page, and ``dark`` for a dark one.
-        png: the light form as a PNG file.
-        size: width and height in points.
-    """
-
-    name: str
-    light: str
-    dark: str
-    png: bytes
-    size: tuple[int, int]
 
 
 Draw = Callable[[ReportData, Theme], Figure]
@@ -59,31 +38,7 @@ def draw_all(data: ReportData) -> dict[str, Drawn]:
         draws["slice"] = _slice
     if data.sensitivity is not None:
         draws["sensitivity"] = _sensitivity
-    return {name: _render(name, draw, data) for name, draw in draws.items()}
-
-
-def _render(name: str, draw: Draw, data: ReportData) -> Drawn:
-    found: dict[str, str] = {}
-    png, size = b"", (0, 0)
-    for theme in (LIGHT, DARK):
-        with mpl.rc_context(theme.settings):  # pyright: ignore[reportArgumentType]
-            figure = draw(data, theme)
-            found[theme.name] = _svg(figure)
-            if theme is LIGHT:
-                png = _bytes(figure, "png", dpi=200)
-                size = (round(figure.get_figwidth() * 72), round(figure.get_figheight() * 72))
-    return Drawn(name, found["light"], found["dark"], png, size)
-
-
-def _svg(figure: Figure) -> str:
-    content = _bytes(figure, "svg", dpi=150, metadata={"Date": None, "Creator": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(content).decode("ascii")
-
-
-def _bytes(figure: Figure, kind: str, **options: Any) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format=kind, **options)
-    return file.getvalue()
+    return {name: drawn(partial(draw, data)) for name, draw in draws.items()}
 
 
 def _length(data: ReportData, theme: Theme) -> Figure:

@@ -16,9 +16,8 @@ from netfold.errors import InvalidInputError
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Line
 from netfold.plots.bound import BoundOfRegions
-from netfold.progress import hidden
+from netfold.progress import progress_bar
 from netfold.reporting.beside_theory import BesideTheory, beside_theory
-from netfold.reporting.bound import bound_of
 from netfold.reporting.example import Example, example
 from netfold.reporting.pairs import Pairs, choose_pairs
 from netfold.reporting.planes import Slice, slice_through
@@ -26,6 +25,7 @@ from netfold.reporting.sensitivity import disturbed
 from netfold.results.provenance import provenance
 from netfold.results.traces import Traces
 from netfold.sensitivity import Sensitivity
+from netfold.theory import bounds
 from netfold.training.loop import accuracy
 
 
@@ -103,7 +103,7 @@ class ReportData:
 
 
 def gather(
-    net: Model,
+    model: Model,
     data: ArrayLike | torch.Tensor,
     *,
     initial: Model | None = None,
@@ -116,7 +116,7 @@ def gather(
     """Measure a network on straight lines between pairs of inputs.
 
     Args:
-        net: a piecewise-linear network in evaluation mode.
+        model: a piecewise-linear network in evaluation mode.
         data: inputs, first axis the rows.
         initial: the network with the weights it was initialised with, to set beside it.
         labels: the class of every input, for the accuracy.
@@ -143,7 +143,7 @@ def gather(
     begin = time.perf_counter()
     points = _points(data)
     chosen = choose_pairs(points, pairs, seed)
-    program = capture(net, shape=points.shape[1:])
+    program = capture(model, shape=points.shape[1:])
     before = capture(initial, shape=points.shape[1:]) if initial is not None else None
     _require_comparable(program, before)
     answers = _labels(labels, len(points))
@@ -158,7 +158,7 @@ def gather(
     groups = [trained] if untrained is None else [trained, untrained]
     plane = slice_through(program, before, points, answers, groups, seed)
     cut = time.perf_counter()
-    layers_disturbed = disturbed(net, points, answers, seed)
+    layers_disturbed = disturbed(model, points, answers, seed)
     return ReportData(
         story=story,
         layers=tuple((layer.name, layer.op, layer.units) for layer in program.layers),
@@ -186,6 +186,20 @@ def gather(
         sensitivity=layers_disturbed,
         slice=plane,
     )
+
+
+def bound_of(program: Program) -> BoundOfRegions:
+    """The bound for a network, by `netfold.bounds.of`.
+
+    Args:
+        program: the network.
+
+    Returns:
+        The bound, on a line and over all inputs.
+    """
+    line, everywhere = (bounds.of(program, dimension=m, only=["raghu2017"]) for m in (1, None))
+    wide = everywhere.rows[0].bound
+    return BoundOfRegions(line.inputs, sum(line.widths), line.upper.log10, None if wide is None else wide.log10)
 
 
 def _points(data: ArrayLike | torch.Tensor) -> NDArray[np.float64]:
@@ -232,10 +246,8 @@ def _require_comparable(program: Program, before: Program | None) -> None:
 
 def _trace(program: Program, lines: Sequence[Line], description: str, progress: bool) -> Traces:
     """Trace lines in batches that grow while they are quick, so that the progress bar moves."""
-    from tqdm import tqdm
-
     found, size = [], 1
-    with tqdm(total=len(lines), desc=description, unit="path", disable=hidden(progress), leave=False) as bar:
+    with progress_bar(len(lines), description, "path", None if progress else False) as bar:
         while len(found) < len(lines):
             begin = time.perf_counter()
             batch = lines[len(found) : len(found) + size]

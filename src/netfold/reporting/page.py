@@ -16,11 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.files import seal, write_atomically
+from netfold.formats import number
+from netfold.plots.pages import Drawn, templates
+from netfold.renamed import renamed
 from netfold.reporting import planes
-from netfold.reporting.figures import Drawn, draw_all
+from netfold.reporting.figures import draw_all
 from netfold.reporting.gather import ReportData, Story, gather
 from netfold.reporting.numbers import numbers, to_json
-from netfold.reporting.phrases import number
 from netfold.reporting.sensitivity import sentence
 from netfold.reporting.words import describe
 from netfold.results.base import plain
@@ -31,8 +33,9 @@ MOST_OUTPUTS = 12
 """Outputs that the interactive walk shows; of more, those that come highest anywhere on the path."""
 
 
+@renamed(net="model")
 def report(
-    net: Model,
+    model: Model,
     data: ArrayLike | torch.Tensor,
     output: str | os.PathLike[str] = "report.html",
     *,
@@ -51,7 +54,7 @@ def report(
     written whole or not at all, the page last.
 
     Args:
-        net: a piecewise-linear network in evaluation mode.
+        model: a piecewise-linear network in evaluation mode.
         data: inputs, first axis the rows; at least two.
         output: the page to write.
         initial: the network with the weights it was initialised with, to set beside it.
@@ -82,7 +85,7 @@ def report(
     """
     target = target_of(output)
     begin = time.perf_counter()
-    data_ = gather(net, data, initial=initial, labels=labels, pairs=pairs, seed=seed, story=story, progress=progress)
+    data_ = gather(model, data, initial=initial, labels=labels, pairs=pairs, seed=seed, story=story, progress=progress)
     figures = draw_all(data_)
     data_ = replace(data_, seconds={**data_.seconds, "total": time.perf_counter() - begin})
     write(data_, figures, target)
@@ -120,15 +123,7 @@ def files_beside(page: Path) -> Path:
 
 def render(data: ReportData, figures: dict[str, Drawn], folder: str) -> str:
     """The page as one HTML text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("netfold.reporting", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates("netfold.reporting")
     environment.filters["number"] = number
     return environment.get_template("report.html.j2").render(
         data=data,

@@ -28,21 +28,21 @@ NAMED = 0.5
 """The strength that the sentences speak of."""
 
 
-def disturbed(net: Any, points: NDArray[np.float64], labels: Any, seed: int) -> Sensitivity | None:
+def disturbed(model: Any, points: NDArray[np.float64], labels: Any, seed: int) -> Sensitivity | None:
     """Noise on one layer at a time, on a part of the data; None for what has no parameters to disturb.
 
     Args:
-        net: the network of the report.
+        model: the network of the report.
         points: its inputs, and ``labels`` their classes or None.
         seed: of the draws.
     """
-    if not isinstance(net, nn.Module | ExportedProgram):
+    if not isinstance(model, nn.Module | ExportedProgram):
         return None
     rows = np.unique(np.linspace(0, len(points) - 1, min(AT_MOST, len(points))).astype(np.int64))
     data = points[rows] if labels is None else (points[rows], np.asarray(labels)[rows])
     try:
         return layer_sensitivity(
-            net, data, None, GaussianNoise(NAMED), DRAWS, seed, strengths=STRENGTHS, progress=False
+            model, data, None, GaussianNoise(NAMED), DRAWS, seed, strengths=STRENGTHS, progress=False
         )
     except NetfoldError:
         # A network without weights, or one that only a whole batch of this size can go through.

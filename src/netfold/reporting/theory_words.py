@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from netfold.formats import number
 from netfold.reporting.beside_theory import BesideTheory
 from netfold.reporting.gather import ReportData
-from netfold.reporting.phrases import number
 from netfold.results.traces import Traces
 from netfold.theory import Phase
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.formats import number, power
 from netfold.reporting.gather import ReportData
-from netfold.reporting.phrases import interval, number, power
+from netfold.reporting.phrases import interval
 from netfold.reporting.theory_words import beside_theory
 from netfold.results.base import counted
 from netfold.results.intervals import estimate

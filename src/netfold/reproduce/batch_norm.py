@@ -10,7 +10,6 @@ import torch
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import nn
 
 from netfold.measures.tracing import trace_paths
@@ -19,12 +18,10 @@ from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Mean, geometric
-from netfold.reproduce.trained import BATCH, Part, Recipe, Split, checkpoints, seeds_of, stack, watched
+from netfold.reproduce.statistics import Floats, Mean, geometric
+from netfold.reproduce.trained import BATCH, Part, Recipe, Split, checkpoints, seeds_of, stack, watched, width
 from netfold.theory import length_growth
 from netfold.training.loop import accuracy
-
-Floats = NDArray[np.float64]
 
 DEPTH = 6
 VARIANTS = ("with", "without")
@@ -87,11 +84,6 @@ def judge_steadying(found: xr.Dataset) -> Finding:
     )
     numbers = {"with": factors[0].value, "without": factors[1].value, "ratio": ratio.exp().value}
     return Finding(STEADIES, Verdict.of([ratio.below(0), ratio.value < 0]), text, numbers)
-
-
-def width(settings: Settings) -> int:
-    """Of the hidden layers."""
-    return 64 if settings.data.name == "digits" else 100
 
 
 def recipe(settings: Settings) -> Recipe:

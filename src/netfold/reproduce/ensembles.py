@@ -8,11 +8,8 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from netfold.reproduce.statistics import Mean
-
-Floats = NDArray[np.float64]
+from netfold.reproduce.statistics import Floats, Mean
 
 Key = tuple[int, float]
 """Width and sigma_w^2."""

@@ -8,19 +8,16 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import nn
 
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Mean, means, rank_correlation
+from netfold.reproduce.statistics import Floats, Mean, means, rank_correlation
 from netfold.reproduce.trained import Recipe, Split, channels, convolutions, dense, fit, seeds_of, stack
 from netfold.sensitivity import GaussianNoise, layer_sensitivity
 from netfold.training.loop import accuracy
-
-Floats = NDArray[np.float64]
 
 LAWS: dict[str, tuple[str, tuple[float, ...]]] = {
     "relative": ("noise / RMS of the layer's weights", (0.25, 0.5, 1.0, 2.0)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from netfold.files import write_atomically
+from netfold.plots.pages import data_uri, templates
 from netfold.reporting.numbers import to_json
 from netfold.reproduce.figure import Settings, Verdict
 from netfold.reproduce.results import Result
@@ -60,12 +60,7 @@ def tally(results: Sequence[Result | Failure]) -> dict[Verdict, int]:
 
 def render(results: Sequence[Result | Failure], settings: Settings) -> str:
     """The page as one HTML text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    loaders = [PackageLoader("netfold.reproduce", "templates"), PackageLoader("netfold.reporting", "templates")]
-    environment = Environment(
-        loader=_either(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = templates("netfold.reproduce", "netfold.reporting")
     environment.filters["symbols"] = _symbols
     done = [result for result in results if isinstance(result, Result)]
     return environment.get_template("reproduce.html.j2").render(
@@ -84,12 +79,6 @@ def render(results: Sequence[Result | Failure], settings: Settings) -> str:
     )
 
 
-def _either(loaders: list[Any]) -> Any:
-    from jinja2 import ChoiceLoader
-
-    return ChoiceLoader(loaders)
-
-
 def _symbols(text: str) -> Markup:
     """Text with the indices of its symbols set as such."""
     safe = str(escape(text))
@@ -99,5 +88,4 @@ def _symbols(text: str) -> Markup:
 
 
 def _picture(result: Result, name: str, ending: str) -> str:
-    content = (result.folder / f"{name}{ending}").read_bytes()
-    return "data:image/svg+xml;base64," + base64.b64encode(content).decode("ascii")
+    return data_uri((result.folder / f"{name}{ending}").read_bytes())

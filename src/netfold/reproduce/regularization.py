@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import xarray as xr
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import nn
 
 from netfold.plots.themes import Theme
@@ -31,8 +30,6 @@ from netfold.reproduce.trained import (
 )
 from netfold.training import TrajectoryRegularizer, mean_step
 from netfold.training.loop import accuracy
-
-Floats = NDArray[np.float64]
 
 DEPTH = 5
 NONE, NORM, TRAJECTORY = "neither", "batch norm", "trajectory regularisation"

@@ -10,18 +10,19 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
 from netfold.files import write_atomically, write_dataset
-from netfold.plots.themes import DARK, LIGHT
+from netfold.plots.pages import drawn
+from netfold.plots.themes import Theme
 from netfold.reproduce.figure import WIDTH, Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
 from netfold.results.base import plain
 from netfold.results.provenance import surroundings
 
 FORM = "netfold experiment 1"
 RESULT = "result.json"
+ENDINGS = (".png", ".svg", ".dark.svg")
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ class Result:
     @property
     def files(self) -> list[str]:
         """Names of all files."""
-        endings = (".png", ".svg", ".dark.svg")
-        return [*(shown.name + end for shown in self.figures for end in endings), *self.tables, RESULT]
+        return [*(shown.name + end for shown in self.figures for end in ENDINGS), *self.tables, RESULT]
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the folder, as plain JSON."""
@@ -167,19 +167,16 @@ def read(folder: Path, key: Mapping[str, Any]) -> Result | None:
 
 
 def _draw(name: str, drawing: Drawing, folder: Path) -> Shown:
-    for theme, ending in ((LIGHT, ".svg"), (DARK, ".dark.svg")):
-        with mpl.rc_context(theme.settings):  # pyright: ignore[reportArgumentType]
-            figure = Figure(figsize=(WIDTH, drawing.height))
-            drawing.draw(figure, theme)
-            _save(figure, folder / f"{name}{ending}", "svg", dpi=150, metadata={"Date": None, "Creator": None})
-            if theme is LIGHT:
-                _save(figure, folder / f"{name}.png", "png", dpi=200)
-    return Shown(name, drawing.caption, drawing.about, (round(WIDTH * 72), round(drawing.height * 72)))
+    def draw(theme: Theme) -> Figure:
+        figure = Figure(figsize=(WIDTH, drawing.height))
+        drawing.draw(figure, theme)
+        return figure
 
-
-def _save(figure: Figure, path: Path, kind: str, **options: Any) -> None:
-    with write_atomically(path) as temporary:
-        figure.savefig(temporary, format=kind, **options)
+    figure = drawn(draw)
+    for ending, content in zip(ENDINGS, (figure.png, figure.svg, figure.dark_svg), strict=True):
+        with write_atomically(folder / f"{name}{ending}") as temporary:
+            temporary.write_bytes(content)
+    return Shown(name, drawing.caption, drawing.about, figure.size)
 
 
 def _write_table(name: str, table: Any, folder: Path) -> str:

@@ -9,7 +9,6 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
@@ -18,8 +17,6 @@ from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, means, rank_correlation
 from netfold.reproduce.trained import Split, dense, seeds_of
 from netfold.training import train_single_layer
-
-Floats = NDArray[np.float64]
 
 DEPTH = 5
 STEEP = -0.8

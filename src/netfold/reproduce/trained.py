@@ -177,6 +177,11 @@ def stack(
     return nn.Sequential(*parts, *([] if flat else [nn.Flatten()]), drawn(readout, variance, generator)).eval()
 
 
+def width(settings: Settings) -> int:
+    """Units of fully connected hidden layers, as in the paper; fewer for the smaller digits."""
+    return 64 if settings.data.name == "digits" else 100
+
+
 def strides(shape: tuple[int, ...]) -> tuple[int, int]:
     """Which convolutions have stride 2: the 2nd and 4th, and in images of more than 16 pixels the 1st and 3rd."""
     return (1, 3) if shape[-1] > 16 else (2, 4)

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from torch import nn
 
 from netfold.measures.tracing import trace_paths
@@ -19,12 +18,10 @@ from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Mean, geometric, straightness
-from netfold.reproduce.trained import Recipe, Split, checkpoints, dense, seeds_of, watched
+from netfold.reproduce.statistics import Floats, Mean, geometric, straightness
+from netfold.reproduce.trained import Recipe, Split, checkpoints, dense, seeds_of, watched, width
 from netfold.theory import length_growth
 from netfold.training.loop import accuracy
-
-Floats = NDArray[np.float64]
 
 DEPTH = 5
 
@@ -216,11 +213,6 @@ def listed(ratios: list[Mean]) -> str:
 def numbered(ratios: list[Mean]) -> dict[str, float]:
     """By layer, for a file of numbers."""
     return {f"layer {i + 1}, end over start": ratio.value for i, ratio in enumerate(ratios)}
-
-
-def width(settings: Settings) -> int:
-    """Of the hidden layers."""
-    return 64 if settings.data.name == "digits" else 100
 
 
 def recipe(settings: Settings) -> Recipe:

@@ -16,10 +16,10 @@ from netfold.networks import random_network
 from netfold.paths import Arc
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.ensembles import Floats, Key, by_layer, linearised, rising, scales
+from netfold.reproduce.ensembles import Key, by_layer, linearised, rising, scales
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, Ensemble, measured, sweep
-from netfold.reproduce.statistics import Mean, means, straightness
+from netfold.reproduce.statistics import Floats, Mean, means, straightness
 from netfold.theory import crossing_rate
 
 STRAIGHT = 0.99

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.ensembles import Floats, Key, by_layer, scales
+from netfold.reproduce.ensembles import Key, by_layer, scales
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Ensemble, sweep
-from netfold.reproduce.statistics import means
+from netfold.reproduce.statistics import Floats, means
 
 SLOPE = 0.1
 STRAIGHT = 0.99

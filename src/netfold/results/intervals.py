@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    pass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 
 def estimate(values: NDArray[np.float64], *, geometric: bool = False, confidence: float = 0.95) -> dict[str, float]:
@@ -46,10 +37,8 @@ def estimate(values: NDArray[np.float64], *, geometric: bool = False, confidence
     mean = float(used.mean())
     if len(used) == 1:
         return {"mean": mean, "standard_error": nan, "low": nan, "high": nan, "paths": 1}
-    from scipy.stats import t
-
     error = float(used.std(ddof=1) / np.sqrt(len(used)))
-    half = float(t.ppf((1 + confidence) / 2, len(used) - 1)) * error
+    half = student(len(used), confidence) * error
     return {
         "mean": mean,
         "standard_error": error,
@@ -61,9 +50,17 @@ def estimate(values: NDArray[np.float64], *, geometric: bool = False, confidence
 
 def half_width(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Half the width of the 95% interval of the mean over the last axis (Student's t); 0 for a single value."""
+    n = values.shape[-1]
+    return student(n) * values.std(-1, ddof=1) / np.sqrt(n) if n > 1 else np.zeros(values.shape[:-1])
+
+
+def student(n: int, confidence: float = 0.95) -> float:
+    """How many standard errors the mean of n normal values can be off, by Student's t.
+
+    Example:
+        >>> round(student(3), 3)
+        4.303
+    """
     from scipy.stats import t
 
-    n = values.shape[-1]
-    if n < 2:
-        return np.zeros(values.shape[:-1])
-    return t.ppf(0.975, n - 1) * values.std(-1, ddof=1) / np.sqrt(n)
+    return float(t.ppf(0.5 + confidence / 2, n - 1))

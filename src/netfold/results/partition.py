@@ -368,7 +368,9 @@ class Partition(Result):
         return {
             "vertices": variable(mesh.xy, "coordinates (a, b) of every vertex", ("vertex", "coordinate")),
             "made": variable(mesh.made, "layer that made the vertex, from 0; -1 for a corner", ("vertex",)),
-            "loop": variable(mesh.loop, "vertices of the polygons, counter-clockwise, one after the other", ("edge",)),
+            "loop": variable(
+                mesh.loop, "vertices of the polygons, counter-clockwise, one polygon after the other", ("edge",)
+            ),
             "label": variable(mesh.label, made, ("edge",)),
             "corners": variable(np.diff(mesh.start), "how many of them each polygon has", ("polygon",)),
             "ancestor": variable(mesh.ids, within, ("polygon", "stage")),
@@ -376,7 +378,9 @@ class Partition(Result):
             "region": variable(self.region_of_piece, "region of every polygon", ("polygon",)),
             "class": variable(self.classes, "class of every polygon", ("polygon",)),
             "area": variable(self.areas, "area of every region", ("region_number",), f"squared {INPUT}"),
-            "regions": variable(self.regions_by_layer, "activation regions up to the layer", ("layer",)),
+            "regions": variable(
+                self.regions_by_layer, "activation regions of the network cut off after the layer", ("layer",)
+            ),
             "edge_length": variable(edges, "length of the borders that the layer makes", ("layer",), INPUT),
             "plane": variable(spans, "origin, u and v, flattened", ("direction", "feature"), INPUT),
         }
@@ -422,4 +426,16 @@ def _mesh(stored: Mapping[str, Any]) -> Mesh:
     start = np.concatenate([[0], np.cumsum(stored["corners"])])
     names = ("vertices", "made", "loop", "label", "ancestor", "states")
     xy, made, loop, label, ids, states = (stored[name] for name in names)
-    return Mesh(xy, made, start, loop, label, ids, states)
+    mesh = Mesh(xy, made, start, loop, label, ids, states)
+    _require_sound(mesh, regions=len(stored["area"]), layers=len(stored["regions"]))
+    return mesh
+
+
+def _require_sound(mesh: Mesh, regions: int, layers: int) -> None:
+    """Every number that stands for a place in another array is one: compiled code looks there without asking."""
+    pieces = len(mesh.start) - 1
+    places = [(mesh.loop, len(mesh.xy)), (mesh.ids, pieces), (mesh.ids[:, :layers], regions)]
+    inside = all(not array.size or 0 <= array.min() <= array.max() < most for array, most in places)
+    whole = mesh.start[-1] == len(mesh.loop) and (not pieces or np.diff(mesh.start).min() > 0)
+    if not inside or not whole or mesh.ids.shape != (pieces, layers + 1):
+        raise ValueError("its polygons name vertices or regions that it does not hold")

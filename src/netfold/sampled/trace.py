@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
@@ -17,6 +16,7 @@ from netfold.errors import InvalidInputError
 from netfold.exact.paths import patterns
 from netfold.exact.paths.refinement import KEYS, switch
 from netfold.paths import Path
+from netfold.progress import progress_bar
 from netfold.results.provenance import provenance
 from netfold.results.status import Certainty, Standing
 from netfold.results.trace import LayerRecord, OutputRecord, Trace
@@ -95,9 +95,8 @@ def trace_sampled(
     course = motion(path)
     flow = Flow(program, course)
     watches = _watches(flow)
-    bar = tqdm(total=1.0, disable=None if progress else True, delay=1.0, leave=False,
-               desc="tracing", bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}")  # fmt: skip
-    with bar:
+    look = {"delay": 1.0, "bar_format": "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"}
+    with progress_bar(1.0, "tracing", "path", None if progress else False, **look) as bar:
         refinement = Refinement(flow, watches, tolerance, budget, bar.update)
         refinement.run(course.corners)
         found = _Found(program, refinement)

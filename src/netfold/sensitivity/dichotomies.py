@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import trace_ellipses
+from netfold.renamed import renamed
 from netfold.results.base import Result, above, measured
 from netfold.results.provenance import surroundings
 from netfold.sensitivity.layers import weight_layers
@@ -80,8 +81,9 @@ class Dichotomies(Result):
         return "\n".join([*lines, f"counted: {self.counting_rule}"])
 
 
+@renamed(net="model")
 def count_dichotomies(
-    net: nn.Module,
+    model: nn.Module,
     inputs: Any,
     layers: Sequence[str] | None = None,
     *,
@@ -99,7 +101,7 @@ def count_dichotomies(
     figures 4 and 5: s = 15, sigma_w^2 = 8, sigma_b = 0).
 
     Args:
-        net: a piecewise-linear module in evaluation mode.
+        model: a piecewise-linear module in evaluation mode.
         inputs: the inputs, one a row.
         layers: module paths of the layers to sweep, one after the other; by default all.
         sweeps: how many directions W' to draw, each as N(0, mean square of W).
@@ -127,9 +129,9 @@ def count_dichotomies(
     if sweeps < 1 or (other is not None and sweeps != 1):
         raise InvalidInputError(f"sweeps must be at least 1, and 1 where other is given, got {sweeps}")
     shape = tuple(torch.as_tensor(inputs).shape[1:])
-    with untouched(net):
-        tape = WeightTape.of(net, shape)
-        found = [LayerSweep.of(tape, layer) for layer in weight_layers(net, layers)]
+    with untouched(model):
+        tape = WeightTape.of(model, shape)
+        found = [LayerSweep.of(tape, layer) for layer in weight_layers(model, layers)]
     points = as_points(tape, inputs)
     rows = [[_count(s, points, _direction(s, seed, r, other), angle) for r in range(sweeps)] for s in found]
     counts = np.array(rows, np.int64).reshape(len(found), sweeps, 3)
@@ -143,12 +145,12 @@ def count_dichotomies(
         inputs=len(points),
         classes=max(outputs, 2),
         angle=angle,
-        vc_dimension=_dimension(net),
+        vc_dimension=_dimension(model),
         counting_rule=(
             "distinct vectors of classes (sign of a single output, else the largest output) on the open stretches "
             "between label changes, the layer's biases and all other layers fixed"
         ),
-        provenance={**surroundings(), "model": type(net).__name__, "seed": seed},
+        provenance={**surroundings(), "model": type(model).__name__, "seed": seed},
     )
 
 
@@ -183,10 +185,10 @@ def vc_dimension_bound(weights: int, layers: int, width: int) -> float:
     return size * math.log(4 * math.e * weights * layers * width) + size * layers * math.log(2) + 2 * layers
 
 
-def _dimension(net: nn.Module) -> float:
-    layers = weight_layers(net)
+def _dimension(model: nn.Module) -> float:
+    layers = weight_layers(model)
     widest = max(layer.weights[0].value.shape[0] for layer in layers)
-    return vc_dimension_bound(sum(p.numel() for p in net.parameters()), max(len(layers) - 1, 1), widest)
+    return vc_dimension_bound(sum(p.numel() for p in model.parameters()), max(len(layers) - 1, 1), widest)
 
 
 def _direction(sweep: LayerSweep, seed: int, number: int, other: nn.Module | None) -> Tensor:

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
-from tqdm import tqdm
 
 from netfold.capture.capture import home, unwrapped
 from netfold.capture.graph import refuse_bad
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
+from netfold.progress import progress_bar
+from netfold.renamed import renamed
 from netfold.results.provenance import surroundings
 from netfold.sensitivity.batches import Batches
 from netfold.sensitivity.layers import WeightLayer, weight_layers
@@ -36,8 +37,9 @@ Replaced = dict[str, Tensor] | None
 """A layer's perturbed parameters by name; None where not one of them changed."""
 
 
+@renamed(net="model")
 def layer_sensitivity(
-    net: nn.Module | ExportedProgram,
+    model: nn.Module | ExportedProgram,
     data: Any,
     metric: str | Callable[[Tensor, Tensor], Any] | Metric | None = None,
     perturbation: Perturbation = QUARTER,
@@ -62,7 +64,7 @@ def layer_sensitivity(
     the batches. The model is left as it was, also after an error.
 
     Args:
-        net: any module, or an exported program.
+        model: any module, or an exported program.
         data: ``(x, y)`` or ``x`` as arrays or tensors with one input a row, `netfold.capture.Data`, or a
             ``DataLoader`` of ``(x, y)``, ``x`` or mappings with ``labels``.
         metric: ``accuracy``, ``loss`` (cross-entropy; squared error for real labels), ``disagreement`` with the clean
@@ -103,16 +105,16 @@ def layer_sensitivity(
     runs = repeats if perturbation.RANDOM else 1
     if int(repeats) != repeats or repeats < 1:
         raise InvalidInputError(f"repeats must be a whole number from 1, got {repeats}")
-    model = unwrapped(net) if isinstance(net, nn.Module) else net
-    module = model if isinstance(model, nn.Module) else _module_of(model)
+    inner = unwrapped(model) if isinstance(model, nn.Module) else model
+    module = inner if isinstance(inner, nn.Module) else _module_of(inner)
     with _evaluating(module, data), torch.no_grad():
         found = weight_layers(module, layers)
         plan = Plan(module, found, steps, runs, seed, perturbation.BIASES if biases is None else biases)
         dtype, device = home(module)
         batches = Batches(data, batch_size, dtype, device)
         job = Job(plan, batches, higher_is_better, progress)
-        runner = job.run(model, metric)
-    return job.result(net, runner, perturbation, time.perf_counter() - begin)
+        runner = job.run(inner, metric)
+    return job.result(model, runner, perturbation, time.perf_counter() - begin)
 
 
 def _settings(perturbation: Perturbation, strengths: Sequence[float] | None) -> list[Perturbation]:
@@ -191,7 +193,7 @@ class Job:
 
     def __init__(self, plan: Plan, batches: Batches, higher_is_better: bool, progress: bool | None) -> None:
         self.plan, self.batches, self.higher_is_better = plan, batches, higher_is_better
-        self.hidden = None if progress is None else not progress
+        self.progress = progress
         self.shape = len(plan.layers), len(plan.settings)
         self.row = {layer.name: i for i, layer in enumerate(plan.layers)}
         self.moved, self.size = np.zeros(self.shape), 0.0
@@ -203,7 +205,7 @@ class Job:
         """Measure everything."""
         runner: Runner | None = None
         total = None if self.batches.total is None else self.batches.total * self.shape[0]
-        with tqdm(total=total, desc="perturbing layers", unit="layer", disable=self.hidden, leave=False) as bar:
+        with progress_bar(total, "perturbing layers", "layer", self.progress) as bar:
             for batch in self.batches:
                 if runner is None:
                     runner = runner_for(model, batch.inputs, self.batches.dtype, self.batches.device)
@@ -243,7 +245,7 @@ class Job:
             self._kept[layer.name] = sets
         return sets
 
-    def result(self, net: Any, runner: Runner, perturbation: Perturbation, seconds: float) -> Sensitivity:
+    def result(self, model: Any, runner: Runner, perturbation: Perturbation, seconds: float) -> Sensitivity:
         """What was measured."""
         tally, plan = self.tally, self.plan
         effect = np.where(self.outputs_changed, Effect.MEASURED, Effect.OUTPUT_UNCHANGED)
@@ -268,7 +270,7 @@ class Job:
             counting_rule=_rule(perturbation, plan, tally.metric),
             provenance={
                 **surroundings(),
-                "model": type(net).__name__,
+                "model": type(model).__name__,
                 "computed_in": str(self.batches.dtype).removeprefix("torch."),
                 "seed": plan.seed,
                 "shares_prefix": runner.shares_prefix,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
 from netfold.results.base import Record, Result, Variable, above, counted, measured, variable
+from netfold.results.intervals import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,17 +68,15 @@ class Sensitivity(Result):
     strengths: Floats = measured(
         "how strong, NaN where the perturbation has no scale", ("strength",), name="strength", coordinate=True
     )
-    values: Floats = measured("the metric with the layer perturbed", ("layer", "strength", "repeat"))
+    values: Floats = measured("metric with the layer perturbed", ("layer", "strength", "repeat"))
     data_error: Floats = measured(
-        "standard error of the mean change over inputs (paired); NaN for a metric of the whole data",
+        "standard error of the mean change over inputs, paired",
         ("layer", "strength"),
     )
     output_change: Floats = measured(
-        "root mean square change of the outputs over that of the clean outputs", ("layer", "strength")
+        "RMS change of the outputs over the RMS of the clean outputs", ("layer", "strength")
     )
-    effect: NDArray[np.int64] = measured(
-        "an `Effect`: " + "; ".join(f"{e.value}: {e.words}" for e in Effect), ("layer", "strength")
-    )
+    effect: NDArray[np.int64] = measured("; ".join(f"{e.value}: {e.words}" for e in Effect), ("layer", "strength"))
     inputs: int = measured("how many inputs were used")
     counting_rule: str = measured("what exactly was measured")
     provenance: dict[str, Any] = measured("model, seed, versions, time", default_factory=dict, compare=False)
@@ -101,12 +100,7 @@ class Sensitivity(Result):
         Over repeats where there are several: Student's t on the draws, for these very inputs. With one repeat, over
         inputs: normal, from the paired change of every input. NaN where neither exists.
         """
-        repeats = self.values.shape[2]
-        if repeats < 2:
-            return 1.959964 * self.data_error
-        from scipy.stats import t
-
-        return t.ppf(0.975, repeats - 1) * self.values.std(2, ddof=1) / np.sqrt(repeats)
+        return half_width(self.values) if self.values.shape[2] > 1 else 1.959964 * self.data_error
 
     @property
     def without_effect(self) -> dict[str, str]:
@@ -230,7 +224,7 @@ class Sensitivity(Result):
         each = ("layer", "strength")
         return {
             "loss": variable(self.loss, "how much worse the metric gets", each),
-            "interval": variable(self.interval, "half width of the 95% interval", each),
+            "interval": variable(self.interval, "half width, 95%", each),
         }
 
     def __repr__(self) -> str:

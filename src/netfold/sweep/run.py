@@ -18,6 +18,7 @@ from joblib.externals.loky.process_executor import ProcessPoolExecutor, Terminat
 from tqdm import tqdm
 
 from netfold.errors import InvalidInputError
+from netfold.progress import progress_bar
 from netfold.sweep.arguments import whole
 from netfold.sweep.cells import Outcome, failed, measure_cells
 from netfold.sweep.plan import Cell, Plan
@@ -141,7 +142,7 @@ def run_plan(
     measure = measure or partial(measure_cells, seed=plan.seed, measures=plan.measures)
     run = store.begin(plan, workers=spread.workers or cpu_count(), backend="inline" if spread.here else spread.backend)
     while True:
-        with _bar(plan.size, progress) as bar:
+        with progress_bar(plan.size, "sweep", "cell", progress, smoothing=0, leave=True) as bar:
             todo = Todo(plan, store, run, retry, bar, measure)
             try:
                 with _outcomes(todo, spread) as found:
@@ -240,10 +241,3 @@ def _settle(todo: Todo) -> None:
     finally:
         if alone is not None:
             alone.shutdown(kill_workers=True)
-
-
-@contextmanager
-def _bar(total: int, progress: bool | None) -> Iterator[tqdm]:
-    shown = None if progress is None else not progress
-    with tqdm(total=total, desc="sweep", unit="cell", disable=shown, smoothing=0) as bar:
-        yield bar

@@ -10,12 +10,12 @@ import numpy as np
 from scipy.special import erf
 
 from netfold.errors import InvalidInputError
+from netfold.formats import table
 from netfold.results.base import Result, above, measured
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.curves import Leg, propagate, standard_or_path
 from netfold.theory.fixed_points import ActivationLike, Status, gains_by_layer
 from netfold.theory.gaussian import Array
-from netfold.theory.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netfold.errors import InvalidInputError
+from netfold.formats import table
 from netfold.results.base import Result, above, measured
 from netfold.theory.activations import as_activation
 from netfold.theory.fixed_points import ActivationLike, check_gains
 from netfold.theory.gaussian import Array
 from netfold.theory.mean_field import mean_field
-from netfold.theory.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd

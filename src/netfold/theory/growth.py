@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netfold.errors import InvalidInputError
+from netfold.formats import table
 from netfold.results.base import Result, above, measured
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.chi import chi_mean, gated_chi_mean
 from netfold.theory.curves import InputCurve, propagate, standard_or_path
 from netfold.theory.fixed_points import ActivationLike, Status, gains_by_layer
 from netfold.theory.gaussian import Array
-from netfold.theory.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd

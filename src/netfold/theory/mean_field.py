@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netfold.formats import six_digits
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.fixed_points import (
     ActivationLike,
@@ -17,7 +18,6 @@ from netfold.theory.fixed_points import (
     phase_of,
     solve,
 )
-from netfold.theory.tables import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,8 +106,8 @@ class MeanField:
             ("xi_c", self.xi_c, "layers in which the correlation settles by a factor e"),
             ("6 xi_c", 6 * self.xi_c, "about how many layers can be trained"),
         ]
-        name = f"{self.activation.name}, sigma_w = {number(self.sigma_w)}, sigma_b = {number(self.sigma_b)}"
-        lines = [f"  {label:<9} {number(value):>10}  {meaning}" for label, value, meaning in rows]
+        name = f"{self.activation.name}, sigma_w = {six_digits(self.sigma_w)}, sigma_b = {six_digits(self.sigma_b)}"
+        lines = [f"  {label:<9} {six_digits(value):>10}  {meaning}" for label, value, meaning in rows]
         return "\n".join([f"{name}: {self.phase}", *lines, f"- {self.status.advice}"])
 
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
+from netfold.formats import six_digits
 from netfold.results.base import above
 from netfold.theory.activations import as_activation
 from netfold.theory.fixed_points import ActivationLike, Phase, phase_of, solve
 from netfold.theory.gaussian import Array
-from netfold.theory.tables import number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,8 +61,9 @@ class PhaseDiagram:
         shares = ", ".join(f"{np.mean(self.phase == phase):.0%} {phase}" for phase in Phase)
         w, b, size = self.sigma_w, self.sigma_b, self.phase.size
         return (
-            f"phase diagram of {self.activation}: sigma_w {number(w[0])} to {number(w[-1])}, sigma_b {number(b[0])} to "
-            f"{number(b[-1])}, {size:,} points: {shares}; see plot() and to_dataframe()"
+            f"phase diagram of {self.activation}: sigma_w {six_digits(w[0])} to {six_digits(w[-1])}, "
+            f"sigma_b {six_digits(b[0])} to {six_digits(b[-1])}, {size:,} points: {shares}; see plot() and "
+            "to_dataframe()"
         )
 
 

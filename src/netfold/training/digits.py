@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from tqdm import tqdm
 
 from netfold.networks import random_network
-from netfold.progress import hidden, one_thread
+from netfold.progress import one_thread, progress_bar
 from netfold.training.loop import Part, accuracy, fit
 
 
@@ -127,7 +126,7 @@ def train(
     part, kept_aside = digits.parts
     steps = epochs * -(-len(part[0]) // batch)
     optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
-    bar = tqdm(total=steps, desc="training on digits", unit="step", disable=hidden(progress), leave=False)
+    bar = progress_bar(steps, "training on digits", "step", None if progress else False)
     with bar, one_thread():
         fit(net, part, optimizer, steps, batch, seed, look=lambda step: bar.update(step - bar.n))
         return Trained(

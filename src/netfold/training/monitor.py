@@ -13,6 +13,7 @@ from torch import nn
 from netfold.capture.capture import unwrapped
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError, NetfoldError
+from netfold.renamed import renamed
 from netfold.training.history import History
 from netfold.training.watched import Watched
 
@@ -72,11 +73,12 @@ class Monitor:
         self.history, self.seconds = History(), 0.0
         self._started: float | None = None
 
-    def __call__(self, net: nn.Module, step: int) -> dict[str, float] | None:
+    @renamed(net="model")
+    def __call__(self, model: nn.Module, step: int) -> dict[str, float] | None:
         """Measure, if it is time to; call it at every step.
 
         Args:
-            net: the network in training.
+            model: the network in training.
             step: the number of this step.
 
         Returns:
@@ -89,12 +91,12 @@ class Monitor:
         if self.budget is not None and len(self.history) and self.seconds > self.budget * (now - self._started):
             self.history.missed[int(step)] = "over the time budget"
             return None
-        return self._measured(net, step)
+        return self._measured(model, step)
 
-    def _measured(self, net: nn.Module, step: int) -> dict[str, float] | None:
+    def _measured(self, model: nn.Module, step: int) -> dict[str, float] | None:
         begin = time.perf_counter()
         try:
-            values = measure(net, self.measures, self.part)
+            values = measure(model, self.measures, self.part)
         except NetfoldError as error:
             if not len(self.history):
                 raise
@@ -122,11 +124,12 @@ class Monitor:
         self.seconds = float(state["seconds"])
 
 
+@renamed(net="model")
 def measure(
-    net: nn.Module, measures: Watched | Sequence[Watched], part: Callable[[nn.Module], nn.Module] | None = None
+    model: nn.Module, measures: Watched | Sequence[Watched], part: Callable[[nn.Module], nn.Module] | None = None
 ) -> dict[str, float]:
     """All measures of a network as it is now; the network and all random states are left as they were."""
-    whole = unwrapped(net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net)
+    whole = unwrapped(model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model)
     with untouched(whole), torch.no_grad():
         for module in whole.modules():
             module.training = False

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from netfold.errors import InvalidInputError
+from netfold.renamed import renamed
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -108,11 +109,12 @@ class TrajectoryRegularizer(nn.Module):
         return self.scale * length / torch.where(reference > 0, reference, 1.0)
 
     @staticmethod
-    def penalty(net: nn.Module, inputs: Tensor | None = None) -> Tensor:
+    @renamed(net="model")
+    def penalty(model: nn.Module, inputs: Tensor | None = None) -> Tensor:
         """What to add to the loss: the weighted terms of all regularisers of a network, from its last forward pass.
 
         Args:
-            net: a network with regularisers in it, after a forward pass in training mode.
+            model: a network with regularisers in it, after a forward pass in training mode.
             inputs: the minibatch, for regularisers with ``original="input"``.
 
         Returns:
@@ -121,14 +123,14 @@ class TrajectoryRegularizer(nn.Module):
         Raises:
             InvalidInputError: there is no regulariser, none has run in training mode, or the minibatch is needed.
         """
-        found = [m for m in net.modules() if isinstance(m, TrajectoryRegularizer)]
+        found = [m for m in model.modules() if isinstance(m, TrajectoryRegularizer)]
         terms = [(m, m.term) for m in found if m.term is not None]
         if not terms:
             what = "has not run in training mode yet" if found else "has no TrajectoryRegularizer in it"
-            raise InvalidInputError(f"{type(net).__name__} {what}; there is no penalty to add")
+            raise InvalidInputError(f"{type(model).__name__} {what}; there is no penalty to add")
         relative = [m for m in found if m.original == "input"]
         if relative and inputs is None:
-            raise InvalidInputError("original='input' compares with the minibatch: penalty(net, inputs)")
+            raise InvalidInputError("original='input' compares with the minibatch: penalty(model, inputs)")
         reference = mean_step(inputs.detach()) if relative and inputs is not None else torch.ones(())
         total = torch.zeros((), dtype=terms[0][1].dtype, device=terms[0][1].device)
         for module, term in terms:
@@ -137,11 +139,12 @@ class TrajectoryRegularizer(nn.Module):
         return total
 
     @staticmethod
-    def in_place_of_batch_norm(net: nn.Module, make: Callable[[], TrajectoryRegularizer] | None = None) -> nn.Module:
+    @renamed(net="model")
+    def in_place_of_batch_norm(model: nn.Module, make: Callable[[], TrajectoryRegularizer] | None = None) -> nn.Module:
         """A copy of a network with a regulariser in the place of every batch norm, as in the paper.
 
         Args:
-            net: the network; it is left alone.
+            model: the network; it is left alone.
             make: makes one regulariser; ``TrajectoryRegularizer()`` by default.
 
         Returns:
@@ -155,9 +158,9 @@ class TrajectoryRegularizer(nn.Module):
             >>> type(TrajectoryRegularizer.in_place_of_batch_norm(net)[1]).__name__
             'TrajectoryRegularizer'
         """
-        if isinstance(net, NORMS) or not any(isinstance(m, NORMS) for m in net.modules()):
-            raise InvalidInputError(f"{type(net).__name__} has no batch norm inside it to replace")
-        changed = copy.deepcopy(net)
+        if isinstance(model, NORMS) or not any(isinstance(m, NORMS) for m in model.modules()):
+            raise InvalidInputError(f"{type(model).__name__} has no batch norm inside it to replace")
+        changed = copy.deepcopy(model)
         made: dict[int, nn.Module] = {}
         for owner, name, norm in list(_children(changed)):
             if id(norm) not in made:
@@ -195,8 +198,8 @@ def mean_step(x: Tensor) -> Tensor:
     return torch.linalg.vector_norm(rows[1:] - rows[:-1], dim=1).mean()
 
 
-def _children(net: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    for owner in net.modules():
+def _children(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    for owner in model.modules():
         for name, child in owner._modules.items():
             if isinstance(child, NORMS):
                 yield owner, name, child

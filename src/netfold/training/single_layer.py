@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from netfold.errors import InvalidInputError
+from netfold.progress import progress_bar
 from netfold.results.base import Result, Variable, above, measured, variable
 from netfold.results.provenance import surroundings
 from netfold.sensitivity.layers import WeightLayer, weight_layers
@@ -144,8 +144,7 @@ def train_single_layer(
     names: tuple[str, ...] = ()
     weights: list[int] = []
     found: list[list[tuple[float, float]]] = []
-    hidden = None if progress is None else not progress
-    with tqdm(total=len(seeds), desc="training one layer", unit="seed", disable=hidden, leave=False) as bar:
+    with progress_bar(len(seeds), "training one layer", "seed", progress) as bar:
         for seed in seeds:
             net = _made(make, seed, device)
             chosen = weight_layers(net, layers)

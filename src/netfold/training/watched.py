@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from netfold.capture import Program, capture
+from netfold.capture import capture
+from netfold.capture.activations import Selection
 from netfold.errors import InvalidInputError
+from netfold.measures.complexity import orthonormal, switching
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Path
+from netfold.renamed import renamed
 from netfold.sensitivity import Effect, Perturbation, layer_sensitivity
 from netfold.sensitivity.measure import QUARTER
 
@@ -30,7 +33,7 @@ class Watched(ABC):
     """
 
     @abstractmethod
-    def measure(self, net: nn.Module) -> dict[str, float]:
+    def measure(self, model: nn.Module) -> dict[str, float]:
         """Numbers by name."""
 
 
@@ -65,9 +68,10 @@ class AlongPaths(Watched):
                 f"AlongPaths needs paths, and measures among length, growth, transitions, regions; got {self.what!r}"
             )
 
-    def measure(self, net: nn.Module) -> dict[str, float]:
+    @renamed(net="model")
+    def measure(self, model: nn.Module) -> dict[str, float]:
         """Numbers by measure and layer."""
-        traces = trace_paths(net, self.paths, progress=False)  # type: ignore[arg-type]
+        traces = trace_paths(model, self.paths, progress=False)  # type: ignore[arg-type]
         layers = [layer.name for layer in traces[0].layers]
         found: dict[str, float] = {}
         for name in self.what:
@@ -89,13 +93,14 @@ class LocalComplexity(Watched):
     """How folded the network is right around given points: units that switch within a small cross-polytope.
 
     For each point x, the 2P vertices x +- radius * v_p of P random orthonormal directions; a unit counts if the sign
-    of its pre-activation is not the same at all of them. Reported: the mean over points, layer by layer (Humayun,
-    Balestriero and Baraniuk 2024). Units of max pooling have no pre-activation and are left out.
+    of its pre-activation is not the same at all of them, as `nf.local_complexity` counts with ``count="sign"``.
+    Reported: the mean over points, layer by layer (Humayun, Balestriero and Baraniuk 2024). Operations whose units have
+    no pre-activation of their own (max pooling, normalisation, softmax) are left out.
 
     Args:
         points: one a row.
-        radius: distance of the vertices, in units of the input.
-        directions: P, at most the dimension of the input.
+        radius: distance of the vertices, in units of the input; by default 0.005.
+        directions: P, at most the dimension of the input; by default 20.
         seed: of the directions.
 
     Raises:
@@ -123,26 +128,17 @@ class LocalComplexity(Watched):
 
     def vertices(self, point: torch.Tensor) -> torch.Tensor:
         """The cross-polytope around a point: ``(2 * directions, *shape)``."""
-        rng = np.random.default_rng(self.seed)
-        basis = np.linalg.qr(rng.standard_normal((point.numel(), self.directions)))[0].T
-        steps = self.radius * torch.from_numpy(basis).to(point).reshape(self.directions, *point.shape)
+        steps = self.radius * orthonormal(point.shape, self.directions, self.seed).to(point)
         return torch.cat([point + steps, point - steps])
 
-    def measure(self, net: nn.Module) -> dict[str, float]:
+    @renamed(net="model")
+    def measure(self, model: nn.Module) -> dict[str, float]:
         """Mean number of switching units by layer."""
-        points = torch.as_tensor(np.asarray(self.points, np.float64))
-        program: Program = capture(net, shape=tuple(points.shape[1:]))
-        points = program.points(points)
-        totals: dict[str, float] = {}
-        with torch.no_grad():
-            for point in points:
-                for layer, read, _ in program.layer_inputs(self.vertices(point)):
-                    if len(read) == 1 and read[0].shape[1:] == layer.shape:
-                        above = (read[0] > 0).flatten(1)
-                        switched = (above.any(0) & ~above.all(0)).sum()
-                        key = f"local_complexity/{layer.name}"
-                        totals[key] = totals.get(key, 0.0) + float(switched)
-        return {name: total / len(points) for name, total in totals.items()}
+        program = capture(model, shape=np.shape(self.points)[1:])
+        steps = self.radius * orthonormal(program.input_shape, self.directions, self.seed).to(program.device)
+        found = switching(program, program.points(self.points), steps, signs=True)
+        own = [(program.layers[i], count) for i, count in found.items()]
+        return {f"local_complexity/{la.name}": float(n.mean()) for la, n in own if not isinstance(la.rule, Selection)}
 
 
 @dataclass(frozen=True)
@@ -161,10 +157,11 @@ class LayerLoss(Watched):
     repeats: int = 5
     seed: int = 0
 
-    def measure(self, net: nn.Module) -> dict[str, float]:
+    @renamed(net="model")
+    def measure(self, model: nn.Module) -> dict[str, float]:
         """The clean metric, and the loss by layer."""
         found = layer_sensitivity(
-            net, self.data, self.metric, self.perturbation, self.repeats, self.seed, progress=False
+            model, self.data, self.metric, self.perturbation, self.repeats, self.seed, progress=False
         )
         loss = np.where(found.effect[:, 0] == Effect.MEASURED, found.loss[:, 0], np.nan)
         named = {f"sensitivity/{la.name}": float(value) for la, value in zip(found.layers, loss, strict=True)}

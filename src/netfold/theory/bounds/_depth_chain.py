@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from netfold.formats import table
 from netfold.results.base import above
 from netfold.theory.bounds._bound import Bound
 from netfold.theory.bounds._raghu2017 import raghu2017
 from netfold.theory.bounds._shape import Unit, positive, unit_of
-from netfold.theory.tables import table
 
 if TYPE_CHECKING:
     import pandas as pd

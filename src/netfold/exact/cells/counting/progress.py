@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from netfold.exact.cells.counting.queue import Work
 from netfold.exact.cells.engine import Prefix
+from netfold.progress import progress_bar
 
 if TYPE_CHECKING:
     from netfold.exact.cells.engine import Engine
@@ -103,8 +104,9 @@ class Bar:
     def _appear(self) -> tqdm:
         """The bar; the time left is judged by what was done since the count began, or began again."""
         form = "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
-        hidden = None if self.progress is None else False
         done = 1.0 - self.shares.left(self.first, LOOK)
-        made = tqdm(total=1.0, initial=done, desc="count", bar_format=form, disable=hidden, smoothing=0)
-        made.start_t = self.began
-        return made
+        bar = progress_bar(
+            1.0, "count", "region", self.progress, initial=done, bar_format=form, smoothing=0, leave=True
+        )
+        bar.start_t = self.began
+        return bar
