@@ -7,7 +7,7 @@ import numpy as np
 from netfold.capture import Model, Program, capture
 from netfold.capture.activations import Selection
 from netfold.errors import InvalidInputError
-from netfold.exact.plane.mesh import Mesh, MeshSink, border_lengths
+from netfold.exact.plane.mesh import Mesh, border_lengths
 from netfold.exact.plane.tracer import PlaneTracer, corners_of, margins
 from netfold.measures.counts import PLANE_RULE
 from netfold.paths import Plane, rectangle
@@ -48,11 +48,10 @@ def partition_plane(model: Model, plane: Plane, bounds: tuple[float, float, floa
     program = capture(model, shape=plane.shape)
     program.require_piecewise_linear()
     chosen = rectangle(plane.bounds if bounds is None else bounds)
-    sink = MeshSink()
-    tracer = PlaneTracer(program, *corners_of(program, plane, chosen), sink)
+    tracer = PlaneTracer(program, *corners_of(program, plane, chosen), keep=True)
     tracer.run()
     uncertain, margin = margins(tracer)
-    mesh = sink.mesh()
+    mesh = tracer.sink.mesh()
     return Partition(
         plane=plane,
         bounds=chosen,

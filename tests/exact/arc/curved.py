@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 import netfold as nf
-from netfold.exact.arc.tracer import BLOCK_BYTES, trace_ellipses
+from netfold.exact.arc.tracer import BLOCK_BYTES, FORK, trace_ellipses
 from netfold.exact.paths.output import PathOutput, exact_totals
 from netfold.paths import Ellipse
 from tests.models import Maximum, states
@@ -46,10 +46,11 @@ class Traced:
 
 
 def trace_all(
-    model: nn.Module | nf.Program, paths: list[Curved], shape: tuple[int, ...], block_bytes: int = BLOCK_BYTES
-) -> list[Traced]:
+    model: nn.Module | nf.Program, paths: list[Curved], shape: tuple[int, ...], block_bytes: int = BLOCK_BYTES,
+    fork: int = FORK,
+) -> list[Traced]:  # fmt: skip
     program = model if isinstance(model, nf.Program) else nf.capture(model, shape=shape)
-    tracer = trace_ellipses(program, [path.ellipse for path in paths], block_bytes)
+    tracer = trace_ellipses(program, [path.ellipse for path in paths], block_bytes, fork)
 
     def of(i: int) -> Traced:
         layers, output = tracer.totals, tracer.results[i]

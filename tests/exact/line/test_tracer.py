@@ -259,6 +259,15 @@ def test_a_long_line_does_not_depend_on_blocks_or_threads(rows: int, threads: in
     assert fine == traced(program, points, first, 2**24)
 
 
+def test_a_passage_through_a_shared_vertex_counts_once() -> None:
+    """A hard-tanh that reaches its upper knot exactly where two runs of threads meet passes from end to end."""
+    program = nf.capture(nn.Sequential(nn.Hardtanh()), shape=(1,))
+    points, path = torch.tensor([[-3.0], [1.0], [3.0], [4.0]], dtype=torch.float64), np.zeros(1, np.int64)
+    expected = traced(program, points, path)
+    assert traced(program, points, path, fork=1, threads=2) == expected
+    assert nf.trace_path(program, nf.Polyline(points)).layers[0].saturation_passages == 1
+
+
 def traced(
     program: nf.Program, points: torch.Tensor, paths: np.ndarray, block_bytes: int = 2**24, fork: int = 2**17,
     threads: int = 1,

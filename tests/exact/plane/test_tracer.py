@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 import netfold as nf
-from netfold.exact.plane import tracer as planes
-from netfold.exact.plane.mesh import MeshSink
 from netfold.exact.plane.tracer import PlaneTracer, corners_of, margins
 from netfold.results.partition import Polygons
 from tests.exact.plane import rational_polygons
@@ -225,7 +223,7 @@ def test_concurrent_lines(units: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["relu", "hardtanh", "pool", "ties"])
-def test_small_blocks_and_threads_change_nothing(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_blocks_and_threads_change_nothing(kind: str) -> None:
     """Vertices, polygons, labels, states, ties and margins are the same, bit for bit, for any blocks and threads."""
     torch.manual_seed(0)
     biased = kind != "ties"
@@ -238,14 +236,12 @@ def test_small_blocks_and_threads_change_nothing(kind: str, monkeypatch: pytest.
     try:
         for size, count, fork in ((2**20, 1, 2**17), (2**20, 2, 1), (2**14, 1, 1), (1, 2, 2000), (1, 3, 1)):
             torch.set_num_threads(count)
-            monkeypatch.setattr(planes, "FORK", fork)
-            sink = MeshSink()
             corners = corners_of(program, AXES, (-3, 3, -3, 3))
-            tracer, counter = PlaneTracer(program, *corners, sink, size), PlaneTracer(program, *corners, None, size)
+            tracer, counter = (PlaneTracer(program, *corners, keep, size, fork) for keep in (True, False))
             tracer.run()
             counter.run()
             assert counter.regions.tolist() == tracer.regions.tolist()
-            found.append((sink.mesh(), tracer.regions.tolist(), margins(tracer), margins(counter)))
+            found.append((tracer.sink.mesh(), tracer.regions.tolist(), margins(tracer), margins(counter)))
     finally:
         torch.set_num_threads(threads)
     for mesh, *numbers in found[1:]:

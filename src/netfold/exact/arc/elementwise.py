@@ -4,17 +4,23 @@ Rows of ``h`` alternate: row ``2 s`` holds the pre-activations at vertex ``s``, 
 point of the piece between vertices ``s`` and ``s + 1`` of one path (`netfold.exact.arc.harmonic`). A unit cannot reach
 a knot that lies outside the range of its three numbers, so most units are dismissed by comparisons alone. Where a
 pre-activation equals the knot at a vertex, the two pieces that meet there decide whether the state changes or the
-knot is only touched. ``pieces`` holds the parameters of `netfold.exact.line.elementwise`, one column a unit.
+knot is only touched. A block is `netfold.exact.arc.layers.Pieces`; the rule's ``pieces`` hold the parameters of
+`netfold.exact.line.elementwise`, one column a unit.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from netfold.exact.arc.harmonic import above, blur, together, zeros
 from netfold.exact.line.pieces import KNOT, OFFSET, SLOPE, VALUE
 from netfold.exact.numerics.compiled import COMPILED, FAST, order, put
+from netfold.exact.paths.records import Functions
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 EVENTS = 4
 """Most changes of one unit's state in a piece: two a knot."""
@@ -86,24 +92,25 @@ def _events(a, m, b, pieces, j, width, at, origin, target):
 
 
 @njit(**COMPILED)
-def scan(begin, end, h, path, before, pieces, width, counts, signs, closest):
+def scan(block, rule, found):
     """Count the changes of state and of sign a piece, those exactly at its first vertex with it.
 
-    ``before`` holds the vertex and the control point before row 0, or nothing. ``closest`` is the smallest distance
-    to a knot at a vertex or in a dip, relative to the vertex's largest pre-activation.
+    What changes at row 0 is left out: it takes the piece before. ``closest`` is the smallest distance to a knot at a
+    vertex or in a dip, relative to the vertex's largest pre-activation.
     """
+    (h, path, width), pieces, (counts, signs, closest) = block, rule.pieces, found
     units = h.shape[1]
     marks = np.zeros(-(-units // 8) * 8, np.uint8)
     words = marks.view(np.uint64)
     at, origin, target = np.empty(EVENTS), np.empty(EVENTS, np.int64), np.empty(EVENTS, np.int64)
-    for s in range(begin, end):
+    for s in range(len(path)):
         here = h[2 * s]
         near, scale = _closest(here, pieces)
         counts[s], signs[s] = 0, 0
         if s + 1 < len(path) and path[s] == path[s + 1]:
             control, ahead = h[2 * s + 1], h[2 * s + 2]
-            follows = before.shape[0] > 0 if s == 0 else path[s - 1] == path[s]
-            behind = (before if s == 0 else h[2 * s - 2 : 2 * s]) if follows else h[2 * s : 2 * s + 2]
+            follows = s > 0 and path[s - 1] == path[s]
+            behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 2]
             _mark(here, control, ahead, pieces, marks)
             for w in range(len(words)):
                 if words[w] == 0:
@@ -124,28 +131,27 @@ def scan(begin, end, h, path, before, pieces, width, counts, signs, closest):
 
 
 @njit(**COMPILED)
-def crossings(
-    begin, end, h, path, before, pieces, width,
-    start, at, unit, origin, target, value, after, change, earlier
-):  # fmt: skip
+def crossings(block, rule, found):
     """List each piece's changes of state from ``start[s]`` on, in order of their share ``at``.
 
     ``value`` is the unit's image there; ``after`` the three numbers of its image from there on, in the basis of the
     whole piece, ``change`` how they differ from those before, and ``earlier`` the last of those before. Changes
     exactly at the first vertex stand at 0 and change nothing inside the piece.
     """
+    (h, path, width), pieces = block, rule.pieces
+    start, at, unit, origin, target, value, after, change, earlier = found
     units = h.shape[1]
     marks = np.zeros(-(-units // 8) * 8, np.uint8)
     words = marks.view(np.uint64)
     one_at, one_from, one_to = np.empty(EVENTS), np.empty(EVENTS, np.int64), np.empty(EVENTS, np.int64)
-    for s in range(begin, end):
+    for s in range(len(path) - 1):
         size = start[s + 1] - start[s]
         if size == 0:
             continue
         here, control, ahead = h[2 * s], h[2 * s + 1], h[2 * s + 2]
-        follows = before.shape[0] > 0 if s == 0 else path[s - 1] == path[s]
-        behind = (before if s == 0 else h[2 * s - 2 : 2 * s]) if follows else h[2 * s : 2 * s + 2]
-        found, which = np.empty(size), np.empty(size, np.int64)
+        follows = s > 0 and path[s - 1] == path[s]
+        behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 2]
+        place, which = np.empty(size), np.empty(size, np.int64)
         left, right = np.empty(size, np.int64), np.empty(size, np.int64)
         blurs = np.zeros(size)
         m = 0
@@ -159,23 +165,23 @@ def crossings(
                 now = _piece(here[j], control[j], ahead[j], pieces, j)
                 was = _piece(here[j], behind[1, j], behind[0, j], pieces, j) if follows else now
                 if was != now:
-                    found[m], which[m], left[m], right[m] = 0.0, j, was, now
+                    place[m], which[m], left[m], right[m] = 0.0, j, was, now
                     m += 1
                 n, _ = _events(here[j], control[j], ahead[j], pieces, j, width[s], one_at, one_from, one_to)
                 for e in range(n):
-                    found[m], which[m], left[m], right[m] = one_at[e], j, one_from[e], one_to[e]
+                    place[m], which[m], left[m], right[m] = one_at[e], j, one_from[e], one_to[e]
                     knot = pieces[KNOT + min(one_from[e], one_to[e]), j]
                     a, c, b = here[j], control[j], ahead[j]
                     largest = max(abs(knot), abs(a), abs(c), abs(b))
                     blurs[m] = blur(a - knot, c - knot, b - knot, largest, one_at[e], width[s])
                     m += 1
-        rank = order(found)
-        found, blurs = found[rank], blurs[rank]
-        first = np.searchsorted(found, 0.0, side="right")
-        together(found[first:], blurs[first:])
+        rank = order(place)
+        place, blurs = place[rank], blurs[rank]
+        first = np.searchsorted(place, 0.0, side="right")
+        together(place[first:], blurs[first:])
         for n in range(size):
             i, j = start[s] + n, which[rank[n]]
-            at[i], unit[i] = found[n], j
+            at[i], unit[i] = place[n], j
             origin[i], target[i] = left[rank[n]], right[rank[n]]
             old, new = SLOPE + origin[i], SLOPE + target[i]
             shift = OFFSET - SLOPE
@@ -221,9 +227,10 @@ def _at_control(here, control, ahead, pieces, row):
 
 
 @njit(**FAST)
-def opened(begin, end, h, path, pieces, out):
+def opened(block, rule, out):
     """The image at every vertex, and the control point of its part that starts there; between paths the vertex."""
-    for s in range(begin, end):
+    h, path, pieces = block.h, block.path, rule.pieces
+    for s in range(len(path)):
         _at_vertex(h[2 * s], pieces, out[2 * s])
         if s + 1 == len(path):
             continue
@@ -231,3 +238,15 @@ def opened(begin, end, h, path, pieces, out):
             _at_control(h[2 * s], h[2 * s + 1], h[2 * s + 2], pieces, out[2 * s + 1])
         else:
             put(out[2 * s + 1], 0, out[2 * s])
+
+
+def states(three: Floats, rule: Functions) -> tuple[Ints, NDArray[np.bool_]]:
+    """State and sign of every unit just after the start of a piece, given by its three rows."""
+    first, second = (positive(three - rule.pieces[KNOT + level]) for level in range(2))
+    return first.astype(np.int64) + second, positive(three)
+
+
+def positive(three: Floats) -> NDArray[np.bool_]:
+    """Whether functions are positive just after the start of a piece, given by its three rows: `harmonic.above`."""
+    a, m, b = three
+    return (a > 0) | ((a == 0) & ((m > 0) | ((m == 0) & (b > 0))))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from netfold.exact.arc.harmonic import at_control, at_point, direction, direction_change, tangent_share, zeros
 from netfold.exact.arc.rows import combine, open_image, update_image
@@ -33,9 +34,17 @@ from netfold.exact.arc.sphere import (
 )
 from netfold.exact.numerics.angles import norm2
 from netfold.exact.numerics.compiled import COMPILED, FAST, put
+from netfold.exact.numerics.sums import sum_exactly
+from netfold.exact.paths.records import OutputTotals, Totals
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 ORIGIN = 1e-26
 """Squared distance from the origin, beside the size of the piece, below which only exact values can tell."""
+
+LENGTH, ANGLE, BEND, PASSING, TURN, MEASURES = range(6)
+"""What is measured between rows; then, at a vertex, the angle where it is the origin, and the turn."""
 
 MOVING, AT_ORIGIN, STANDING = range(3)
 """How a part of an image starts: on the move, on the move from the origin, or not at all."""
@@ -165,13 +174,14 @@ def _squared_direction(x, lam, width):
 
 
 @njit(**COMPILED)
-def _cross(x, lam, width, first, last, unit, after, floor):
+def _cross(x, lam, width, first, last, found, floor):
     """Take over the crossings at ``lam``; returns the turn there, -1 where a direction is rounding.
 
     The directions differ in the units that change alone: ``kept`` is the square of all others, and the area between
     two vectors a sum of squares.
     """
     p, k = direction(lam, width)
+    unit, after = found.unit, found.after
     old, new = np.empty(last - first), np.empty(last - first)
     old2, new2, both, gap2, across2 = 0.0, 0.0, 0.0, 0.0, 0.0
     for c in range(first, last):
@@ -188,23 +198,23 @@ def _cross(x, lam, width, first, last, unit, after, floor):
             across2 += (old[i] * new[e] - new[i] * old[e]) ** 2
         x[0, j], x[1, j], x[2, j] = 0.0, 0.0, 0.0
     kept = _squared_direction(x, lam, width)
-    update_image(first, last, unit, after, x)
+    update_image(first, last, found, x)
     if kept + old2 <= floor or kept + new2 <= floor:
         return -1.0
     return np.arctan2(np.sqrt(across2 + kept * gap2), kept + both)
 
 
 @njit(**FAST)
-def _exactly(x, i, z, segment, at, cross, width, unit, value, row):
+def _exactly(x, i, z, part, width, found, row):
     """The image at a refined row to the last digit: units that change there take their value. ``x`` may be of the
     piece before the row."""
-    if at[i] == 0.0:
-        put(row, 0, z[2 * segment[i]])
+    if part.at[i] == 0.0:
+        put(row, 0, z[2 * part.segment[i]])
         return
-    p, k = at_point(at[i], width)
+    p, k = at_point(part.at[i], width)
     combine(x, p, k, row)
-    for c in range(cross[i], cross[i + 1]):
-        row[unit[c]] = value[c]
+    for c in range(part.cross[i], part.cross[i + 1]):
+        row[found.unit[c]] = found.value[c]
 
 
 @njit(**FAST)
@@ -228,84 +238,86 @@ def _passages(x, lam, stop, width, here, ahead):
 
 
 @njit(**COMPILED)
-def measure(
-    begin, end, z, width, start, unit, after, earlier, value, segment, at, cross, into, lengths, angles, bends, flat
-):  # fmt: skip
+def measure(z, width, found, part, measures, flat):
     """Length, angle on the unit sphere and turning of the image from each refined row to the next.
 
-    A row's turn counts with the part that starts there. ``into`` is the image's direction before row 0, or empty;
-    ``flat`` is `STANDING` where the image does not move at all, `AT_ORIGIN` where the row is exactly the origin.
+    They go to the rows of ``measures``, which are zero. What happens at a crossing counts with the part that starts
+    there; what happens at a vertex stands in rows of its own, and is left out at row 0, where it takes the piece
+    before. ``flat`` is `STANDING` where the image does not move at all, `AT_ORIGIN` where the row is exactly the
+    origin, and 0 elsewhere.
     """
-    units = z.shape[1]
+    units, (segment, at, cross) = z.shape[1], part
     x, gram = np.empty((3, units)), np.empty(GRAM)
     left, right, here, ahead = np.empty(units), np.empty(units), np.empty(units), np.empty(units)
     current, size2 = -1, 0.0
-    for i in range(begin, end):
-        s, lam = segment[i], at[i]
-        lengths[i], angles[i], bends[i], flat[i] = 0.0, 0.0, 0.0, MOVING
-        turned, follows = -1.0, False
-        if i + 1 >= len(at) or width[s] < 0.0:
+    for i in range(len(at) - 1):
+        s, lam, turned, follows = segment[i], at[i], -1.0, False
+        if width[s] < 0.0:
             continue
         if lam == 0.0:
-            follows = len(into) > 0 if s == 0 else width[s - 1] >= 0.0
-            if follows and s == 0:
-                put(left, 0, into)
-            elif follows:
+            follows = s > 0 and width[s - 1] >= 0.0
+            if follows:
                 if current != s - 1:
-                    open_image(z, s - 1, start, unit, earlier, x)
-                    update_image(start[s - 1], start[s], unit, after, x)
+                    open_image(z, s - 1, found, x)
+                    update_image(found.start[s - 1], found.start[s], found, x)
                 last_direction(x, left)
         if s != current:
             current = s
-            open_image(z, s, start, unit, earlier, x)
+            open_image(z, s, found, x)
             size2 = norm2(x[0]) + norm2(x[1]) + norm2(x[2])
-            update_image(start[s], cross[i], unit, after, x)
-        if lam == 0.0:
-            update_image(cross[i], cross[i + 1], unit, after, x)
-            if follows:
-                first_direction(x, right)
-                bends[i], angles[i] = corner(left, right, x[0])
-        else:
-            turned = _cross(x, lam, width[s], cross[i], cross[i + 1], unit, after, STILL * size2)
-            bends[i] = max(turned, 0.0)
+            update_image(found.start[s], cross[i], found, x)
+        if follows:
+            first_direction(x, right)
+            measures[TURN, i], measures[PASSING, i] = corner(left, right, x[0])
+        elif lam > 0.0:
+            turned = _cross(x, lam, width[s], cross[i], cross[i + 1], found, STILL * size2)
+            measures[BEND, i] = max(turned, 0.0)
         stop = at[i + 1] if segment[i + 1] == s else 1.0
         _describe(x, lam, stop, width[s], gram)
-        part = (stop - lam) * width[s]
-        bends[i] += piece_turn(gram)
+        measures[BEND, i] += piece_turn(gram)
         end2 = gram[ZZ] + 2.0 * (2.0 * gram[ZP] + gram[ZG]) + 4.0 * (gram[PP] + gram[PG]) + gram[GG]
         special = radial(gram)
         if gram[PP] == 0.0 and gram[GG] == 0.0:
             flat[i] = STANDING
             continue
         if special or gram[ZZ] <= ORIGIN * size2 or end2 <= ORIGIN * size2:
-            _exactly(x, i, z, segment, at, cross, width[s], unit, value, here)
-            _exactly(x, i + 1, z, segment, at, cross, width[s], unit, value, ahead)
+            _exactly(x, i, z, part, width[s], found, here)
+            _exactly(x, i + 1, z, part, width[s], found, ahead)
             if norm2(here) == 0.0:
                 from_origin(gram)
                 flat[i] = AT_ORIGIN
-                angles[i] += np.pi - turned if lam > 0.0 and turned >= 0.0 else 0.0
+                measures[ANGLE, i] += np.pi - turned if lam > 0.0 and turned >= 0.0 else 0.0
             elif norm2(ahead) == 0.0:
                 reverse(gram)
             if special:
-                angles[i] += np.pi * _passages(x, lam, stop, width[s], here, ahead)
-        lengths[i], angle = measure_piece(gram, part)
-        angles[i] += angle
+                measures[ANGLE, i] += np.pi * _passages(x, lam, stop, width[s], here, ahead)
+        measures[LENGTH, i], angle = measure_piece(gram, (stop - lam) * width[s])
+        measures[ANGLE, i] += angle
 
 
 @njit(**COMPILED)
-def start_direction(z, s, start, unit, earlier):
+def start_direction(z, s, found):
     """The image's direction at the start of a piece."""
     x, row = np.empty((3, z.shape[1])), np.empty(z.shape[1])
-    open_image(z, s, start, unit, earlier, x)
+    open_image(z, s, found, x)
     first_direction(x, row)
     return row
 
 
 @njit(**COMPILED)
-def end_direction(z, s, start, unit, after, earlier):
+def end_direction(z, s, found):
     """The image's direction at the end of a piece."""
     x, row = np.empty((3, z.shape[1])), np.empty(z.shape[1])
-    open_image(z, s, start, unit, earlier, x)
-    update_image(start[s], start[s + 1], unit, after, x)
+    open_image(z, s, found, x)
+    update_image(found.start[s], found.start[s + 1], found, x)
     last_direction(x, row)
     return row
+
+
+def add_measures(measures: Floats, at: Floats, path: Ints, totals: Totals | OutputTotals) -> None:
+    """Add what was measured at refined rows, those with ``at`` 0 being vertices, to their paths' totals."""
+    for values, sums in zip(measures[:PASSING], (totals.lengths, totals.angles, totals.bends), strict=True):
+        sum_exactly(values, path, sums)
+    vertices = np.flatnonzero(at == 0.0)
+    for values, sums in zip(measures[PASSING:], (totals.angles, totals.bends), strict=True):
+        sum_exactly(values[vertices], path[vertices], sums)

@@ -2,106 +2,121 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from netfold.exact.arc import measures
-from netfold.exact.arc.closing import Closing, Ends
+from netfold.exact.arc.elementwise import positive
 from netfold.exact.arc.harmonic import above, zeros
+from netfold.exact.arc.layers import ArcCrossings, Part, Pieces
 from netfold.exact.arc.selection import leader, walk
-from netfold.exact.numerics import sums
+from netfold.exact.arc.tally import Seams, Stretch, add_corner, stretches
 from netfold.exact.numerics.compiled import COMPILED
-from netfold.exact.numerics.threads import over_rows
-from netfold.exact.paths import patterns
+from netfold.exact.numerics.sums import add_counts
+from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.output import OutputTally, PathOutput
+from netfold.exact.paths.patterns import NO_LAYER
 from netfold.exact.paths.readout import MERGE, breakpoints
+from netfold.exact.paths.records import NOWHERE
 from netfold.exact.paths.refinement import KEYS
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
 
 
 class ArcOutputTally(OutputTally):
     """Collects the output's rows of all arcs, block by block: vertices and control points in turn."""
 
-    def __init__(self, paths: int, size: int, closed: NDArray[np.bool_]) -> None:
+    def __init__(self, paths: int, size: int, closed: Flags) -> None:
         super().__init__(paths, size, KEYS)
-        self.closing = Closing(closed, self._close)
-        self.memory: tuple[int, float, Floats, float] | None = None
+        self.seams = Seams(closed, self._turn)
 
-    def add_pieces(self, t: Floats, path: Ints, flips: Keys, first: Ints, width: Floats, y: Floats) -> None:
+    def add_pieces(self, block: PathBlock, width: Floats) -> None:
         """Add a block; its last vertex comes again as the first of the next block unless its path ends there."""
-        ends = len(path) > 1 and path[-2] == path[-1]
-        remembered = (int(path[-1]), float(t[-2]), y[-3:-1].copy(), width[-2]) if ends else None
-        lead = 0
-        if self.memory is not None and self.memory[0] == path[0]:
-            _, earlier, values, angle = self.memory
-            t, path, width = np.append(earlier, t), np.append(path[0], path), np.append(angle, width)
-            flips, first = np.vstack([flips[:1], flips]), np.append(patterns.NO_LAYER, first)
-            y, lead = np.vstack([values, y]), 1
-        self.memory = remembered
-        kept = breakpoints(path, first, self.totals.met)
-        self.found.append(t[kept], flips[kept], first[kept])
-        self._measure_pieces(path, first, width, y, lead)
-        _count_signs(path, width, y, lead, self.totals.sign_changes)
-        self._collect_winners(t, path, width, y, lead)
-
-    def _measure_pieces(self, path: Ints, first: Ints, width: Floats, y: Floats, lead: int) -> None:
+        pieces, y, path = Pieces(block.h, block.path, width), block.h, block.path
         n = len(path)
-        lengths, angles, bends = (np.empty(n) for _ in range(3))
-        flat, kinks = np.empty(n, np.int8), np.zeros(n, np.bool_)
         # no unit changes inside an output's piece
-        start, none, three, empty = np.zeros(n + 1, np.int64), np.empty(0, np.int64), np.empty((0, 3)), np.empty(0)
-        over_rows(measures.measure, n, 2 * self.size, y, width, start, none, three, empty, empty,
-                  np.arange(n), np.zeros(n), start, empty, lengths, angles, bends, flat)  # fmt: skip
-        over_rows(_kinks, n, 2 * self.size, first, width, y, MERGE, kinks)
-        for values, totals in (
-            (lengths, self.totals.lengths),
-            (angles, self.totals.angles),
-            (bends, self.totals.bends),
-        ):
-            sums.sum_exactly(values[lead:], path[lead:], totals)
-        sums.add_counts(kinks, path, self.totals.kinks)
-        if self.closing.closed.any():
-            self.closing.follow(
-                path, y, y,
-                lambda s: measures.start_direction(y, s, start, none, empty),
-                lambda s: measures.end_direction(y, s, start, none, three, empty),
-            )  # fmt: skip
-
-    def _close(self, ends: Ends) -> None:
-        bend, angle = measures.corner(ends.arriving, ends.leaving, ends.vertex)
-        number = np.array([ends.path])
-        sums.sum_exactly(np.array([bend]), number, self.totals.bends)
-        sums.sum_exactly(np.array([angle]), number, self.totals.angles)
-        for j in range(self.size):
-            now, was = above(*ends.first[:, j]), above(*ends.last[::-1, j])
-            self.totals.sign_changes[ends.path, j] += now != was
-
-    def _collect_winners(self, t: Floats, path: Ints, width: Floats, y: Floats, lead: int) -> None:
-        entries = np.arange(max(self.size, 2))
-        values = np.hstack([np.zeros_like(y), y]) if self.size == 1 else y
-        segment, at, target = _class_changes(path, width, values, lead, entries, self.totals.start_class)
-        moment = t[segment] + at * (t[segment + 1] - t[segment])
-        self.changes.append(moment, path[segment], target)
+        none = ArcCrossings.room(np.zeros(n, np.int64))
+        self._lay(stretches(pieces, y, none, self.seams.closed, np.empty((n, 0), np.int64)), block)
+        kept = breakpoints(path, block.first, self.totals.met)
+        self.found.append(block.t[kept], block.flips[kept], block.first[kept])
+        measured, kinks = np.zeros((measures.MEASURES, n)), np.zeros(n, np.bool_)
+        part = Part(np.arange(n), np.zeros(n), np.zeros(n + 1, np.int64))
+        measures.measure(y, width, none, part, measured, np.zeros(n, np.int8))
+        measures.add_measures(measured, part.at, path, self.totals)
+        _kinks(block.first, width, y, MERGE, kinks)
+        add_counts(kinks, path, self.totals.kinks)
+        _count_signs(path, width, y, self.totals.sign_changes)
+        starts = np.full(self.paths, NOWHERE)
+        segment, at, target = _class_changes(path, width, _rivals(y), starts)
+        self.changes.append(block.t[segment] + at * (block.t[segment + 1] - block.t[segment]), path[segment], target)
+        self.totals.start_class[:] = np.where(self.totals.start_class == NOWHERE, starts, self.totals.start_class)
+        if self.head is None:
+            self.head = block.leading(1)
 
     def finish(self) -> list[PathOutput]:
         """Join what the blocks gave: one result a path."""
-        self.closing.finish()
+        self.seams.finish()
         return super().finish()
+
+    def _meet(self, following: OutputTally) -> None:
+        assert isinstance(following, ArcOutputTally)
+        assert following.head is not None
+        self._lay(following.seams.ends, following.head)
+
+    def _lay(self, following: list[Stretch], block: PathBlock) -> None:
+        """Add a block's stretches, and what happens at its first vertex, if its path was met before."""
+        turn = self.seams.lay(following)
+        if turn is None:
+            return
+        if block.first[0] != NO_LAYER:
+            self.found.append(block.t[:1], block.flips[:1], block.first[:1])
+            self.totals.met[block.path[0]] += 1
+            self.totals.kinks[block.path[0]] += turn.kink
+        if turn.was != turn.now:
+            self.changes.append(block.t[:1], block.path[:1], np.array([turn.now]))
+
+    def _turn(self, behind: Stretch, ahead: Stretch) -> Turn:
+        """Count the turn and the sign changes where two stretches meet."""
+        add_corner(behind, ahead, self.totals)
+        self.totals.sign_changes[behind.path] += positive(ahead.first) != positive(behind.last[::-1])
+        kinks, first = np.zeros(3, np.bool_), np.array([NO_LAYER, 0, NO_LAYER])
+        width = np.array([behind.widths[1], ahead.widths[0], -1.0])
+        _kinks(first, width, np.vstack([behind.last[:2], ahead.first]), MERGE, kinks)
+        return Turn(bool(kinks[1]), _largest(behind.last[::-1]), _largest(ahead.first))
+
+
+class Turn(NamedTuple):
+    """How an output goes on at a vertex: whether it is another harmonic function, and the largest entry was and is."""
+
+    kink: bool
+    was: int
+    now: int
+
+
+def _largest(three: Floats) -> int:
+    """The largest output just after the start of a piece."""
+    here, control, ahead = _rivals(three)
+    return leader(here, control, ahead, np.arange(len(here)), 1.0)[0]
+
+
+def _rivals(y: Floats) -> Floats:
+    """The outputs of which the largest is the class: a single one counts as the second of two."""
+    return np.hstack([np.zeros_like(y), y]) if y.shape[1] == 1 else np.ascontiguousarray(y)
 
 
 @njit(**COMPILED)
-def _kinks(begin, end, first, width, y, merge, kinks):
+def _kinks(first, width, y, merge, kinks):
     """Breakpoints at which the output is not the same harmonic function on both sides.
 
     One function passes if the vertex lies between the control points around it, where the tangent has them, and the
     second derivatives agree, both to within ``merge`` of the size of the values.
     """
-    for i in range(begin, end):
-        if i == 0 or i + 1 >= len(first) or first[i] == patterns.NO_LAYER or width[i] < 0.0 or width[i - 1] < 0.0:
+    for i in range(1, len(first) - 1):
+        if first[i] == NO_LAYER or width[i] < 0.0 or width[i - 1] < 0.0:
             continue
         before, after = np.tan(0.5 * width[i - 1]), np.tan(0.5 * width[i])
         short = min(before, after)
@@ -119,9 +134,9 @@ def _kinks(begin, end, first, width, y, merge, kinks):
 
 
 @njit(**COMPILED)
-def _count_signs(path, width, y, lead, changes):
-    """Add each output's sign changes from piece ``lead`` on, those exactly at a vertex with the piece it starts."""
-    for s in range(lead, len(path) - 1):
+def _count_signs(path, width, y, changes):
+    """Add each output's sign changes, those exactly at a vertex with the piece it starts."""
+    for s in range(len(path) - 1):
         if width[s] < 0.0:
             continue
         for j in range(y.shape[1]):
@@ -132,16 +147,17 @@ def _count_signs(path, width, y, lead, changes):
 
 
 @njit(**COMPILED)
-def _class_changes(path, width, y, lead, entries, starts):
-    """Pieces, shares and new classes where the largest output changes, from piece ``lead`` on.
+def _class_changes(path, width, y, starts):
+    """Pieces, shares and new classes where the largest output changes.
 
     ``starts`` takes the class with which each path begins.
     """
-    room = 2 * len(entries) * max(len(path) - lead, 1)
+    entries = np.arange(y.shape[1])
+    room = 2 * len(entries) * len(path)
     segment, at, target = np.empty(room, np.int64), np.empty(room), np.empty(room, np.int64)
     found = 0
     winners, places = np.empty(2 * len(entries), np.int64), np.empty(2 * len(entries))
-    for s in range(lead, len(path) - 1):
+    for s in range(len(path) - 1):
         if width[s] < 0.0:
             continue
         count = walk(y[2 * s], y[2 * s + 1], y[2 * s + 2], entries, 1.0, width[s], winners, places)

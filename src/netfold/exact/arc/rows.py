@@ -7,8 +7,9 @@ basis of the whole piece, ``change`` how these differ from those before, and ``e
 a part of the image, or of an affine map of it, is known by three vectors ``x``: those at the start of the piece,
 brought up to date at every crossing.
 
-Refined row ``i`` lies in piece ``segment[i]`` at the share ``at[i]``, where the crossings ``cross[i]`` to
-``cross[i + 1]`` happen. ``width`` is the angle of a piece, -1 between paths.
+Crossings are `netfold.exact.arc.layers.ArcCrossings`, some refined rows a `Part`: row ``i`` lies in piece
+``segment[i]`` at the share ``at[i]``, where the crossings ``cross[i]`` to ``cross[i + 1]`` happen. ``width`` is the
+angle of a piece, -1 between paths.
 """
 
 from __future__ import annotations
@@ -21,20 +22,22 @@ from netfold.exact.numerics.compiled import FAST, put
 
 
 @njit(**FAST)
-def open_image(z, s, start, unit, earlier, x):
+def open_image(z, s, found, x):
     """The image's three vectors at the start of a piece."""
     for v in range(3):
         put(x[v], 0, z[2 * s + v])
-    for c in range(start[s + 1] - 1, start[s] - 1, -1):
-        x[2, unit[c]] = earlier[c]
+    for c in range(found.start[s + 1] - 1, found.start[s] - 1, -1):
+        if found.at[c] > 0.0:
+            x[2, found.unit[c]] = found.earlier[c]
 
 
 @njit(**FAST)
-def update_image(first, last, unit, after, x):
-    """Take over the crossings ``first`` to ``last``."""
+def update_image(first, last, found, x):
+    """Take over the crossings ``first`` to ``last``; those at the first vertex change nothing inside the piece."""
     for c in range(first, last):
-        for v in range(3):
-            x[v, unit[c]] = after[c, v]
+        if found.at[c] > 0.0:
+            for v in range(3):
+                x[v, found.unit[c]] = found.after[c, v]
 
 
 @njit(**FAST)
@@ -44,11 +47,11 @@ def _add(row, factor, column):
 
 
 @njit(**FAST)
-def _update_map(first, last, unit, change, columns, x):
+def _update_map(first, last, found, columns, x):
     for c in range(first, last):
         for v in range(3):
-            if change[c, v] != 0.0:
-                _add(x[v], change[c, v], columns[unit[c]])
+            if found.change[c, v] != 0.0:
+                _add(x[v], found.change[c, v], columns[found.unit[c]])
 
 
 @njit(**FAST)
@@ -73,10 +76,10 @@ def _write(x, i, segment, at, width, out):
 
 
 @njit(**FAST)
-def image(begin, end, z, width, start, unit, after, earlier, value, segment, at, cross, out):
+def image(z, width, found, part, out):
     """The image at refined rows; units that change there take their ``value`` exactly."""
-    x, current = np.empty((3, z.shape[1])), -1
-    for i in range(begin, end):
+    x, current, (segment, at, cross) = np.empty((3, z.shape[1])), -1, part
+    for i in range(len(at)):
         s = segment[i]
         if at[i] == 0.0:
             put(out[2 * i], 0, z[2 * s])
@@ -88,23 +91,23 @@ def image(begin, end, z, width, start, unit, after, earlier, value, segment, at,
             continue
         if s != current:
             current = s
-            open_image(z, s, start, unit, earlier, x)
-            update_image(start[s], cross[i], unit, after, x)
-        update_image(cross[i], cross[i + 1], unit, after, x)
+            open_image(z, s, found, x)
+            update_image(found.start[s], cross[i], found, x)
+        update_image(cross[i], cross[i + 1], found, x)
         _write(x, i, segment, at, width[s], out)
         if at[i] > 0.0:
             for c in range(cross[i], cross[i + 1]):
-                out[2 * i, unit[c]] = value[c]
+                out[2 * i, found.unit[c]] = found.value[c]
 
 
 @njit(**FAST)
-def spread(begin, end, y, width, start, unit, change, columns, segment, at, cross, out):
+def spread(y, width, found, columns, part, out):
     """An affine map of the image at refined rows, from its values ``y`` at the rows of ``z``.
 
     A crossing changes the map by its unit's column alone, so no product is needed inside a piece.
     """
-    x, current = np.empty((3, y.shape[1])), -1
-    for i in range(begin, end):
+    x, current, (segment, at, cross) = np.empty((3, y.shape[1])), -1, part
+    for i in range(len(at)):
         s = segment[i]
         if at[i] == 0.0:
             put(out[2 * i], 0, y[2 * s])
@@ -118,8 +121,8 @@ def spread(begin, end, y, width, start, unit, change, columns, segment, at, cros
             current = s
             for v in range(3):
                 put(x[v], 0, y[2 * s + v])
-            for c in range(start[s], start[s + 1]):
-                _add(x[2], -change[c, 2], columns[unit[c]])
-            _update_map(start[s], cross[i], unit, change, columns, x)
-        _update_map(cross[i], cross[i + 1], unit, change, columns, x)
+            for c in range(found.start[s], found.start[s + 1]):
+                _add(x[2], -found.change[c, 2], columns[found.unit[c]])
+            _update_map(found.start[s], cross[i], found, columns, x)
+        _update_map(cross[i], cross[i + 1], found, columns, x)
         _write(x, i, segment, at, width[s], out)

@@ -10,9 +10,14 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from netfold.exact.arc.harmonic import above, at_point, blur, together, zeros
 from netfold.exact.numerics.compiled import COMPILED, order
+from netfold.exact.paths.records import Choice
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @njit(**COMPILED)
@@ -100,15 +105,16 @@ def walk(here, control, ahead, entries, sign, width, winners, places):
 
 
 @njit(**COMPILED)
-def scan(begin, end, h, path, before, candidates, sign, width, counts, closest):
+def scan(block, rule, found):
     """Count the changes of winner a piece, those exactly at its first vertex with it."""
+    (h, path, width), (candidates, sign), (counts, _, closest) = block, rule, found
     winners, places = np.empty(2 * candidates.shape[1], np.int64), np.empty(2 * candidates.shape[1])
-    for s in range(begin, end):
+    for s in range(len(path)):
         here = h[2 * s]
         joined = s + 1 < len(path) and path[s] == path[s + 1]
         control, ahead = h[2 * s + 1] if joined else here, h[2 * s + 2] if joined else here
-        follows = joined and (before.shape[0] > 0 if s == 0 else path[s - 1] == path[s])
-        behind = (before if s == 0 else h[2 * s - 2 : 2 * s]) if follows else h[2 * s : 2 * s + 1]
+        follows = joined and s > 0 and path[s - 1] == path[s]
+        behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 1]
         near, scale = np.inf, 0.0
         counts[s] = 0
         for u in range(len(candidates)):
@@ -123,20 +129,19 @@ def scan(begin, end, h, path, before, candidates, sign, width, counts, closest):
 
 
 @njit(**COMPILED)
-def crossings(
-    begin, end, h, path, before, candidates, sign, width,
-    start, at, unit, origin, target, value, after, change, earlier
-):  # fmt: skip
+def crossings(block, rule, found):
     """List each piece's changes of winner from ``start[s]`` on, in order of their share ``at``."""
+    (h, path, width), (candidates, sign) = block, rule
+    start, at, unit, origin, target, value, after, change, earlier = found
     winners, places = np.empty(2 * candidates.shape[1], np.int64), np.empty(2 * candidates.shape[1])
-    for s in range(begin, end):
+    for s in range(len(path) - 1):
         size = start[s + 1] - start[s]
         if size == 0:
             continue
         here, control, ahead = h[2 * s], h[2 * s + 1], h[2 * s + 2]
-        follows = before.shape[0] > 0 if s == 0 else path[s - 1] == path[s]
-        behind = (before if s == 0 else h[2 * s - 2 : 2 * s]) if follows else h[2 * s : 2 * s + 1]
-        found, which = np.empty(size), np.empty(size, np.int64)
+        follows = s > 0 and path[s - 1] == path[s]
+        behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 1]
+        place, which = np.empty(size), np.empty(size, np.int64)
         left, right = np.empty(size, np.int64), np.empty(size, np.int64)
         blurs = np.zeros(size)
         m = 0
@@ -145,22 +150,22 @@ def crossings(
             if follows:
                 was = leader(here, behind[1], behind[0], candidates[u], sign)[0]
                 if was != winners[0]:
-                    found[m], which[m], left[m], right[m] = 0.0, u, was, winners[0]
+                    place[m], which[m], left[m], right[m] = 0.0, u, was, winners[0]
                     m += 1
             for n in range(1, count):
-                found[m], which[m], left[m], right[m] = places[n], u, winners[n - 1], winners[n]
+                place[m], which[m], left[m], right[m] = places[n], u, winners[n - 1], winners[n]
                 v, w = candidates[u, winners[n - 1]], candidates[u, winners[n]]
                 largest = max(abs(here[v]), abs(control[v]), abs(ahead[v]))
                 a, c, b = here[w] - here[v], control[w] - control[v], ahead[w] - ahead[v]
                 blurs[m] = blur(a, c, b, largest, places[n], width[s])
                 m += 1
-        rank = order(found)
-        found, blurs = found[rank], blurs[rank]
-        first = np.searchsorted(found, 0.0, side="right")
-        together(found[first:], blurs[first:])
+        rank = order(place)
+        place, blurs = place[rank], blurs[rank]
+        first = np.searchsorted(place, 0.0, side="right")
+        together(place[first:], blurs[first:])
         for n in range(size):
             i, u = start[s] + n, which[rank[n]]
-            at[i], unit[i] = found[n], u
+            at[i], unit[i] = place[n], u
             origin[i], target[i] = left[rank[n]], right[rank[n]]
             old, new = candidates[u, origin[i]], candidates[u, target[i]]
             for v in range(3):
@@ -173,9 +178,10 @@ def crossings(
 
 
 @njit(**COMPILED)
-def opened(begin, end, h, path, candidates, sign, out):
+def opened(block, rule, out):
     """The image at every vertex, and the control point of its part that starts there."""
-    for s in range(begin, end):
+    h, path, (candidates, sign) = block.h, block.path, rule
+    for s in range(len(path)):
         joined = s + 1 < len(path) and path[s] == path[s + 1]
         here = h[2 * s]
         control, ahead = h[2 * s + 1] if joined else here, h[2 * s + 2] if joined else here
@@ -193,3 +199,8 @@ def leaders(three, candidates, sign):
     for u in range(len(candidates)):
         winners[u] = leader(three[0], three[1], three[2], candidates[u], sign)[0]
     return winners
+
+
+def states(three: Floats, rule: Choice) -> tuple[Ints, NDArray[np.bool_]]:
+    """The winner of every unit just after the start of a piece, given by its three rows; no signs."""
+    return leaders(np.ascontiguousarray(three), rule.candidates, rule.sign), np.zeros(0, np.bool_)

@@ -8,7 +8,7 @@ multiple of eight rows as always: results are those of the networks one by one, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import cast
 
@@ -16,21 +16,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from netfold.capture.program import Program, Values, flatten
-from netfold.exact.line.tracer import BLOCK_BYTES, FORK, LineTracer, Network, spread_maps
+from netfold.capture.program import Program, Values
+from netfold.exact.line.tracer import BLOCK_BYTES, FORK, LineTracer, Points
 from netfold.exact.numerics.products import ROUND, reproducible
-from netfold.exact.paths.blocks import Block, advance
-from netfold.exact.paths.records import Crossings
-from netfold.exact.paths.spread import Dense, spread_dense
+from netfold.exact.paths.blocks import PathBlock, advance
+from netfold.exact.paths.records import Crossings, Vertices
+from netfold.exact.paths.spread import Dense, spread_dense, spread_maps
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 
 
 def stackable(program: Program) -> bool:
     """Whether networks like this can be traced together: all stages after the first one are dense products."""
-    return bool(program.layers) and all(isinstance(found, Dense) for found in spread_maps(program))
+    return bool(program.layers) and all(isinstance(spread, Dense) for spread in spread_maps(program))
 
 
 class EnsembleTracer(LineTracer):
@@ -42,14 +41,16 @@ class EnsembleTracer(LineTracer):
     """
 
     def __init__(self, programs: Sequence[Program], block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
-        self.paths, self.threads = len(programs), torch.get_num_threads()
-        self.network = Ensemble.stacked(programs, block_bytes // self.threads, fork)
-        self.totals, self.results = [], []
+        super().__init__(programs[0], len(programs), block_bytes, fork)
+        maps = [cast(list[Dense], spread_maps(program)) for program in programs]
+        spreads = [Stack.of([own[level] for own in maps]) for level in range(len(self.domain.layers))]
+        own = [reproducible(program) for program in programs]
+        self.domain = Ensemble(**vars(replace(self.domain, spreads=spreads)), programs=own)
 
 
 @dataclass(frozen=True)
-class Ensemble(Network):
-    """Networks of one architecture, made ready to be traced.
+class Ensemble(Points):
+    """The vertices of straight paths, each in a network of its own, all of one architecture.
 
     Attributes:
         programs: one a path, with products that round alike in every batch.
@@ -57,24 +58,13 @@ class Ensemble(Network):
 
     programs: Sequence[Program]
 
-    @staticmethod
-    def stacked(programs: Sequence[Program], block_bytes: int, fork: int) -> Ensemble:
-        """Stack the weights of programs."""
-        first = Network.of(programs[0], block_bytes, fork)
-        maps = [cast(list[Dense], spread_maps(program)) for program in programs]
-        spreads = [Stack.of([found[layer] for found in maps]) for layer in range(len(first.layers))]
-        own = [reproducible(program) for program in programs]
-        return Ensemble(first.program, first.layers, [*spreads], first.block_rows, first.fork, own)
-
-    def advanced(self, index: int, t: Floats, path: Ints, flips: Keys, first: Ints, values: Values) -> Block:
+    def advanced(self, level: int, at: Vertices, values: Values) -> PathBlock:
         """A block at the end of the first stage; later ones follow from `Stack`."""
         parts = []
-        for begin, end in runs(path):
-            program = self.programs[path[begin]]
-            stage = program.stages[index]
-            found = advance(program, stage, {i: rows[begin:end] for i, rows in values.items()})
-            parts.append(flatten([found[i] for i in stage.inputs]))
-        return Block(t, path, flips, first, np.concatenate(parts), {})
+        for begin, end in runs(at.path):
+            program = self.programs[at.path[begin]]
+            parts.append(advance(program, program.stages[level], {i: rows[begin:end] for i, rows in values.items()})[0])
+        return PathBlock(np.concatenate(parts), {}, *at)
 
 
 @dataclass(frozen=True)

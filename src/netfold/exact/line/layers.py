@@ -11,7 +11,7 @@ from netfold.capture.activations import Elementwise, Rule
 from netfold.exact.line import passes
 from netfold.exact.line.passes import Met
 from netfold.exact.line.pieces import pieces_of
-from netfold.exact.paths.blocks import Block
+from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.records import Choice, Crossings, Functions, Scan, Totals
 
 Floats = NDArray[np.float64]
@@ -40,7 +40,7 @@ class LineLayer:
         sign = 1.0 if rule.largest else -1.0
         return LineLayer(Choice(np.ascontiguousarray(rule.candidates), sign), len(rule.candidates), 0)
 
-    def meet(self, index: int, block: Block, before: Floats, totals: Totals, spread: bool) -> Met:
+    def meet(self, index: int, block: PathBlock, before: Floats, totals: Totals, spread: bool) -> Met:
         """Find a block's changes of state, add up its counts and lengths, and refine its rows.
 
         ``before`` is the vertex before row 0, or empty; ``spread`` says whether the image is asked for at the

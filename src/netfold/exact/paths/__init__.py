@@ -1,1 +1,1 @@
-"""What lines and arcs share: blocks of rows, refinement, records, the output."""
+"""What domains share: the driver, blocks of rows; and lines and arcs: refinement, records, the output."""

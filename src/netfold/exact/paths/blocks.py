@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from netfold.capture.program import Program, Stage, Values, flatten
-from netfold.exact.paths.refinement import interpolate
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -19,28 +19,52 @@ Keys = NDArray[np.uint64]
 
 @dataclass
 class Block:
-    """Some consecutive vertices of the paths, at the nonlinearity (or the output) that ends one stage.
+    """Some consecutive rows of a domain, at the nonlinearity (or the output) that ends one stage.
+
+    Attributes:
+        h: what the nonlinearity reads there, flattened.
+        alive: the other values that later stages read.
+    """
+
+    h: Floats
+    alive: Values
+
+
+@dataclass
+class PathBlock(Block):
+    """Some consecutive vertices of paths; between those of an arc stand control points, in ``h`` and ``alive``.
 
     Attributes:
         t: parameters of the vertices on their paths.
         path: the path each vertex belongs to.
         flips: keys of the states that switch at the vertex (128 bits).
         first: the first layer in which a unit switches there.
-        h: what the nonlinearity reads there, flattened.
-        alive: the other values that later stages read.
     """
 
     t: Floats
     path: Ints
     flips: Keys
     first: Ints
-    h: Floats
-    alive: Values
+
+    def leading(self, count: int) -> PathBlock:
+        """The first few rows, in memory of their own."""
+        c = slice(count)
+        return PathBlock(self.h[c].copy(), {}, self.t[c].copy(), self.path[c].copy(), self.flips[c].copy(),
+                         self.first[c].copy())  # fmt: skip
 
 
-def stage_width(stage: Stage) -> int:
-    """The widest row that a stage's layer makes."""
-    return stage.layer.units if stage.layer is not None else 1
+L = TypeVar("L")
+
+
+def bound(program: Program, bind: Callable[..., L]) -> list[L]:
+    """The compiled passes of a program's nonlinearities: ``bind`` takes a layer's rule and its number of units."""
+    layers = [stage.layer for stage in program.stages if stage.layer is not None]
+    return [bind(layer.rule, layer.units) for layer in layers]
+
+
+def widest(program: Program) -> int:
+    """The widest row of the input, or that a nonlinearity makes."""
+    return max(int(np.prod(program.input_shape, dtype=np.int64)), *(layer.units for layer in program.layers), 1)
 
 
 def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
@@ -53,26 +77,19 @@ def chunks(count: int, size: int) -> Iterator[tuple[int, int]]:
         yield (count - 1) * i // parts, (count - 1) * (i + 1) // parts + 1
 
 
-def advance(program: Program, stage: Stage, values: Values) -> Values:
-    """Run a stage's products on a multiple of eight rows.
+def advance(program: Program, stage: Stage, values: Values) -> tuple[Floats, Values]:
+    """Run a stage's products on a multiple of eight rows: what its end reads, and what lives on.
 
     Matrix products round alike for every such number of rows, so results do not depend on the block size.
     """
     count = len(next(iter(values.values())))
     padded = -(-count // 8) * 8
-    if not stage.nodes or padded == count:
-        return program.advance(stage, values)
-    filled = {i: torch.cat([v, v[-1:].expand(padded - count, *v.shape[1:])]) for i, v in values.items()}
-    return {i: v[:count] for i, v in program.advance(stage, filled).items()}
-
-
-def kept(alive: Values, segment: Ints, at: Floats) -> Values:
-    """Values at refined rows that are affine on every segment."""
-    return {
-        i: tensor(interpolate(flatten([v]), segment, at), (len(at), *v.shape[1:]), v.device) for i, v in alive.items()
-    }
+    if stage.nodes and padded != count:
+        values = {i: torch.cat([v, v[-1:].expand(padded - count, *v.shape[1:])]) for i, v in values.items()}
+    values = program.advance(stage, values)
+    return flatten([values[i][:count] for i in stage.inputs]), {i: values[i][:count] for i in stage.alive}
 
 
 def tensor(array: Floats, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
     """Rows as points of a shape, on a device."""
-    return torch.from_numpy(array).reshape(shape).to(device)
+    return torch.from_numpy(array).reshape(-1, *shape).to(device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from netfold.exact.numerics.columns import Columns
 from netfold.exact.numerics.sums import add_exactly
 from netfold.exact.paths import readout
+from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.patterns import count_distinct, merge_equal
 from netfold.exact.paths.records import NOWHERE, OutputTotals
 
@@ -43,16 +43,6 @@ class PathOutput:
     sign_changes: Ints
 
 
-class Vertices(NamedTuple):
-    """Consecutive rows at the output."""
-
-    t: Floats
-    path: Ints
-    flips: Keys
-    first: Ints
-    y: Floats
-
-
 class OutputTally:
     """Collects the output's rows of all paths, block by block."""
 
@@ -60,51 +50,56 @@ class OutputTally:
         self.paths, self.size = paths, size
         self.totals = OutputTotals.of(paths, size)
         self.before: tuple[int, Floats, Floats] | None = None
-        self.head: Vertices | None = None
+        self.head: PathBlock | None = None
         self.found = Columns((np.float64, ()), (np.uint64, (keys,)), (np.int16, ()))
         self.changes = Columns((np.float64, ()), (np.int32, ()), (np.int32, ()))
 
-    def add(self, t: Floats, path: Ints, flips: Keys, first: Ints, y: Floats) -> None:
-        """Add a block's rows; its last row comes again as the first of the next block unless its path ends there."""
-        seen = readout.see(*self._vertex_before(path, y), t, path, flips, first, y, self.totals)
+    def add(self, block: PathBlock) -> None:
+        """Add a block; its last row comes again as the first of the next block unless its path ends there."""
+        path = block.path
+        seen = self._seen(*self._vertex_before(block), block, self.totals)
         self.found.append(seen.t, seen.flips, seen.first)
         self.changes.append(seen.moment, seen.changed, seen.target)
         ends = len(path) > 1 and path[-2] == path[-1]
-        self.before = (int(path[-1]), t[-2:-1].copy(), y[-2:-1].copy()) if ends else None
+        self.before = (int(path[-1]), block.t[-2:-1].copy(), block.h[-2:-1].copy()) if ends else None
         if self.head is None:
-            self.head = Vertices(t[:2].copy(), path[:2].copy(), flips[:2].copy(), first[:2].copy(), y[:2].copy())
+            self.head = block.leading(2)
 
     def join(self, following: OutputTally) -> None:
         """Add what was met on the rows that follow these; both have met the row at which they meet."""
-        head, mine, theirs = following.head, self.totals, following.totals
-        if head is None:
+        mine, theirs = self.totals, following.totals
+        if following.head is None:
             return
-        begun = mine.start_class != NOWHERE
-        if head.path[0] == head.path[1]:
-            self._meet(head)
+        self._meet(following)
         for sums, more in zip(mine[:3], theirs[:3], strict=True):
             add_exactly(more, sums)
         for name in ("sign_changes", "kinks", "met"):
             getattr(mine, name)[:] += getattr(theirs, name)
-        mine.start_class[:] = np.where(begun, mine.start_class, theirs.start_class)
+        mine.start_class[:] = np.where(mine.start_class == NOWHERE, theirs.start_class, mine.start_class)
         self.found.join(following.found)
         self.changes.join(following.changes)
         self.before = following.before
 
-    def _vertex_before(self, path: Ints, y: Floats) -> tuple[Floats, Floats]:
+    def _vertex_before(self, block: PathBlock) -> tuple[Floats, Floats]:
         """Parameter and values of the vertex before a block's first row, or nothing at the start of a path."""
-        if self.before is None or self.before[0] != path[0]:
-            return np.empty(0), np.empty((0, y.shape[1]))
+        if self.before is None or self.before[0] != block.path[0]:
+            return np.empty(0), np.empty((0, block.h.shape[1]))
         return self.before[1:]
 
-    def _meet(self, head: Vertices) -> None:
-        """Count what happens at the first of two vertices, which are already counted but for the vertex before."""
-        earlier, behind = self._vertex_before(head.path, head.y)
+    def _seen(self, earlier: Floats, behind: Floats, block: PathBlock, totals: OutputTotals) -> readout.Seen:
+        return readout.see(earlier, behind, block.t, block.path, block.flips, block.first, block.h, totals)
+
+    def _meet(self, following: OutputTally) -> None:
+        """Count what happens at the first vertex that follows, of which both have seen one side."""
+        head = following.head
+        if head is None or head.path[0] != head.path[1]:
+            return
+        earlier, behind = self._vertex_before(head)
         if len(earlier) == 0:
             return
         alone, joined = OutputTotals.of(self.paths, self.size), OutputTotals.of(self.paths, self.size)
-        counted = readout.see(earlier[:0], behind[:0], *head, alone)
-        seen = readout.see(earlier, behind, *head, joined)
+        counted = self._seen(earlier[:0], behind[:0], head, alone)
+        seen = self._seen(earlier, behind, head, joined)
         self.found.append(seen.t, seen.flips, seen.first)
         here = len(seen.moment) - len(counted.moment)
         self.changes.append(seen.moment[:here], seen.changed[:here], seen.target[:here])

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from netfold.exact.numerics import bits
 from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.sums import add_exactly
+from netfold.exact.paths.patterns import NO_LAYER
 from netfold.exact.paths.segments import SUMS
 
 Floats = NDArray[np.float64]
@@ -77,11 +79,23 @@ class Crossings(NamedTuple):
     slope_to: Floats
     value: Floats
 
-    def leading(self, count: int) -> Crossings:
-        """The first few crossings, as those of one segment."""
-        c = slice(count)
-        return Crossings(np.array([0, count]), self.at[c], self.unit[c], self.origin[c], self.target[c],
-                         self.slope_from[c], self.slope_to[c], self.value[c])  # fmt: skip
+
+class Vertices(NamedTuple):
+    """Vertices of paths, without values: as in `Refined`."""
+
+    t: Floats
+    path: Ints
+    flips: Keys
+    first: Ints
+
+    @staticmethod
+    def plain(t: Floats, path: Ints, keys: int) -> Vertices:
+        """Vertices at which nothing switches; keys have some words."""
+        return Vertices(t, path, np.zeros((len(t), keys), np.uint64), np.full(len(t), NO_LAYER))
+
+    def part(self, p: slice) -> Vertices:
+        """Some of them."""
+        return Vertices(self.t[p], self.path[p], self.flips[p], self.first[p])
 
 
 class Refined(NamedTuple):
@@ -101,6 +115,10 @@ class Refined(NamedTuple):
     path: Ints
     flips: Keys
     first: Ints
+
+    def vertices(self, p: slice) -> Vertices:
+        """Some of the rows, without values."""
+        return Vertices(self.t[p], self.path[p], self.flips[p], self.first[p])
 
 
 class Totals(NamedTuple):
@@ -182,3 +200,33 @@ def crossings_room(counts):
         start, np.empty(n), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n, np.int64), np.empty(n),
         np.empty(n), np.empty(n),
     )  # fmt: skip
+
+
+@njit(**COMPILED)
+def join_totals(mine, theirs):
+    """Add what comes after to what is there."""
+    _join_passages(mine, theirs)
+    for counts, more in (
+        (mine.transitions, theirs.transitions),
+        (mine.signs, theirs.signs),
+        (mine.passages, theirs.passages),
+    ):
+        counts += more
+    add_exactly(theirs.lengths, mine.lengths)
+    add_exactly(theirs.angles, mine.angles)
+    add_exactly(theirs.bends, mine.bends)
+    mine.closest[:] = np.minimum(mine.closest, theirs.closest)
+
+
+@njit(**COMPILED)
+def _join_passages(mine, theirs):
+    first, last = theirs.saturated_paths
+    if first == NOWHERE:
+        return
+    meets, goes_on = mine.saturated_paths[1] == first, mine.saturated_paths[1] == last
+    for j in range(mine.saturated.shape[1]):
+        here, there = mine.saturated[1, j], theirs.saturated[0, j]
+        mine.passages[first] += meets and here >= 0 and there >= 0 and here != there
+        if not goes_on or theirs.saturated[1, j] >= 0:
+            mine.saturated[1, j] = theirs.saturated[1, j]
+    mine.saturated_paths[1] = last

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from netfold.capture.program import Layer, Node, Stage
+from netfold.capture.program import Layer, Node, Program, Stage
 from netfold.exact.numerics.compiled import FAST
 from netfold.exact.numerics.products import ROUND, padded, transposed
 from netfold.exact.paths.records import Crossings
@@ -120,7 +121,14 @@ RESHAPES = {
 """Operations that keep the order of a point's entries."""
 
 
-def spread_map(layer: Layer, following: Stage) -> Spread | None:
+def spread_maps(program: Program) -> list[Spread | None]:
+    """How the next stage follows from each layer's crossings, where it is one product with its image."""
+    pairs = pairwise(program.stages)
+    alone = [stage.layer if not stage.alive and program.device.type == "cpu" else None for stage in program.stages]
+    return [_spread_map(layer, after) if layer else None for layer, (_, after) in zip(alone[:-1], pairs, strict=True)]
+
+
+def _spread_map(layer: Layer, following: Stage) -> Spread | None:
     """The next stage as a map of one layer's image, where it is one product with it; None where it is not."""
     chain = [node for node in following.nodes if node.op.split(".")[1] not in RESHAPES]
     linked = all(b.inputs == (a.index,) for a, b in zip(following.nodes[:-1], following.nodes[1:], strict=True))

@@ -95,10 +95,10 @@ def count_cuts(ends):
 
 
 @njit(**COMPILED)
-def count_pieces(begin, end, polygons, vertices, levels, counts):
+def count_pieces(polygons, vertices, levels, counts):
     """Pieces of every polygon; -1 where it has to be cut to know."""
     ends, room = np.empty((16, 2, 3)), 16
-    for p in range(begin, end):
+    for p in range(len(counts)):
         loop = polygons.loop[polygons.start[p] : polygons.start[p + 1]]
         lines, clear = 0, True
         for w in range(vertices.above.shape[1]):

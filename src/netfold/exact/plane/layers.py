@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 from numpy.typing import NDArray
 
 from netfold.capture.activations import Elementwise, Rule
 from netfold.exact.numerics import bits
-from netfold.exact.numerics.threads import over_rows
 from netfold.exact.plane import counting, selection, splitting
 from netfold.exact.plane.splitting import Loops
 from netfold.exact.plane.vertices import FOUND, IRREGULAR, Edges, Knots, Vertices, classify
@@ -44,48 +41,14 @@ class Findings:
         self.ties = np.union1d(self.ties, other.ties)
 
 
-class PlaneLayer(Protocol):
-    """A layer's compiled passes with its parameters bound.
+class ElementwisePlane:
+    """Units that apply one piecewise-linear function each; a state is the number of knots below.
 
     Attributes:
-        units: how many units it has.
+        units: how many there are.
         planes: how many bits the state of a unit takes.
         sides: words of a vertex's sides.
     """
-
-    units: int
-    planes: int
-    sides: int
-
-    def open(self, vertices: Vertices, count: int, findings: Findings) -> None:
-        """Find on which side of every knot the first vertices lie."""
-        ...
-
-    def subdivide(
-        self, count: int, polygons: Loops, vertices: Vertices, edges: Edges, findings: Findings
-    ) -> tuple[int, Loops, bool]:
-        """Cut polygons: the number of vertices, the pieces, and whether there was room for all."""
-        ...
-
-    def count(self, polygons: Loops, vertices: Vertices) -> Ints | None:
-        """Pieces of every polygon, -1 where only cutting tells; None if there is no way but cutting."""
-        ...
-
-    def states(self, polygons: Loops, vertices: Vertices) -> Words:
-        """The states of all units on every polygon, as bits."""
-        ...
-
-    def unpack(self, words: Words) -> States:
-        """State numbers, ``(polygons, units)``, from their bits."""
-        ...
-
-    def image(self, h: Floats, rows: Ints) -> Floats:
-        """The layer's values at some vertices."""
-        ...
-
-
-class ElementwisePlane:
-    """Units that apply one piecewise-linear function each; a state is the number of knots below."""
 
     def __init__(self, rule: Elementwise, units: int, layer: int, tolerance: float) -> None:
         self.units = units
@@ -103,7 +66,7 @@ class ElementwisePlane:
     def open(self, vertices: Vertices, count: int, findings: Findings) -> None:
         """Find on which side of every knot the first vertices lie."""
         closest = np.empty(count)
-        over_rows(classify, count, self.units, vertices, self.knots, bits.POWERS, closest)
+        classify(count, vertices, self.knots, bits.POWERS, closest)
         findings.closest[0] = min(findings.closest[0], closest.min(initial=np.inf))
 
     def subdivide(
@@ -113,9 +76,9 @@ class ElementwisePlane:
         return splitting.subdivide(count, polygons, vertices, self.knots, edges, findings.found, findings.closest)
 
     def count(self, polygons: Loops, vertices: Vertices) -> Ints | None:
-        """Pieces of every polygon, -1 where only cutting tells."""
+        """Pieces of every polygon, -1 where only cutting tells; None if there is no way but cutting."""
         counts = np.empty(len(polygons.start) - 1, np.int64)
-        over_rows(counting.count_pieces, len(counts), 4 * self.sides, polygons, vertices, self.knots.levels, counts)
+        counting.count_pieces(polygons, vertices, self.knots.levels, counts)
         return counts
 
     def states(self, polygons: Loops, vertices: Vertices) -> Words:
@@ -131,13 +94,15 @@ class ElementwisePlane:
     def image(self, h: Floats, rows: Ints) -> Floats:
         """The layer's values at some vertices."""
         out = np.empty((len(rows), self.units))
-        over_rows(splitting.activate, *out.shape, rows, h, self.knots.levels, self.slopes, self.offsets,
-                  self.values, out)  # fmt: skip
+        splitting.activate(rows, h, self.knots.levels, self.slopes, self.offsets, self.values, out)
         return out
 
 
 class SelectionPlane:
-    """Units that take the largest or smallest of a few entries; a state is the number of the entry that wins."""
+    """Units that take the largest or smallest of a few entries; a state is the number of the entry that wins.
+
+    Attributes and methods are those of `ElementwisePlane`.
+    """
 
     sides = 0
 
@@ -176,8 +141,12 @@ class SelectionPlane:
     def image(self, h: Floats, rows: Ints) -> Floats:
         """The layer's values at some vertices."""
         out = np.empty((len(rows), self.units))
-        over_rows(selection.select, *out.shape, rows, h, self.candidates, self.sign, out)
+        selection.select(rows, h, self.candidates, self.sign, out)
         return out
+
+
+PlaneLayer = ElementwisePlane | SelectionPlane
+"""A layer's compiled passes with its parameters bound."""
 
 
 def plane_layer(rule: Rule, units: int, layer: int, tolerance: float) -> PlaneLayer:

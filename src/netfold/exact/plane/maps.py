@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from netfold.capture.activations import Elementwise, Rule
-from netfold.capture.program import Program, Values, flatten
+from netfold.capture.program import Program, Values
 from netfold.exact.numerics.products import reproducible
+from netfold.exact.paths.blocks import advance, tensor
 from netfold.exact.plane.layers import States
 
 Floats = NDArray[np.float64]
@@ -36,10 +37,9 @@ def affine_values(program: Program, states: Sequence[States], points: torch.Tens
         for begin in range(0, regions, step):
             chosen = np.arange(begin, min(begin + step, regions))
             rows = np.repeat(chosen, count)
-            padded = np.append(rows, np.repeat(rows[-1:], -len(rows) % 8))
-            x = points[torch.arange(len(padded)) % count]
-            y = _follow(program, [layer[padded] for layer in states], x)
-            found[chosen] = y[: len(rows)].reshape(len(chosen), count, outputs)
+            x = points[torch.arange(len(rows)) % count]
+            y = _follow(program, [layer[rows] for layer in states], x)
+            found[chosen] = y.reshape(len(chosen), count, outputs)
     return found
 
 
@@ -47,14 +47,12 @@ def _follow(program: Program, states: list[States], x: torch.Tensor) -> Floats:
     """Outputs of rows, each with the states of its own region."""
     values: Values = program.start(x)
     for i, stage in enumerate(program.stages):
-        values = program.advance(stage, values)
-        h = flatten([values[k] for k in stage.inputs])
+        h, alive = advance(program, stage, values)
         if stage.layer is None:
             return h
         assert stage.layer.rule is not None
-        image = torch.from_numpy(forced(stage.layer.rule, h, states[i])).to(program.device)
-        kept = {k: values[k] for k in stage.alive}
-        values = {**kept, stage.layer.node.index: image.reshape(-1, *stage.layer.shape)}
+        image = tensor(forced(stage.layer.rule, h, states[i]), stage.layer.shape, program.device)
+        values = {**alive, stage.layer.node.index: image}
     raise AssertionError("the last stage of a program has no layer")
 
 

@@ -14,7 +14,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from netfold.exact.numerics.compiled import COMPILED
-from netfold.exact.plane.blocks import Block
 from netfold.exact.plane.splitting import PER_LAYER, Loops
 from netfold.exact.plane.vertices import Vertices, mix
 
@@ -92,8 +91,8 @@ class MeshSink:
 
     parts: list[tuple[NDArray[Any], ...]] = field(default_factory=list)
 
-    def add(self, block: Block, count: int, pieces: Loops, vertices: Vertices, ids: Ints, states: Ints) -> None:
-        """Take the pieces of a block's polygons; ``count`` vertices are in use."""
+    def add(self, count: int, pieces: Loops, vertices: Vertices, ids: Ints, states: Ints) -> None:
+        """Take some polygons; ``count`` vertices are in use."""
         index = np.full(count, -1, np.int32)
         used = np.unique(pieces.loop)
         index[used] = np.arange(len(used), dtype=np.int32)
@@ -109,10 +108,6 @@ class MeshSink:
                 states,
             )
         )
-
-    def fresh(self) -> MeshSink:
-        """An empty one, for polygons that follow."""
-        return MeshSink()
 
     def join(self, following: MeshSink, offset: Ints) -> None:
         """Add the polygons that follow; the numbers of their ancestors after each layer lack an offset."""

@@ -369,9 +369,9 @@ def central(loop, entries, sign, h):
 
 
 @njit(**COMPILED)
-def select(begin, end, rows, h, candidates, sign, out):
+def select(rows, h, candidates, sign, out):
     """The winning entry of every unit at some vertices."""
-    for i in range(begin, end):
+    for i in range(len(rows)):
         here = h[rows[i]]
         for u in range(len(candidates)):
             best = -np.inf

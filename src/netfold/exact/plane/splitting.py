@@ -215,10 +215,10 @@ def take(first, last, polygons, most, index, used):
 
 
 @njit(**COMPILED)
-def activate(begin, end, rows, h, knots, slopes, offsets, values, out):
+def activate(rows, h, knots, slopes, offsets, values, out):
     """An elementwise layer's values at some vertices, exact on the knots."""
     units = h.shape[1]
-    for i in range(begin, end):
+    for i in range(len(rows)):
         here = h[rows[i]]
         for j in range(units):
             out[i, j] = slopes[0, j] * here[j] + offsets[0, j]

@@ -1,30 +1,30 @@
 """Exact partition of a plane's rectangle: polygons are carried through the program and cut where units change state.
 
-Rows of a batch are the vertices of the polygons, shared between neighbours. Blocks of neighbouring polygons go
-depth-first through the stages, so that memory does not grow with the number of regions; the polygons of one block
-come out one after the other, so that those cut from one polygon are neighbours in the order of the result.
+Rows of a batch are the vertices of the polygons, shared between neighbours. `paths.driver` leads blocks of neighbouring
+polygons through the stages; those cut from one polygon are neighbours in the order of the result.
 """
 
 from __future__ import annotations
 
-import copy
 import threading
-from functools import partial
-from typing import Any, Protocol, Self
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from netfold.capture.activations import Elementwise
-from netfold.capture.program import Program, Stage, Values, flatten
+from netfold.capture.program import Program, Values, flatten
 from netfold.exact.numerics.products import reproducible
-from netfold.exact.numerics.stealing import Team
-from netfold.exact.numerics.threads import single_threaded
-from netfold.exact.plane.blocks import Block, Blocks, Chunks, Made, Pieces
+from netfold.exact.paths import driver
+from netfold.exact.paths.blocks import Block, advance, bound, tensor
+from netfold.exact.paths.driver import FORK, Ahead
 from netfold.exact.plane.layers import Findings, PlaneLayer, SelectionPlane, plane_layer
+from netfold.exact.plane.mesh import MeshSink
 from netfold.exact.plane.scale import layer_scales
-from netfold.exact.plane.splitting import Loops
+from netfold.exact.plane.splitting import Loops, take
 from netfold.exact.plane.vertices import Edges, Vertices, extend
 from netfold.paths import Plane
 
@@ -37,27 +37,8 @@ BLOCK_BYTES = 2**21
 ROOM = 4
 """How many times as many vertices a block may hold after it is cut; the rest of the work waits for its turn."""
 
-FORK = 2**16
-"""Values at the polygons that wait from which on some of them go to another thread."""
-
 TIE = 2.0**-42
 """Values closer to a knot than this share of the layer's scale (`netfold.exact.plane.scale`) count as on it."""
-
-
-class Sink(Protocol):
-    """Takes the finished polygons, block by block in order."""
-
-    def fresh(self) -> Any:
-        """An empty one of the same kind."""
-        ...
-
-    def join(self, following: Any, offset: Ints) -> None:
-        """Add the polygons that follow; the numbers of their ancestors after each layer lack an offset."""
-        ...
-
-    def add(self, block: Block, count: int, pieces: Loops, vertices: Vertices, ids: Ints, states: Ints) -> None:
-        """Take the pieces of a block's polygons; ``count`` vertices are in use."""
-        ...
 
 
 class PlaneTracer:
@@ -67,282 +48,297 @@ class PlaneTracer:
         program: the network.
         corners: the rectangle's corners in input space, ``(4, *input_shape)``, counter-clockwise, and
             ``xy`` their coordinates.
-        sink: takes the polygons, cut by class too; None to count only.
+        keep: keep the polygons, cut by class too; otherwise count only.
+        block_bytes: memory for the vertices of a block, and ``fork`` values from which on threads share them; neither
+            changes any result.
 
     Attributes:
         regions: after `run`, activation regions of the network cut off after each layer.
         findings: ties and margins, one a layer; ``scales`` what they are relative to.
+        sink: the finished polygons.
     """
 
     def __init__(
-        self,
-        program: Program,
-        corners: torch.Tensor,
-        xy: Floats,
-        sink: Sink | None = None,
-        block_bytes: int = BLOCK_BYTES,
-    ) -> None:
-        program = self.program = reproducible(program)
-        self.corners, self.xy, self.sink = corners, xy, sink
+        self, program: Program, corners: torch.Tensor, xy: Floats, keep: bool = False, block_bytes: int = BLOCK_BYTES,
+        fork: int = FORK,
+    ) -> None:  # fmt: skip
+        program = reproducible(program)
         with torch.no_grad():
             self.scales = layer_scales(program, corners)
-        self.layers = [_bound(stage, i, TIE * self.scales[i]) for i, stage in enumerate(program.stages) if stage.layer]
-        if sink is not None:
-            self.layers.append(_classes(program, TIE * self.scales[-1]))
-        self.findings = [Findings() for _ in self.layers]
-        self.regions = np.zeros(len(program.layers), np.int64)
-        self.numbered = np.zeros(len(self.layers), np.int64)
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
-        widest = max([*(_features(program, stage) for stage in program.stages), 1])
-        self.block_rows = int(np.clip(block_bytes // (8 * widest * self.threads), 64, 4096)) // 8 * 8
-        self.rooms: list[Vertices | None] = [None] * len(self.layers)
-        self.lock = threading.RLock()
-        self.waiting: list[Blocks | Pieces] = []
-        self.victim: PlaneTracer | None = None
-        self.level, self.offset = 0, np.zeros_like(self.numbered)
+        self.corners, self.xy = corners, xy
+        self.faces = Faces.of(program, TIE * self.scales, keep, block_bytes // self.threads, fork)
+        self.layers = self.faces.layers
+        self._take(self.faces.tally(0))
 
     def run(self) -> None:
         """Cut the rectangle."""
-        if not self.layers:
-            return
+        if self.layers:
+            self._take(driver.run(self.faces, self.faces.start(self.corners, self.xy), self.threads))
+
+    def _take(self, tally: PlaneTally) -> None:
+        self.regions, self.sink = tally.regions[: len(self.faces.program.layers)], tally.sink
+        self.findings = tally.findings[: len(self.regions)]
+
+
+@dataclass
+class PlaneBlock(Block):
+    """Neighbouring polygons.
+
+    Attributes:
+        xy: coordinates of the vertices, ``key`` and ``made`` as in `Vertices`.
+        polygons: the loops.
+        ids: the number of each polygon's ancestor after every layer so far.
+        states: bits of the states of all units so far.
+    """
+
+    xy: Floats
+    key: NDArray[np.uint64]
+    made: Ints
+    polygons: Loops
+    ids: Ints
+    states: Ints
+
+
+class PlaneTally:
+    """What consecutive blocks of polygons add up.
+
+    Attributes:
+        level: the first layer that they come to.
+        regions: pieces after each layer; their numbers go on from there.
+        findings: one a layer.
+        sink: the finished polygons.
+    """
+
+    def __init__(self, level: int, layers: int) -> None:
+        self.level, self.regions, self.sink = level, np.zeros(layers, np.int64), MeshSink()
+        self.findings = [Findings() for _ in range(layers)]
+
+    def join(self, following: PlaneTally) -> None:
+        """Add what was met by the blocks that follow; the numbers of their first ancestors are those given here."""
+        offset = np.where(np.arange(len(self.regions)) < following.level, 0, self.regions)
+        self.sink.join(following.sink, offset)
+        for mine, theirs in zip(self.findings, following.findings, strict=True):
+            mine.join(theirs)
+        self.regions += following.regions
+
+
+class Cut(NamedTuple):
+    """A block after it was cut.
+
+    Attributes:
+        vertices: of which the first ``used`` are in use; ``alive`` what lives on at them.
+        pieces: its polygons now.
+        ids: the number of each piece's ancestor after every layer so far, and ``states`` its bits.
+    """
+
+    vertices: Vertices
+    used: int
+    alive: Values
+    pieces: Loops
+    ids: Ints
+    states: Ints
+
+
+class Room(NamedTuple):
+    """Memory for a block's vertices, with new ones, and for the edges that are cut."""
+
+    vertices: Vertices
+    edges: Edges
+
+    @staticmethod
+    def of(size: int, width: int, sides: int) -> Room:
+        """Room for ``size`` vertices of ``width`` values, with some words of sides."""
+        vertices = Vertices(
+            np.empty((size, width)), np.empty((size, 2)), np.empty(size, np.uint64), np.empty(size, np.int64),
+            np.empty((size, sides), np.int64), np.empty((size, sides), np.int64), np.empty((size, 2), np.int64),
+            np.empty(size), np.empty(size, np.bool_),
+        )  # fmt: skip
+        slots = 1 << int(np.ceil(np.log2(4 * size + 16)))
+        return Room(vertices, Edges(*(np.empty(slots, np.int64) for _ in range(3))))
+
+    def larger(self, count: int, times: int) -> Room:
+        """More room for the first vertices."""
+        h, above = self.vertices.h, self.vertices.above
+        larger = Room.of(times * len(h), h.shape[1], above.shape[1])
+        for into, source in zip(larger.vertices, self.vertices, strict=True):
+            into[:count] = source[:count]
+        return larger
+
+    def subdivide(self, layer: PlaneLayer, count: int, polygons: Loops, findings: Findings) -> tuple[int, Loops, bool]:
+        """Cut polygons as far as there is room: the number of vertices, the pieces, and whether all was cut."""
+        self.edges.pair.fill(-1)
+        used, pieces, finished = layer.subdivide(count, polygons, self.vertices, self.edges, findings)
+        findings.note(self.vertices, used)
+        return used, pieces, finished
+
+
+class Rooms(threading.local):
+    """Room for one block a level, used again for every block there; each thread has its own."""
+
+    def __init__(self, levels: int) -> None:
+        self.levels: list[Room | None] = [None] * levels
+
+
+@dataclass(frozen=True)
+class Faces:
+    """The polygons of a plane.
+
+    Attributes:
+        program: the network, with products that round alike in every batch.
+        layers: the compiled passes of its nonlinearities; where polygons are kept, the class is the last of them.
+        keep: whether polygons are kept.
+        block_rows: vertices of a block at most.
+        fork: values at the polygons ahead from which on threads share them.
+        rooms: memory for vertices.
+    """
+
+    program: Program
+    layers: list[PlaneLayer]
+    keep: bool
+    block_rows: int
+    fork: int
+    rooms: Rooms
+
+    @staticmethod
+    def of(program: Program, tolerances: Floats, keep: bool, block_bytes: int, fork: int) -> Faces:
+        """Bind a program's layers, with one tolerance each, to their compiled passes."""
+        layers = [
+            plane_layer(rule, units, i, tolerances[i])
+            for i, (rule, units) in enumerate(bound(program, lambda rule, units: (rule, units)))
+        ]
+        outputs = int(np.prod(program.output_shape, dtype=np.int64))
+        if keep:
+            layers.append(_class_layer(outputs, len(layers), tolerances[-1]))
+        widest = max([outputs, *(layer.units for layer in program.layers)])
+        block_rows = int(np.clip(block_bytes // (8 * widest), 64, 4096)) // 8 * 8
+        return Faces(program, layers, keep, block_rows, fork, Rooms(len(layers)))
+
+    def start(self, corners: torch.Tensor, xy: Floats) -> Ahead[PlaneBlock]:
+        """The rectangle."""
         loop = np.arange(4)
         polygons = Loops(np.array([0, 4]), loop, -1 - loop, np.zeros(1, np.int64))
-        key, made = np.arange(1, 5, dtype=np.uint64), np.full(4, -1)
-        empty = np.empty((1, 0), np.int64)
-        with torch.no_grad(), single_threaded():
-            h, alive = self._advanced(0, self.program.start(self.corners), 4)
-            self._put_off(0, [Block(h, alive, self.xy, key, made, polygons, empty, empty)])
-            strands = Team(self, self.threads, FORK).run()
-        self._join(strands[1:])
-        self.rooms = []
+        key, made, empty = np.arange(1, 5, dtype=np.uint64), np.full(4, -1), np.empty((1, 0), np.int64)
 
-    def step(self) -> bool:
-        """Cut the next block."""
-        with self.lock:
-            while self.waiting and not self.waiting[-1].left:
-                self.waiting.pop()
-            if not self.waiting:
-                self.rooms = [None] * len(self.layers)
-                return False
-            level, make = self.waiting[-1].level, self.waiting[-1].next()
-        self._descend(level, make())
-        return True
+        def blocks(begin: int, end: int) -> Iterator[PlaneBlock]:
+            values = advance(self.program, self.program.stages[0], self.program.start(corners))
+            yield PlaneBlock(*values, xy, key, made, polygons, empty, empty)
 
-    def spare(self) -> int:
-        """The most values at polygons that wait in one place."""
-        with self.lock:
-            return max((w.values for w in self.waiting if w.left > 1), default=0)
+        return Ahead(0, 1, 0, blocks)
 
-    def part(self) -> Self:
-        """A tracer for what comes last: half of the polygons in the fullest place, and all that waits for them."""
-        with self.lock:
-            place = max((w.values, -i) for i, w in enumerate(self.waiting) if w.left > 1)
-            fullest = self.waiting[-place[1]]
-            given = [*self.waiting[: -place[1]], fullest.halve()]
-            strand = copy.copy(self)
-            strand.lock, strand.waiting = threading.RLock(), given
-            strand.sink = self.sink.fresh() if self.sink is not None else None
-            strand.findings, strand.regions = [Findings() for _ in self.layers], np.zeros_like(self.regions)
-            # this tracer cuts on in later layers only: the numbers of the layers before are the other's to go on with
-            strand.victim, strand.level, strand.numbered = self, fullest.level, self.numbered.copy()
-            strand.numbered[fullest.level :] = 0
-            strand.rooms = [None] * len(self.layers)
-            # what was given away may still be read there, and is not written over
-            read = {w.level - 1 for w in given if isinstance(w, Pieces)}
-            self.rooms = [None if i in read else room for i, room in enumerate(self.rooms)]
-            self.waiting = self.waiting[-place[1] :]
-        return strand
+    def tally(self, level: int) -> PlaneTally:
+        """An empty tally for blocks from a level on."""
+        return PlaneTally(level, len(self.layers))
 
-    def _descend(self, index: int, block: Block) -> None:
-        layer, findings = self.layers[index], self.findings[index]
-        vertices = self._opened(index, block)
-        count = len(block.h)
-        layer.open(vertices, count, findings)
-        if self.sink is None and index == len(self.layers) - 1 and self._counted(index, block, vertices):
-            return
-        edges = _table(len(vertices.h))
-        count, pieces, finished = layer.subdivide(count, block.polygons, vertices, edges, findings)
-        findings.note(vertices, count)
+    def meet(self, level: int, block: PlaneBlock, tally: PlaneTally) -> Ahead[PlaneBlock] | None:
+        """Cut a block by the layer at its level; what there was no room for comes to the same level again."""
+        layer, findings, last = self.layers[level], tally.findings[level], level == len(self.layers) - 1
+        room, count = self._opened(level, block), len(block.h)
+        layer.open(room.vertices, count, findings)
+        if last and not self.keep and self._counted(layer, block, room, tally):
+            return None
+        used, pieces, finished = room.subdivide(layer, count, block.polygons, findings)
+        while not finished and used < count + 2 and len(pieces.parent) == len(block.polygons.start) - 1:
+            room = self.rooms.levels[level] = room.larger(count, 2)
+            used, pieces, finished = room.subdivide(layer, count, block.polygons, findings)
+        vertices = room.vertices
         if not finished:
-            stuck = count < len(block.h) + 2 and len(pieces.parent) == len(block.polygons.start) - 1
-            if stuck:
-                self.rooms[index] = _room(2 * len(vertices.h), block.h.shape[1], layer.sides)
-                self._put_off(index, [block])
-                return
-            self._put_off(index, self._parts(block, count, pieces, vertices))
-            return
-        if index < len(self.regions):
-            self.regions[index] += len(pieces.parent)
-        self._onward(index, block, count, pieces, vertices)
-
-    def _onward(self, index: int, block: Block, count: int, pieces: Loops, vertices: Vertices) -> None:
-        """Hand the pieces of a block on: to the next stage, or to the sink."""
-        layer = self.layers[index]
-        if self.sink is None:
-            if index == len(self.layers) - 1:
-                return
-            ids = states = np.empty((len(pieces.parent), 0), np.int64)
-        else:
-            numbers = self.numbered[index] + np.arange(len(pieces.parent))
-            self.numbered[index] += len(numbers)
-            ids = np.column_stack([block.ids[pieces.parent], numbers])
+            cut = Cut(vertices, used, self._extended(block, used, vertices), pieces,
+                      block.ids[pieces.parent], block.states[pieces.parent])  # fmt: skip
+            return self._again(level, cut)
+        ids = states = np.empty((len(pieces.parent), 0), np.int64)
+        if self.keep:
+            ids = np.column_stack([block.ids[pieces.parent], tally.regions[level] + np.arange(len(pieces.parent))])
             states = np.hstack([block.states[pieces.parent], layer.states(pieces, vertices)])
-            if index == len(self.layers) - 1:
-                self.sink.add(block, count, pieces, vertices, ids, states)
-                return
-        made = Made(vertices, count, self._extended(block, count, vertices), ids, states)
-        chunks = Chunks(pieces, count, self.block_rows)
-        with self.lock:
-            self.waiting.append(
-                Pieces(index + 1, self.layers[index + 1].units, chunks, partial(self._child, index, made))
-            )
+        tally.regions[level] += len(pieces.parent)
+        if last:
+            if self.keep:
+                tally.sink.add(used, pieces, vertices, ids, states)
+            return None
+        cut = Cut(vertices, used, self._extended(block, used, vertices), pieces, ids, states)
+        return self._ahead(level, cut)
 
-    def _put_off(self, level: int, blocks: list[Block]) -> None:
-        with self.lock:
-            self.waiting.append(Blocks(level, blocks))
+    def _ahead(self, level: int, cut: Cut) -> Ahead[PlaneBlock]:
+        """The pieces of a block on their way to the next layer."""
+        layer, count, units = self.program.layers[level], len(cut.pieces.parent), self.layers[level + 1].units
 
-    def _join(self, strands: list[Self]) -> None:
-        """Add what the others found on the polygons that follow."""
-        before = self.numbered
-        for strand in strands:
-            assert strand.victim is not None
-            strand.offset = before.copy()
-            strand.offset[: strand.level] = strand.victim.offset[: strand.level]
-            before = strand.offset + strand.numbered
-            if self.sink is not None:
-                self.sink.join(strand.sink, strand.offset)
-            for mine, other in zip(self.findings, strand.findings, strict=True):
-                mine.join(other)
-            self.regions += strand.regions
+        def blocks(begin: int, end: int) -> Iterator[PlaneBlock]:
+            for rows, rest in self._parts(cut, begin, end):
+                values = {i: value[rows] for i, value in cut.alive.items()}
+                image = self.layers[level].image(cut.vertices.h, rows)
+                values[layer.node.index] = tensor(image, layer.shape, self.program.device)
+                yield PlaneBlock(*advance(self.program, self.program.stages[level + 1], values), *rest)
 
-    def _opened(self, index: int, block: Block) -> Vertices:
-        """A block's vertices, with room for new ones; the room is used again for every block of a layer."""
+        return Ahead(level + 1, count, count * units, blocks)
+
+    def _again(self, level: int, cut: Cut) -> Ahead[PlaneBlock]:
+        """The pieces of a block that ran out of room, for the same layer; they leave the room, which is used again."""
+        parts = [
+            PlaneBlock(cut.vertices.h[rows], {i: value[rows] for i, value in cut.alive.items()}, *rest)
+            for rows, rest in self._parts(cut, 0, len(cut.pieces.parent))
+        ]
+        size = len(cut.pieces.parent) * self.layers[level].units
+        return Ahead(level, len(parts), size, lambda begin, end: iter(parts[begin:end]))
+
+    def _parts(self, cut: Cut, begin: int, end: int) -> Iterator[tuple[Ints, tuple[Any, ...]]]:
+        """Consecutive polygons with few enough vertices: these, and the rest of a block."""
+        pieces, vertices = cut.pieces, cut.vertices
+        index, rows = np.full(cut.used, -1), np.empty(cut.used, np.int64)
+        while begin < end:
+            n, stop, loop = take(begin, end, pieces, self.block_rows, index, rows)
+            chosen, first, used = slice(begin, stop), pieces.start[begin], rows[:n].copy()
+            polygons = Loops(pieces.start[begin : stop + 1] - first, loop, pieces.label[first : first + len(loop)],
+                             pieces.parent[chosen])  # fmt: skip
+            yield used, (vertices.xy[used], vertices.key[used], vertices.made[used], polygons, cut.ids[chosen],
+                         cut.states[chosen])  # fmt: skip
+            begin = stop
+
+    def _opened(self, level: int, block: PlaneBlock) -> Room:
+        """A block's vertices, with room for new ones."""
         count, width = block.h.shape
-        room = self.rooms[index]
-        if room is None or len(room.h) < 2 * count + 64:
+        room = self.rooms.levels[level]
+        if room is None or len(room.vertices.h) < 2 * count + 64:
             size = max(ROOM * self.block_rows, 2 * count + 64)
-            room = self.rooms[index] = _room(size, width, self.layers[index].sides)
-        room.h[:count], room.xy[:count], room.key[:count], room.made[:count] = block.h, block.xy, block.key, block.made
+            room = self.rooms.levels[level] = Room.of(size, width, self.layers[level].sides)
+        for into, rows in zip(room.vertices, (block.h, block.xy, block.key, block.made), strict=False):
+            into[:count] = rows
         return room
 
-    def _counted(self, index: int, block: Block, vertices: Vertices) -> bool:
+    def _counted(self, layer: PlaneLayer, block: PlaneBlock, room: Room, tally: PlaneTally) -> bool:
         """Count the last layer's pieces without making them; polygons that need it are cut. False if all do."""
-        counts = self.layers[index].count(block.polygons, vertices)
+        counts, findings, count = layer.count(block.polygons, room.vertices), tally.findings[-1], len(block.h)
         if counts is None:
             return False
-        self.findings[index].note(vertices, len(block.h))
-        doubtful = np.flatnonzero(counts < 0)
-        self.regions[index] += counts[counts > 0].sum()
-        if len(doubtful):
-            layer, findings, count = self.layers[index], self.findings[index], len(block.h)
-            for p in doubtful:
-                first, last = block.polygons.start[p], block.polygons.start[p + 1]
-                one = Loops(np.array([0, last - first]), block.polygons.loop[first:last],
-                            block.polygons.label[first:last], np.zeros(1, np.int64))  # fmt: skip
-                used, pieces, finished = layer.subdivide(count, one, vertices, _table(len(vertices.h)), findings)
-                findings.note(vertices, used)
-                if finished:
-                    self.regions[index] += len(pieces.parent)
-                else:
-                    self._cut_alone(index, block, one, vertices, count)
+        findings.note(room.vertices, count)
+        tally.regions[-1] += counts[counts > 0].sum()
+        for p in np.flatnonzero(counts < 0):
+            first, last = block.polygons.start[p], block.polygons.start[p + 1]
+            one = Loops(np.array([0, last - first]), block.polygons.loop[first:last], block.polygons.label[first:last],
+                        np.zeros(1, np.int64))  # fmt: skip
+            wide, (_, pieces, finished) = room, room.subdivide(layer, count, one, findings)
+            while not finished:
+                wide = wide.larger(count, 16)
+                _, pieces, finished = wide.subdivide(layer, count, one, findings)
+            tally.regions[-1] += len(pieces.parent)
         return True
 
-    def _cut_alone(self, index: int, block: Block, one: Loops, vertices: Vertices, count: int) -> None:
-        """Count the pieces of a polygon that needs more room than the block has."""
-        larger = _room(64 * len(vertices.h), block.h.shape[1], self.layers[index].sides)
-        for into, source in zip(larger, vertices, strict=True):
-            into[:count] = source[:count]
-        while True:
-            edges = _table(len(larger.h))
-            used, pieces, finished = self.layers[index].subdivide(count, one, larger, edges, self.findings[index])
-            self.findings[index].note(larger, used)
-            if finished:
-                self.regions[index] += len(pieces.parent)
-                return
-            wider = _room(4 * len(larger.h), block.h.shape[1], self.layers[index].sides)
-            for into, source in zip(wider, larger, strict=True):
-                into[:count] = source[:count]
-            larger = wider
-
-    def _parts(self, block: Block, count: int, pieces: Loops, vertices: Vertices) -> list[Block]:
-        """The pieces of a block that ran out of room, in blocks for the same layer, whose room they leave."""
-        alive = self._extended(block, count, vertices)
-        parts, chunks = [], Chunks(pieces, count, self.block_rows)
-        while chunks.left:
-            chosen, rows, polygons = chunks.next()
-            parents = pieces.parent[chosen]
-            parts.append(Block(vertices.h[rows], {i: value[rows] for i, value in alive.items()}, vertices.xy[rows],
-                               vertices.key[rows], vertices.made[rows], polygons, block.ids[parents],
-                               block.states[parents]))  # fmt: skip
-        return parts
-
-    def _child(self, index: int, made: Made, chosen: slice, rows: Ints, polygons: Loops) -> Block:
-        """Some pieces of a block, at the end of the next stage."""
-        stage, layer, vertices = self.program.stages[index], self.layers[index], made.vertices
-        assert stage.layer is not None
-        padded = np.append(rows, np.repeat(rows[-1:], -len(rows) % 8))
-        values = {i: value[padded] for i, value in made.alive.items()}
-        image = torch.from_numpy(layer.image(vertices.h, padded)).to(self.program.device)
-        values[stage.layer.node.index] = image.reshape(-1, *stage.layer.shape)
-        h, kept = self._advanced(index + 1, values, len(rows))
-        return Block(h, kept, vertices.xy[rows], vertices.key[rows], vertices.made[rows], polygons, made.ids[chosen],
-                     made.states[chosen])  # fmt: skip
-
-    def _advanced(self, index: int, values: Values, count: int) -> tuple[Floats, Values]:
-        """Run a stage: what its end reads, and what lives on."""
-        stage = self.program.stages[index]
-        values = self.program.advance(stage, values)
-        h = flatten([values[i][:count] for i in stage.inputs])
-        return h, {i: values[i][:count] for i in stage.alive}
-
-    def _extended(self, block: Block, count: int, vertices: Vertices) -> Values:
+    def _extended(self, block: PlaneBlock, count: int, vertices: Vertices) -> Values:
         """The values that live on, also at new vertices."""
         extended: Values = {}
         for i, value in block.alive.items():
             wide = np.empty((count, value[0].numel()))
             wide[: len(value)] = flatten([value])
             extend(len(value), vertices.ends, vertices.at, wide)
-            extended[i] = torch.from_numpy(wide).to(value.device).reshape(count, *value.shape[1:])
+            extended[i] = tensor(wide, value.shape[1:], value.device)
         return extended
 
 
-def _bound(stage: Stage, index: int, tolerance: float) -> PlaneLayer:
-    assert stage.layer is not None
-    assert stage.layer.rule is not None
-    return plane_layer(stage.layer.rule, stage.layer.units, index, tolerance)
-
-
-def _classes(program: Program, tolerance: float) -> PlaneLayer:
+def _class_layer(outputs: int, index: int, tolerance: float) -> PlaneLayer:
     """The class as a last layer: the largest output, or the sign of a single one."""
-    outputs, index = int(np.prod(program.output_shape, dtype=np.int64)), len(program.layers)
     if outputs == 1:
         sign = Elementwise(np.zeros((1, 1)), np.ones((1, 2)), np.zeros((1, 2)), (0, 1))
         return plane_layer(sign, 1, index, tolerance)
     return SelectionPlane(np.arange(outputs)[None], True, index, tolerance)
-
-
-def _features(program: Program, stage: Stage) -> int:
-    """Values at one point when a stage's layer acts."""
-    return stage.layer.units if stage.layer is not None else int(np.prod(program.output_shape, dtype=np.int64))
-
-
-def _room(size: int, width: int, sides: int) -> Vertices:
-    return Vertices(
-        np.empty((size, width)),
-        np.empty((size, 2)),
-        np.empty(size, np.uint64),
-        np.empty(size, np.int64),
-        np.empty((size, sides), np.int64),
-        np.empty((size, sides), np.int64),
-        np.empty((size, 2), np.int64),
-        np.empty(size),
-        np.empty(size, np.bool_),
-    )
-
-
-def _table(rows: int) -> Edges:
-    size = 1 << int(np.ceil(np.log2(4 * rows + 16)))
-    return Edges(np.full(size, -1), np.empty(size, np.int64), np.empty(size, np.int64))
 
 
 def corners_of(program: Program, plane: Plane, bounds: tuple[float, float, float, float]) -> tuple[torch.Tensor, Any]:
@@ -354,8 +350,7 @@ def corners_of(program: Program, plane: Plane, bounds: tuple[float, float, float
 
 def margins(tracer: PlaneTracer) -> tuple[int, float]:
     """Vertices, layer by layer, where the tolerance or rounding decided; the closest decision relative to its scale."""
-    findings = tracer.findings[: len(tracer.regions)]
-    uncertain = sum(found.uncertain for found in findings)
-    scales = zip(findings, tracer.scales, strict=False)
+    uncertain = sum(found.uncertain for found in tracer.findings)
+    scales = zip(tracer.findings, tracer.scales, strict=False)
     closest = [float(f.closest[0]) / scale for f, scale in scales if scale > 0]
     return uncertain, float(min(closest, default=np.inf))

@@ -93,14 +93,14 @@ def full(units, word):
 
 
 @njit(**COMPILED)
-def classify(begin, end, vertices, knots, powers, closest):
+def classify(count, vertices, knots, powers, closest):
     """Set the sides of vertices, with values near a knot put on it.
 
     ``closest`` takes the smallest distance to a knot among the other values.
     """
     h, levels, tolerance = vertices.h, knots.levels, knots.tolerance
     words = vertices.above.shape[1] // len(levels)
-    for v in range(begin, end):
+    for v in range(count):
         closest[v], vertices.tied[v] = np.inf, False
         for r in range(len(levels)):
             for w in range(words):
