@@ -24,6 +24,9 @@ NEAR = 1e-9
 LINES = 3
 """Through each network."""
 
+SIMPLEX = 0.15
+"""Share of networks with seven inputs, from which on another engine counts cells."""
+
 
 @dataclass
 class Verdict:
@@ -49,9 +52,16 @@ class Verdict:
         return bool(self.wrong) and not self.doubted
 
 
-def random(group: str, kind: str, seed: int) -> np.random.Generator:
-    """The numbers behind a case."""
-    return np.random.default_rng([seed, [*KINDS].index(kind), [*GROUPS].index(group)])
+def network(group: str, kind: str, seed: int) -> tuple[list[Layer], np.random.Generator]:
+    """The layers of a case, and what draws the rest of it."""
+    rng = np.random.default_rng([seed, [*KINDS].index(kind), [*GROUPS].index(group)])
+    inputs, units, depth = {
+        "lines": (int(rng.integers(1, 5)), 8, 4),
+        "arcs": (int(rng.integers(2, 4)), 6, 3),
+        "planes": (int(rng.integers(2, 4)), 5, 3),
+        "cells": (7, 2, 2) if rng.random() < SIMPLEX else (int(rng.integers(1, 4)), 4, 2),
+    }[group]
+    return layers_of(kind, rng, inputs, units, depth), rng
 
 
 def _asked(case: str, ask: Callable[[], Any], compare: Callable[[Any], Verdict]) -> Verdict:
@@ -66,8 +76,7 @@ def _asked(case: str, ask: Callable[[], Any], compare: Callable[[Any], Verdict])
 
 def lines(kind: str, seed: int) -> list[Verdict]:
     """A few lines through one network: the default trace and the certified one."""
-    rng = random("lines", kind, seed)
-    layers = layers_of(kind, rng, int(rng.integers(1, 5)), 8, 4)
+    layers, rng = network("lines", kind, seed)
     paths = [nf.Line(*points_of(kind, rng, layers, 2)) for _ in range(LINES)]
     captured = _captured(layers)
     if isinstance(captured, Verdict):
@@ -124,8 +133,7 @@ def _differ(trace: nf.Trace, transitions: list[int], breakpoints: Sequence[Any],
 
 def arcs(kind: str, seed: int) -> list[Verdict]:
     """An arc and a circle."""
-    rng = random("arcs", kind, seed)
-    layers = layers_of(kind, rng, int(rng.integers(2, 4)), 6, 3)
+    layers, rng = network("arcs", kind, seed)
     u, v, center = points_of(kind, rng, layers, 3)
     model, nowhere = module(layers), np.zeros_like(u)
     cases = [("arc", nf.Arc(u, v), nowhere, 1), ("circle", nf.Circle(u, v), nowhere, 4),
@@ -163,8 +171,7 @@ def _by_layer(layers: Sequence[Layer], cells: Sequence[Cell]) -> list[int]:
 
 def planes(kind: str, seed: int) -> list[Verdict]:
     """A rectangle of a plane."""
-    rng = random("planes", kind, seed)
-    layers = layers_of(kind, rng, int(rng.integers(2, 4)), 5, 3)
+    layers, rng = network("planes", kind, seed)
     points = points_of(kind, rng, layers, 3)
     if np.linalg.matrix_rank(points[1:]) < 2:
         points[1:] = 0
@@ -178,20 +185,22 @@ def planes(kind: str, seed: int) -> list[Verdict]:
         note = f"regions {said} for {true}; margin {part.margin:.2g}; {part.status}"
         return Verdict("partition", ["regions"] if said != true else [], part.uncertain > 0, note=note)
 
-    return [_asked("partition", lambda: nf.partition_plane(model, plane, bounds=(-half, half) * 2), compare)]
+    return [_asked("partition", lambda: nf.partition_plane(model, plane, bounds=(-half, half, -half, half)), compare)]
 
 
 def cells(kind: str, seed: int) -> list[Verdict]:
     """All of R^m, a box, or a polytope that may have rows of zeros."""
-    rng = random("cells", kind, seed)
-    many = rng.random() < 0.15
-    layers = layers_of(kind, rng, 7 if many else int(rng.integers(1, 4)), 2 if many else 4, 2)
+    layers, rng = network("cells", kind, seed)
     model, inputs = module(layers), layers[0].weights.shape[1]
-    domain, walls, case = None, [], ("simplex engine" if many else "space")
+    domain, walls, case = None, [], ("simplex engine" if inputs >= 7 else "space")
     if rng.random() < 0.5:
         normals = rng.integers(-2, 3, (3, inputs)).astype(float) * (rng.random((3, 1)) < 0.8)
         offsets = rng.integers(0, 4, 3).astype(float)
-        domain, walls, case = nf.Polytope(normals, offsets), [*np.column_stack([-normals, offsets])], f"{case}, polytope"
+        domain, walls, case = (
+            nf.Polytope(normals, offsets),
+            [*np.column_stack([-normals, offsets])],
+            f"{case}, polytope",
+        )
 
     def compare(count: nf.CountResult) -> Verdict:
         rows = [wall for wall in walls if wall[:-1].any()]
@@ -199,7 +208,7 @@ def cells(kind: str, seed: int) -> list[Verdict]:
         true = _by_layer(layers, found)
         said = list(count.by_layer) or [int(count)]
         note = f"regions {said} for {true}; {count.status}"
-        return Verdict(case, ["regions"] if said != true[-len(said):] else [], count.uncertain > 0, note=note)
+        return Verdict(case, ["regions"] if said != true[-len(said) :] else [], count.uncertain > 0, note=note)
 
     return [_asked(case, lambda: nf.count_regions(model, domain, progress=False), compare)]
 

@@ -55,12 +55,12 @@ def _extreme(w: Floats, b: Floats, rng: Random) -> Spoiled:
 
 
 def _float32_multiples(w: Floats, b: Floats, rng: Random) -> Spoiled:
-    w, b = w.astype(np.float32), b.astype(np.float32)
-    for i in range(1, len(b)):
+    weights, biases = w.astype(np.float32), b.astype(np.float32)
+    for i in range(1, len(biases)):
         if rng.random() < 0.7:
             j, factor = rng.integers(i), np.float32(rng.choice([3.0, 0.1, 1 / 3, -1.7, 7.0]))
-            w[i], b[i] = factor * w[j], factor * b[j]
-    return w.astype(np.float64), b.astype(np.float64)
+            weights[i], biases[i] = factor * weights[j], factor * biases[j]
+    return weights.astype(np.float64), biases.astype(np.float64)
 
 
 KINDS: dict[str, Callable[[Floats, Floats, Random], Spoiled]] = {

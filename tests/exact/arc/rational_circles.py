@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cmp_to_key
 from itertools import combinations, pairwise
 from math import gcd
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -33,9 +34,9 @@ class Place:
 
     line: Line | None
     side: int
-    angle: mpmath.mpf
+    angle: Any
 
-    def precisely(self) -> mpmath.mpf:
+    def precisely(self) -> Any:
         with mpmath.workdps(MORE):
             return self.angle if self.line is None else _angle(self.line, self.side)
 
@@ -66,8 +67,8 @@ def met(
     """
     n, shift = integers(np.stack([center, u, v], 1))
     with mpmath.workdps(MORE):
-        ends = [Place(None, 0, mpmath.mpf(0)), Place(None, 0, quarters * mpmath.pi / 2)]
-    pieces = [Piece(*ends, (), Affine(n, shift))]
+        start, end = Place(None, 0, mpmath.mpf(0)), Place(None, 0, quarters * mpmath.pi / 2)
+    pieces = [Piece(start, end, (), Affine(n, shift))]
     for layer in layers:
         parts = [part for piece in pieces for part in _through(layer, piece)]
         pieces = parts
@@ -76,7 +77,7 @@ def met(
     differ = [[sum(a != b for a, b in zip(*pair, strict=True)) for pair in zip(p.states, q.states, strict=True)]
               for p, q in pairs + around]  # fmt: skip
     return Met(
-        [float(piece.begin.angle / ends[1].angle) for piece in pieces[1:]],
+        [float(piece.begin.angle / end.angle) for piece in pieces[1:]],
         [next(i for i, count in enumerate(counts) if count) for counts in differ[: len(pairs)]],
         [sum(column) for column in zip(*differ, strict=True)] or [0] * len(layers),
     )
@@ -134,7 +135,7 @@ def _places(layer: Layer, h: Affine) -> Iterator[Place]:
         yield from places
 
 
-def _angle(line: Line, side: int) -> mpmath.mpf:
+def _angle(line: Line, side: int) -> Any:
     """Where the line meets the circle, from 0 to 2 pi: at ``-C (A, B) / R^2 +- sqrt(R^2 - C^2) (-B, A) / R^2``."""
     c, a, b = line
     root = side * mpmath.sqrt(a * a + b * b - c * c)
