@@ -36,8 +36,8 @@ from tests.stress.processes import ROOT, Child, CrashedError, HungError
 
 ORACLES = ["lines", "arcs", "planes", "cells"]
 KILLED = ["trace", "traces", "partition", "sensitivity", "complexity", "checkpoint", "sweep"]
-LIMIT, FIRST = 60.0, 600.0
-"""Seconds of patience for a network, and for the first one of a process, which may have to compile."""
+LIMIT, FIRST = 30.0, 600.0
+"""Seconds of patience for a network, and for the first answer of a process, which may have to compile."""
 
 
 @dataclass
@@ -46,17 +46,19 @@ class Run:
 
     networks: int
     seed: int
-    deadline: float
+    seconds: float
     kinds: list[str]
     failures: TextIO
     bad: int = 0
 
-    def seeds(self) -> Iterator[int]:
-        """Seeds until there are enough, or the time is over."""
+    def cases(self, *kinds: str) -> Iterator[tuple[str, int]]:
+        """Some kinds in turn with one seed after another, until there are enough or their share of the time is over."""
+        until = time.monotonic() + self.seconds * len(kinds) / len(self.kinds)
         for i in range(self.networks):
-            if time.monotonic() > self.deadline:
-                return
-            yield self.seed + i
+            for kind in kinds:
+                if time.monotonic() > until:
+                    return
+                yield kind, self.seed + i
 
     def report(self, group: str, kind: str, seed: Any, what: str, **more: Any) -> None:
         """Note a failure."""
@@ -88,27 +90,31 @@ class Row:
 def oracles(group: str, run: Run) -> None:
     """One row a kind: networks whose answers are held against rational arithmetic."""
     rows = {kind: Row() for kind in run.kinds}
-    worker: Child | None = None
+    worker = warm(group)
     try:
-        for seed in run.seeds():
-            for kind, row in rows.items():
-                patience = LIMIT if worker else FIRST
-                worker = worker or Child("tests.stress.worker", group)
-                row.networks += 1
-                try:
-                    worker.tell([kind, seed])
-                    for verdict in worker.read(patience):
-                        judge(group, kind, seed, verdict, row, run)
-                except (HungError, CrashedError, BrokenPipeError) as error:
-                    how = "hung" if isinstance(error, HungError) else "crashed"
-                    row.counts[how] += 1
-                    run.report(group, kind, seed, how, note=str(error))
-                    worker.end()
-                    worker = None
+        for kind, seed in run.cases(*run.kinds):
+            rows[kind].networks += 1
+            try:
+                worker.tell([kind, seed])
+                for verdict in worker.read(LIMIT):
+                    judge(group, kind, seed, verdict, rows[kind], run)
+            except (HungError, CrashedError) as error:
+                how = "hung" if isinstance(error, HungError) else "crashed"
+                rows[kind].counts[how] += 1
+                run.report(group, kind, seed, how, note=str(error))
+                worker.end()
+                worker = warm(group)
     finally:
-        if worker:
-            worker.end()
+        worker.end()
         table(group, ["kind", *Row.HEADER], [[kind, *row.cells()] for kind, row in rows.items()])
+
+
+def warm(group: str) -> Child:
+    """A process that has compiled what it needs."""
+    worker = Child("tests.stress.worker", group)
+    worker.tell(["ordinary", 0])
+    worker.read(FIRST)
+    return worker
 
 
 def judge(group: str, kind: str, seed: int, verdict: dict[str, Any], row: Row, run: Run) -> None:
@@ -130,48 +136,43 @@ def judge(group: str, kind: str, seed: int, verdict: dict[str, Any], row: Row, r
 
 def interrupts(run: Run) -> None:
     """One row a verb: how interrupted calls end."""
-    tested = {verb: Interrupts(verb, run.seed) for verb in run.kinds}
+    ways = ["interrupted", "finished", "another result", "next call wrong", "hung", "crashed", "odd"]
+    rows: list[list[str]] = []
     try:
-        for _ in run.seeds():
-            for verb, one in tested.items():
-                known = len(one.failed)
-                one.interrupt()
-                for number, how, words in one.failed[known:]:
+        for verb in run.kinds:
+            one = Interrupts(verb, run.seed)
+            try:
+                for _ in run.cases(verb):
+                    one.interrupt()
+            finally:
+                one.end()
+                rows.append([verb, str(one.number), *(str(one.ended[way]) for way in ways)])
+                for number, how, words in one.failed:
                     run.report("interrupts", verb, number, how, note=words)
     finally:
-        ways = ["interrupted", "finished", "another result", "next call wrong", "hung", "crashed", "odd"]
-        rows = []
-        for verb, one in tested.items():
-            one.end()
-            rows.append([verb, str(sum(one.ended[way] for way in ways if way != "next call wrong")),
-                         *(str(one.ended[way]) for way in ways)])  # fmt: skip
         table("interrupts", ["verb", "interrupts", *ways], rows)
 
 
 def kills(run: Run) -> None:
     """One row for everything that is saved."""
-    rows = {what: Counter[str]() for what in run.kinds}
-    left: dict[str, int] = {}
+    ways = ["lost", "damaged", "another result"]
+    rows: list[list[str]] = []
     try:
-        for what, counts in rows.items():
-            child = Child("tests.stress.kills", what)
+        for what in run.kinds:
+            child, ended, left, killed = Child("tests.stress.kills", what), Counter[str](), "", 0
             try:
-                for seed in run.seeds():
+                for _, seed in run.cases(what):
                     child.tell(seed)
-                    wrong, left[what] = child.read(FIRST)
-                    counts.update(["kills", *(word.split(":")[0] for word in wrong)])
+                    wrong, left = child.read(FIRST)
+                    killed += 1
+                    ended.update(word.split(":")[0] for word in wrong)
                     for word in wrong:
                         run.report("kills", what, seed, word)
-            except (HungError, CrashedError) as error:
-                counts.update(["crashed"])
-                run.report(
-                    "kills", what, run.seed, "hung" if isinstance(error, HungError) else "crashed", note=str(error)
-                )
-            child.end()
+            finally:
+                child.end()
+                rows.append([what, str(killed), *(str(ended[way]) for way in ways), str(left)])
     finally:
-        ways = ["kills", "lost", "damaged", "another result", "crashed"]
-        body = [[what, *(str(c[way]) for way in ways), str(left.get(what, ""))] for what, c in rows.items()]
-        table("kills", ["saved", *ways, "files left over"], body)
+        table("kills", ["saved", "kills", *ways, "files left over"], rows)
 
 
 def files(run: Run) -> None:
@@ -258,8 +259,7 @@ def run_group(group: str, arguments: argparse.Namespace) -> int:
     action, kinds = GROUPS[group]
     chosen = [kind for kind in kinds if arguments.kinds is None or kind in arguments.kinds]
     with open(arguments.failures, "a") as failures:
-        until = time.monotonic() + arguments.seconds
-        run = Run(arguments.networks, arguments.seed, until, chosen, failures)
+        run = Run(arguments.networks, arguments.seed, arguments.seconds, chosen, failures)
         try:
             action(run)
         except KeyboardInterrupt:

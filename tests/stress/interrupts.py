@@ -43,21 +43,27 @@ def _network(width: int, depth: int, inputs: int = 2, outputs: int = 3, activati
     return nf.random_network(inputs, width, depth, outputs, activation, sigma_w=2.0, sigma_b=0.5, seed=0)
 
 
+def _capture() -> tuple[nn.Module, Call]:
+    net = _network(16, 3)
+    return net, lambda: len(nf.capture(net, shape=(2,)).layers)
+
+
 def _trace() -> tuple[nn.Module, Call]:
     net = nf.random_network(30, 100, 8, 10, "hardtanh", sigma_w=4.0, sigma_b=0.1, seed=0)
-    ends = np.random.default_rng(0).normal(size=(2, 30))
-    return net, lambda: nf.trace_path(net, nf.Line(*ends)).regions
+    program, ends = nf.capture(net, shape=(30,)), np.random.default_rng(0).normal(size=(2, 30))
+    return net, lambda: nf.trace_path(program, nf.Line(*ends)).regions
 
 
 def _arc() -> tuple[nn.Module, Call]:
     net = nf.random_network(30, 60, 6, 10, "hardtanh", sigma_w=3.0, sigma_b=0.1, seed=0)
-    ends = np.random.default_rng(0).normal(size=(2, 30))
-    return net, lambda: nf.trace_path(net, nf.Arc(*ends)).regions
+    program, ends = nf.capture(net, shape=(30,)), np.random.default_rng(0).normal(size=(2, 30))
+    return net, lambda: nf.trace_path(program, nf.Arc(*ends)).regions
 
 
 def _plane() -> tuple[nn.Module, Call]:
     net, plane = _network(32, 3), nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0])
-    return net, lambda: nf.partition_plane(net, plane, bounds=(-2, 2, -2, 2)).regions
+    program = nf.capture(net, shape=(2,))
+    return net, lambda: nf.partition_plane(program, plane, bounds=(-2, 2, -2, 2)).regions
 
 
 def _count() -> tuple[nn.Module, Call]:
@@ -100,7 +106,7 @@ def _sweep() -> tuple[nn.Module, Call]:
 
 
 VERBS: dict[str, Callable[[], tuple[nn.Module, Call]]] = {
-    "trace": _trace, "arc": _arc, "plane": _plane, "count": _count, "estimate": _estimate, "score": _score,
+    "capture": _capture, "trace": _trace, "arc": _arc, "plane": _plane, "count": _count, "estimate": _estimate, "score": _score,
     "report": _report, "sensitivity": _sensitivity, "sweep": _sweep,
 }  # fmt: skip
 
@@ -155,24 +161,23 @@ class Interrupts:
     def __init__(self, verb: str, seed: int) -> None:
         self.verb, self.dice, self.ended, self.failed = verb, random.Random(f"{verb} {seed}"), Counter(), []
         self.child: Child | None = None
-        self.seconds = 0.0
+        self.seconds, self.number = 0.0, 0
 
     def interrupt(self) -> None:
         """One more."""
-        number = sum(self.ended.values())
         share = self.dice.random()
         try:
             if self.child is None:
                 self.child = Child("tests.stress.interrupts", self.verb)
                 self.seconds = self.child.read(START)
-            self._once(self.child, share, check=number % CHECKED == CHECKED - 1)
+            self.number += 1
+            self._once(self.child, share)
         except HungError:
-            self._fail(number, "hung", f"at {share:.3f} of a call")
+            self._fail("hung", f"at {share:.3f} of a call")
         except CrashedError as error:
-            self._fail(number, "crashed", str(error))
+            self._fail("crashed", str(error))
 
-    def _once(self, child: Child, share: float, check: bool) -> None:
-        number = sum(self.ended.values())
+    def _once(self, child: Child, share: float) -> None:
         child.tell(True)
         child.read(PATIENCE)
         time.sleep(share * self.seconds)
@@ -180,17 +185,17 @@ class Interrupts:
         how, error, same = child.read(PATIENCE + 20 * self.seconds)
         self.ended["finished" if how == "right" else how if how in ("interrupted", "odd") else "another result"] += 1
         if how not in ("interrupted", "right") or not same:
-            self.failed.append((number, how if same else "the model is another", error))
-        if check:
+            self.failed.append((self.number, how if same else "the model is another", error))
+        if self.number % CHECKED == 0:
             child.tell(False)
             how, error, same = child.read(PATIENCE + 20 * self.seconds)
             if how != "right" or not same:
                 self.ended["next call wrong"] += 1
-                self.failed.append((number, f"next call: {how}", error))
+                self.failed.append((self.number, f"next call: {how}", error))
 
-    def _fail(self, number: int, how: str, words: str) -> None:
+    def _fail(self, how: str, words: str) -> None:
         self.ended[how] += 1
-        self.failed.append((number, how, words))
+        self.failed.append((self.number, how, words))
         self.end()
 
     def end(self) -> None:
