@@ -94,9 +94,7 @@ def points_of(kind: str, rng: Random, layers: list[Layer], count: int) -> Floats
     """Points to put a domain through: small integers for integer weights; through knots, on those of first units."""
     inputs = layers[0].weights.shape[1]
     if kind.startswith("integer") or kind == "2-bit":
-        points = rng.integers(-3, 4, (count, inputs)).astype(float)
-        points[1:, 0] += (points[1:] == points[0]).all(1)
-        return points
+        return _apart(rng.integers(-3, 4, (count, inputs)).astype(float))
     points = rng.normal(0, 2, (count, inputs))
     if kind == "no biases" and rng.random() < 0.5:
         points[1] = -points[0] * rng.choice([1.0, 2.0, 0.3])
@@ -106,4 +104,10 @@ def points_of(kind: str, rng: Random, layers: list[Layer], count: int) -> Floats
             i = rng.integers(len(layer.bias))
             w = layer.weights[i]
             point -= w * (w @ point + layer.bias[i] - rng.choice(layer.knots)) / (w @ w)
+    return _apart(points)
+
+
+def _apart(points: Floats) -> Floats:
+    """The points, those moved that are equal to the first."""
+    points[1:, 0] += (points[1:] == points[0]).all(1)
     return points
