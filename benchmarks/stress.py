@@ -161,6 +161,7 @@ def kills(run: Run) -> None:
         for what in run.kinds:
             child, ended, left, killed = Child("tests.stress.kills", what), Counter[str](), "", 0
             try:
+                child.read(FIRST)
                 for _, seed in run.cases(what):
                     child.tell(seed)
                     wrong, left = child.read(FIRST)
