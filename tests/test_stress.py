@@ -17,12 +17,12 @@ from tests.exact.line import rational_segments
 from tests.stress.checks import GROUPS
 
 RIGHT = {
-    "lines": ["ordinary", "dead", "1-unit layers", "float32 multiples"],
+    "lines": ["ordinary", "1-unit layers"],
     "arcs": ["ordinary", "dead", "1-unit layers"],
     "planes": ["ordinary", "dead", "1-unit layers"],
     "cells": ["ordinary", "integer", "duplicated", "dead", "sparse", "no biases", "2-bit", "float32 multiples"],
 }
-"""Kinds on which every answer is right."""
+"""Kinds on which the stress command finds no wrong answer; of cells, none in a space without walls."""
 
 NETWORKS = {"lines": 4, "arcs": 3, "planes": 3, "cells": 2}
 
