@@ -1,0 +1,218 @@
+"""What netfold says of a network, held against an oracle that shares none of its code: one case a kind and a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import netfold as nf
+from tests.exact.arc import rational_circles
+from tests.exact.cells.networks import module
+from tests.exact.cells.reference import Cell, Layer, Tree, box
+from tests.exact.line import rational_segments
+from tests.stress.networks import KINDS, layers_of, points_of
+
+Floats = NDArray[np.float64]
+
+NEAR = 1e-9
+"""How far a breakpoint may be from the true one."""
+
+LINES = 3
+"""Through each network."""
+
+SIMPLEX = 0.15
+"""Share of networks with seven inputs, from which on another engine counts cells."""
+
+
+@dataclass
+class Verdict:
+    """One answer beside the true one.
+
+    Attributes:
+        case: what was asked, as "trace" or "certified".
+        wrong: what differs: "regions", "transitions", "layers", "breakpoints", "patterns", "linear pieces".
+        doubted: whether the answer says that it may be wrong.
+        refused: one of netfold's errors, and ``odd`` any other exception.
+    """
+
+    case: str
+    wrong: list[str] = field(default_factory=list)
+    doubted: bool = False
+    refused: str = ""
+    odd: str = ""
+    note: str = ""
+
+    @property
+    def silent(self) -> bool:
+        """Wrong without a word."""
+        return bool(self.wrong) and not self.doubted
+
+
+def network(group: str, kind: str, seed: int) -> tuple[list[Layer], np.random.Generator]:
+    """The layers of a case, and what draws the rest of it."""
+    rng = np.random.default_rng([seed, [*KINDS].index(kind), [*GROUPS].index(group)])
+    inputs, units, depth = {
+        "lines": (int(rng.integers(1, 5)), 8, 4),
+        "arcs": (int(rng.integers(2, 4)), 6, 3),
+        "planes": (int(rng.integers(2, 4)), 5, 3),
+        "cells": (7, 2, 2) if rng.random() < SIMPLEX else (int(rng.integers(1, 4)), 4, 2),
+    }[group]
+    return layers_of(kind, rng, inputs, units, depth), rng
+
+
+def _asked(case: str, ask: Callable[[], Any], compare: Callable[[Any], Verdict]) -> Verdict:
+    try:
+        answer = ask()
+    except nf.NetfoldError as error:
+        return Verdict(case, refused=f"{type(error).__name__}: {error}")
+    except (Exception, SystemExit) as error:
+        return Verdict(case, odd=f"{type(error).__name__}: {error}"[:300])
+    return compare(answer)
+
+
+def lines(kind: str, seed: int) -> list[Verdict]:
+    """A few lines through one network: the default trace and the certified one."""
+    layers, rng = network("lines", kind, seed)
+    paths = [nf.Line(*points_of(kind, rng, layers, 2)) for _ in range(LINES)]
+    captured = _captured(layers)
+    if isinstance(captured, Verdict):
+        return [captured]
+    verdicts = []
+    for path in paths:
+        true = rational_segments.met(layers, path.x0, path.x1)
+        for case, certify in (("trace", False), ("certified", True)):
+            verdicts.append(
+                _asked(
+                    case,
+                    lambda path=path, certify=certify: nf.trace_path(captured, path, certify=certify),
+                    lambda trace, case=case, true=true: _judge_line(case, trace, true),
+                )
+            )
+    return verdicts
+
+
+def _captured(layers: Sequence[Layer]) -> nf.Program | Verdict:
+    model, shape = module(layers), layers[0].weights.shape[1:]
+    found: list[nf.Program] = []
+    verdict = _asked("capture", lambda: found.append(nf.capture(model, shape=shape)), lambda _: Verdict("capture"))
+    return found[0] if found else verdict
+
+
+def _judge_line(case: str, trace: nf.Trace, true: rational_segments.Met) -> Verdict:
+    wrong = _differ(trace, true.transitions, true.breakpoints, true.first)
+    if trace.patterns != len(true.breakpoints) + 1:
+        wrong.append("patterns")
+    if trace.linear_pieces != true.linear_pieces:
+        wrong.append("linear pieces")
+    note = f"{trace.regions} regions for {len(true.breakpoints) + 1}, {trace.linear_pieces} pieces for "
+    note += f"{true.linear_pieces}, transitions {trace.transitions.tolist()} for {true.transitions}; "
+    note += f"margin {trace.margin:.2g}; {trace.status}"
+    return Verdict(case, wrong, _doubted(trace), note=note)
+
+
+def _doubted(trace: nf.Trace) -> bool:
+    return bool(trace.uncertain) or not trace.status.startswith("exact")
+
+
+def _differ(trace: nf.Trace, transitions: list[int], breakpoints: Sequence[Any], first: list[int]) -> list[str]:
+    wrong = []
+    if trace.regions != len(breakpoints) + 1:
+        wrong.append("regions")
+    elif np.abs(trace.breakpoints - [float(t) for t in breakpoints]).max(initial=0.0) > NEAR:
+        wrong.append("breakpoints")
+    elif trace.breakpoint_layers.tolist() != first:
+        wrong.append("layers")
+    if trace.transitions.tolist() != transitions:
+        wrong.append("transitions")
+    return wrong
+
+
+def arcs(kind: str, seed: int) -> list[Verdict]:
+    """An arc and a circle."""
+    layers, rng = network("arcs", kind, seed)
+    u, v, center = points_of(kind, rng, layers, 3)
+    model, nowhere = module(layers), np.zeros_like(u)
+    cases = [("arc", nf.Arc(u, v), nowhere, 1), ("circle", nf.Circle(u, v), nowhere, 4),
+             ("circle elsewhere", nf.Circle(u, v, center), center, 4)]  # fmt: skip
+    case, path, center, quarters = cases[rng.integers(3)]
+
+    def compare(trace: nf.Trace) -> Verdict:
+        true = rational_circles.met(layers, center, u, v, quarters)
+        wrong = _differ(trace, true.transitions, true.breakpoints, true.first)
+        note = f"{trace.regions} regions for {len(true.breakpoints) + 1}, transitions {trace.transitions.tolist()} for "
+        note += f"{true.transitions}; margin {trace.margin:.2g}"
+        return Verdict(case, wrong, _doubted(trace), note=note)
+
+    return [_asked(case, lambda: nf.trace_path(model, path), compare)]
+
+
+class Plane(Tree):
+    """The tree of cells on the plane ``origin + a u + b v``."""
+
+    def __init__(self, layers: Sequence[Layer], plane: Floats, walls: Sequence[Floats]) -> None:
+        super().__init__(layers, walls, exact=True)
+        self.plane, self.walls = plane, tuple(self._numbers(wall) for wall in walls)
+
+    @property
+    def root(self) -> Cell:
+        affine = self._numbers(self.plane[[1, 2, 0]].T)
+        return self._enter(Cell((), self.walls, affine, affine), 0)
+
+
+def _by_layer(layers: Sequence[Layer], cells: Sequence[Cell]) -> list[int]:
+    """Distinct patterns of the network cut off after every layer."""
+    until = np.cumsum([layer.units for layer in layers]).tolist()
+    return [len({cell.pattern[:n] for cell in cells}) for n in until]
+
+
+def planes(kind: str, seed: int) -> list[Verdict]:
+    """A rectangle of a plane."""
+    layers, rng = network("planes", kind, seed)
+    points = points_of(kind, rng, layers, 3)
+    if np.linalg.matrix_rank(points[1:]) < 2:
+        points[1:] = 0
+        points[1, 0] = points[2, 1] = 1
+    plane, half = nf.Plane(*points), float(rng.choice([1.0, 2.0, 3.0]))
+    model = module(layers)
+
+    def compare(part: nf.Partition) -> Verdict:
+        cells = Plane(layers, points, box([-half, -half], [half, half])).leaves()
+        true, said = _by_layer(layers, cells), [layer.regions for layer in part.layers]
+        note = f"regions {said} for {true}; margin {part.margin:.2g}; {part.status}"
+        return Verdict("partition", ["regions"] if said != true else [], part.uncertain > 0, note=note)
+
+    return [_asked("partition", lambda: nf.partition_plane(model, plane, bounds=(-half, half, -half, half)), compare)]
+
+
+def cells(kind: str, seed: int) -> list[Verdict]:
+    """All of R^m, a box, or a polytope that may have rows of zeros."""
+    layers, rng = network("cells", kind, seed)
+    model, inputs = module(layers), layers[0].weights.shape[1]
+    domain, walls, case = None, [], ("simplex engine" if inputs >= 7 else "space")
+    if rng.random() < 0.5:
+        normals = rng.integers(-2, 3, (3, inputs)).astype(float) * (rng.random((3, 1)) < 0.8)
+        offsets = rng.integers(0, 4, 3).astype(float)
+        domain, walls, case = (
+            nf.Polytope(normals, offsets),
+            [*np.column_stack([-normals, offsets])],
+            f"{case}, polytope",
+        )
+
+    def compare(count: nf.CountResult) -> Verdict:
+        rows = [wall for wall in walls if wall[:-1].any()]
+        found = Tree(layers, rows, exact=True).leaves()
+        true = _by_layer(layers, found)
+        said = list(count.by_layer) or [int(count)]
+        note = f"regions {said} for {true}; {count.status}"
+        return Verdict(case, ["regions"] if said != true[-len(said) :] else [], count.uncertain > 0, note=note)
+
+    return [_asked(case, lambda: nf.count_regions(model, domain, progress=False), compare)]
+
+
+GROUPS: dict[str, Callable[[str, int], list[Verdict]]] = {
+    "lines": lines, "arcs": arcs, "planes": planes, "cells": cells,
+}  # fmt: skip
