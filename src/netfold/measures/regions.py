@@ -29,7 +29,7 @@ BLOCK = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class RegionSource:
     """What the regions of one network in one domain share."""
 
     program: Program
@@ -39,10 +39,10 @@ class Source:
     walls: Sides
 
     @staticmethod
-    def of(program: Program, domain: Domain) -> Source:
+    def of(program: Program, domain: Domain) -> RegionSource:
         """Prepare a network and a domain."""
         network = CellNetwork.of(program, domain)
-        return Source(program, domain, network, engine_for(network), walls(domain, program.input_shape))
+        return RegionSource(program, domain, network, engine_for(network), walls(domain, program.input_shape))
 
     def __iter__(self) -> Iterator[Region]:
         """All regions; those found together are handed out together, so memory stays flat."""
@@ -91,7 +91,7 @@ class Region:
 
     states: NDArray[np.int16]
     interior_point: Floats
-    source: Source = field(repr=False)
+    source: RegionSource = field(repr=False)
 
     @cached_property
     def pattern(self) -> tuple[NDArray[np.int16], ...]:
@@ -217,7 +217,7 @@ def enumerate_regions(model: Model, domain: Domain = None, *, shape: Sequence[in
     from netfold.measures.counts import program_on
 
     require_cells(domain, "regions are enumerated")
-    return iter(Source.of(program_on(model, domain, shape), domain))
+    return iter(RegionSource.of(program_on(model, domain, shape), domain))
 
 
 def require_cells(domain: Domain, what: str) -> None:

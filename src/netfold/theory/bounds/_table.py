@@ -42,7 +42,7 @@ class Row:
     note: str = ""
 
 
-class Rows:
+class TableRows:
     """What tables of bounds share."""
 
     rows: tuple[Row, ...]
@@ -88,7 +88,7 @@ class Rows:
 
 
 @dataclass(frozen=True, repr=False)
-class BoundsTable(Rows):
+class BoundsTable(TableRows):
     """What the theorems say about one architecture.
 
     Attributes:
