@@ -144,9 +144,9 @@ def trace(
     if save is not None:
         found.save(save)
     if as_json:
-        from netfold.reporting.numbers import to_json, trace_numbers
+        from netfold.reporting.numbers import to_json
 
-        print(to_json(trace_numbers(found)), end="")
+        print(to_json(found.to_dict()), end="")
     else:
         print(found)
 

@@ -99,6 +99,8 @@ class Polytope:
     def half_spaces(self, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
         """Normals ``(half-spaces, entries)`` and offsets, for points of this shape.
 
+        A normal of zeros bounds nothing: ``0 <= offset`` holds everywhere and is left out, or nowhere.
+
         Raises:
             InvalidInputError: the normals have another shape.
         """
@@ -107,7 +109,9 @@ class Polytope:
                 f"the normals of the polytope have shape {self.normals.shape[1:]}, "
                 f"the model takes points of shape {shape}"
             )
-        return self.normals.reshape(len(self.normals), -1), self.offsets
+        normals = self.normals.reshape(len(self.normals), -1)
+        says = normals.any(1) | (self.offsets < 0)
+        return normals[says], self.offsets[says]
 
 
 Domain = Box | Polytope | None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
+import platform
+import re
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +21,9 @@ if TYPE_CHECKING:
 
 Read = TypeVar("Read")
 
+SEAL = b"netfold saved this\n"
+"""Stands before the checksum of a netCDF file, at its end."""
+
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 PICKLE_SIGNATURES = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))
 
@@ -25,7 +33,8 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary file to write to; it takes the place of ``path`` only when the block ends well.
 
     A reader sees the old file or the new one, never a part: the temporary file lies in the same folder, is
-    flushed to the disk and then renamed. After an error or Ctrl-C it is removed and ``path`` is as before.
+    flushed to the disk and then renamed. After an error or Ctrl-C it is removed and ``path`` is as before; what
+    a killed process left is removed by the next one that writes to ``path``.
 
     Args:
         path: the file to write. Its folder must exist.
@@ -34,7 +43,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
         The temporary file's path. It exists and is empty.
 
     Raises:
-        InvalidInputError: ``path`` is a folder, or its folder does not exist.
+        InvalidInputError: ``path`` is a folder, a device or a pipe, or its folder does not exist.
 
     Example:
         >>> import tempfile
@@ -45,15 +54,8 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
         '1 2 3'
     """
     target = Path(path).absolute()
-    if target.is_dir():
-        raise InvalidInputError(f"cannot write the file {path}: a folder has this name; choose another name")
-    if not target.parent.is_dir():
-        raise InvalidInputError(f"cannot write {path}: the folder {target.parent} does not exist; make it first")
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = temporary_beside(target)
     try:
-        temporary.chmod(target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask())
         yield temporary
         with temporary.open("rb+") as written:
             os.fsync(written.fileno())
@@ -63,31 +65,127 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
-def require_hdf5(path: str | os.PathLike[str]) -> None:
-    """Refuse a file that is not HDF5 (which netCDF-4 files are) before anything tries to open it.
+def temporary_beside(target: Path) -> Path:
+    """A new, empty file in the same folder, with the target's rights; its name says whose process it is.
+
+    Raises:
+        InvalidInputError: ``target`` is a folder, a device or a pipe, or its folder does not exist.
+    """
+    if target.is_dir():
+        raise InvalidInputError(f"cannot write the file {target}: a folder has this name; choose another name")
+    if not target.parent.is_dir():
+        raise InvalidInputError(f"cannot write {target}: the folder {target.parent} does not exist; make it first")
+    if target.exists() and not target.is_file():
+        what = _kind(target.stat().st_mode)
+        raise InvalidInputError(f"cannot write {target}: it is {what}, which a file would replace; name a file")
+    remove_leftovers(target)
+    owner = f"{_machine()}-{os.getpid()}"
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.{owner}.", suffix=".part", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    temporary.chmod(target.stat().st_mode & 0o7777 if target.exists() else 0o666 & ~_umask())
+    return temporary
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the temporary files for a target whose processes, on this machine, have ended."""
+    mine = re.compile(rf"{re.escape(f'.{target.name}.{_machine()}-')}(\d+)\.\w+\.part.*")
+    for found in target.parent.glob(f".{glob.escape(target.name)}.*.part*"):
+        owner = mine.fullmatch(found.name)
+        if owner and not _runs(int(owner[1])):
+            found.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _runs(process: int) -> bool:
+    if os.name == "nt":
+        return True  # where the question would end it
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def require_file(path: str | os.PathLike[str], what: str = "file") -> None:
+    """Refuse devices, pipes and sockets, which have no end or never begin, before anything waits for them.
+
+    Raises:
+        FileNotFoundError: there is nothing of this name.
+        InvalidInputError: it is no regular file, or larger than this machine's memory.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidInputError(f"the {what} {path} is {_kind(found.st_mode)}, not a file; name a file")
+    require_room(path, found.st_size)
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def require_room(path: str | os.PathLike[str], size: int) -> None:
+    """Refuse what cannot be held in memory before any of it is taken.
+
+    Raises:
+        InvalidInputError: ``size`` bytes are more than this machine has.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
+    if size > memory:
+        raise InvalidInputError(
+            f"{path} holds {size:,} bytes, and this machine has {memory:,} bytes of memory; give a part of it"
+        )
+
+
+def require_sealed(path: str | os.PathLike[str]) -> None:
+    """Refuse a netCDF file that is not to the last bit what `write_dataset` wrote, before anything tries to open it.
+
+    The library that reads HDF5 trusts what it reads: damage can make it wait for ever, take any amount of memory, or
+    give other numbers without a word.
 
     Raises:
         FileNotFoundError: there is no such file.
         UntrustedFileError: the file is a pickle.
-        CorruptFileError: the file is empty or something else.
+        CorruptFileError: the file is empty, damaged or something else.
+        InvalidInputError: it is no file, or larger than this machine's memory.
     """
-    with open(path, "rb") as file:
-        head = file.read(len(HDF5_SIGNATURE))
-    if head == HDF5_SIGNATURE:
-        return
-    if head.startswith(PICKLE_SIGNATURES):
+    require_file(path)
+    content = Path(path).read_bytes()
+    body, seal = content[: -len(SEAL) - 32], content[-len(SEAL) - 32 :]
+    if content.startswith(PICKLE_SIGNATURES):
         raise UntrustedFileError(
             f"{path} is a Python pickle, which could run any code when opened; netfold only opens netCDF "
             "files that its own save() wrote"
         )
-    what = "is empty" if not head else "does not start as a netCDF-4 (HDF5) file does"
+    if body.startswith(HDF5_SIGNATURE) and seal == SEAL + hashlib.sha256(body).digest():
+        return
+    if not content:
+        what = "is empty"
+    elif body.startswith(HDF5_SIGNATURE):
+        what = "is damaged, was changed since it was saved, or comes from something else (its checksum does not fit)"
+    else:
+        what = "does not start as a netCDF-4 (HDF5) file does"
     raise CorruptFileError(f"{path} {what}; expected a file that netfold's save() wrote")
+
+
+def seal(path: Path) -> None:
+    """Add to a finished file the checksum that `require_sealed` looks for; readers of netCDF do not see it."""
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    with path.open("ab") as file:
+        file.write(SEAL + digest)
 
 
 def write_dataset(found: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write a dataset to a netCDF-4 file, whole or not at all."""
     with write_atomically(path) as temporary:
         found.to_netcdf(temporary, engine="h5netcdf")
+        seal(temporary)
 
 
 def read_dataset(
@@ -112,9 +210,11 @@ def read_dataset(
     """
     import xarray as xr
 
-    require_hdf5(path)
+    require_sealed(path)
     try:
         with xr.open_dataset(path, engine="h5netcdf", group=group) as opened:
+            if opened.nbytes > os.stat(path).st_size:  # sizes are claims until the entries are read
+                raise ValueError(f"it tells of {opened.nbytes:,} bytes, more than the file has")
             found = opened.load()
         if found.attrs.get("format") != form:
             raise KeyError(f"its format is {found.attrs.get('format')!r}, not {form!r}")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import json
-import os
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +18,7 @@ from netfold.capture import capture
 from netfold.capture.loading import load_data, load_model
 from netfold.errors import CaptureError, CorruptFileError, InvalidInputError, UntrustedFileError
 from tests.capture.cases import CASES, Calls
+from tests.capture.hostile import MARK, Exploding, torch_pickle
 
 FREE = ({0: Dim.DYNAMIC},)
 
@@ -45,19 +42,12 @@ NUMBER = 3.0
 HERE = __name__
 
 
-class Exploding:
-    """Its pickle runs code when it is opened."""
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[str]]:
-        return os.mkdir, ("exploded",)
-
-
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A directory to work in, where no pickle may have run."""
     monkeypatch.chdir(tmp_path)
     yield tmp_path
-    assert not (tmp_path / "exploded").exists(), "a pickle was opened"
+    assert not (tmp_path / MARK).exists(), "a pickle was opened"
 
 
 def exported(model: nn.Module, shape: tuple[int, ...], path: str, batch: int | None = None) -> None:
@@ -211,12 +201,6 @@ def test_weights_go_with_a_factory_alone(folder: Path) -> None:
         load_model(f"{HERE}:factory", "model.pt2")
 
 
-def torch_pickle() -> bytes:
-    buffer = io.BytesIO()
-    torch.save(Exploding(), buffer)
-    return buffer.getvalue()
-
-
 PICKLES = {
     "model.pt": torch_pickle,
     "model.pth": lambda: b"anything",
@@ -238,129 +222,6 @@ def test_pickles_are_never_opened(name: str, load: Callable[[Path], Any], folder
         load(folder / name)
 
 
-def rewritten(source: str, changes: dict[str, Callable[[bytes], bytes]], more: dict[str, bytes] | None = None) -> Path:
-    """A copy of a .pt2 archive with some of its members changed, found by the end of their names."""
-    target = Path("changed.pt2")
-    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as new:
-        root = old.namelist()[0].split("/")[0]
-        for name in old.namelist():
-            content = old.read(name)
-            for end, change in changes.items():
-                content = change(content) if name.endswith(end) else content
-            new.writestr(name, content)
-        for name, content in (more or {}).items():
-            new.writestr(f"{root}/{name}", content)
-    return target
-
-
-def edited(*path: Any, value: Any) -> Callable[[bytes], bytes]:
-    """Set one value in a JSON text."""
-
-    def edit(content: bytes) -> bytes:
-        tree = inner = json.loads(content)
-        for key in path[:-1]:
-            inner = inner[key]
-        inner[path[-1]] = value
-        return json.dumps(tree).encode()
-
-    return edit
-
-
-CODE = "__import__('os').mkdir('exploded')"
-NODE = ("graph_module", "graph", "nodes", 0)
-CALLS = ("graph_module", "module_call_graph", 0, "signature")
-SIZE = ("graph_module", "graph", "tensor_values", "x", "sizes", 0, "as_expr", "expr_str")
-HOSTILE: dict[str, tuple[dict[str, Callable[[bytes], bytes]], dict[str, bytes], str]] = {
-    "sample inputs": (
-        {"sample_inputs/model.pt": lambda _: torch_pickle()},
-        {},
-        "a pickle of more than plain tensors",
-    ),
-    "pickled weight": (
-        {
-            "weights_config.json": edited("config", "parts.0.weight", "use_pickle", value=True),
-            "weight_0": lambda _: torch_pickle(),
-        },
-        {},
-        "holds a pickled tensor",
-    ),
-    "legacy weights": ({}, {"data/weights/model.pt": torch_pickle()}, "a pickle of more than plain tensors"),
-    "object": ({}, {"data/constants/custom_obj_0": torch_pickle()}, "holds a pickled object"),
-    "opaque object": (
-        {},
-        {"data/constants/opaque_obj_0": pickle.dumps(Exploding())},
-        "holds a pickled object",
-    ),
-    "library": ({}, {"data/aotinductor/model/model.so": b"\x7fELF"}, "holds compiled code"),
-    "operation": (
-        {"model.json": edited(*NODE, "target", value="torch.os.system")},
-        {},
-        "calls 'torch.os.system'",
-    ),
-    "file operation": (
-        {"model.json": edited(*NODE, "target", value="torch.ops.aten.from_file.default")},
-        {},
-        "calls 'torch.ops.aten.from",
-    ),
-    "caller": (
-        {"model.json": edited(*NODE, "target", value="_operator.methodcaller")},
-        {},
-        "calls '_operator.method",
-    ),
-    "size": ({"model.json": edited(*SIZE, value=CODE)}, {}, "evaluates .*not arithmetic"),
-    "size in a text": (
-        {"model.json": edited(*SIZE, value=f'FloorDiv("{CODE}", 2)')},
-        {},
-        "evaluates .*not arithmetic",
-    ),
-    "attribute of a size": (
-        {"model.json": edited(*SIZE, value="Symbol.__init__")},
-        {},
-        "evaluates .*not arithmetic",
-    ),
-    "guard": ({"model.json": edited("guards_code", value=[CODE])}, {}, "evaluates .*not arithmetic"),
-    "name": ({"model.json": edited(*NODE, "name", value=f"x; {CODE}")}, {}, "names a value"),
-    "argument name": (
-        {"model.json": edited(*CALLS, "forward_arg_names", value=[f"x={CODE}"])},
-        {},
-        "names a value",
-    ),
-    "container": (
-        {
-            "model.json": edited(
-                *CALLS,
-                "in_spec",
-                value=json.dumps([1, {"type": "collections.defaultdict", "context": "null"}]),
-            )
-        },
-        {},
-        "takes or returns a collections.defaultdict",
-    ),
-    "enumeration": (
-        {
-            "model.json": edited(
-                *CALLS,
-                "in_spec",
-                value=json.dumps([1, {"type": "builtins.dict", "context": json.dumps([{"__enum__": True}])}]),
-            )
-        },
-        {},
-        "takes or returns a container",
-    ),
-    "any other text": ({"model.json": edited("torch_version", value=CODE)}, {}, "holds the text"),
-}
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_archives_that_could_run_code_are_refused(name: str, folder: Path) -> None:
-    """Whatever torch.export.load would unpickle, execute or evaluate is found before it is opened."""
-    exported(Calls(lambda x, f: f(x).relu(), nn.Linear(3, 4)), (3,), "model.pt2")
-    load_model(rewritten("model.pt2", {}))
-    changes, more, text = HOSTILE[name]
-    with pytest.raises(UntrustedFileError, match=text):
-        load_model(rewritten("model.pt2", changes, more))
-
-
 DAMAGED = {
     "model.pt2": lambda b: b[: len(b) // 2],
     "text.pt2": lambda b: b"text",
@@ -373,9 +234,7 @@ def test_damaged_models(name: str, folder: Path) -> None:
     """A file that is cut short or no archive at all is called damaged."""
     exported(nn.Linear(3, 2), (3,), "whole.pt2")
     (folder / name).write_bytes(DAMAGED[name](Path("whole.pt2").read_bytes()))
-    with pytest.raises(
-        CorruptFileError, match=r"is not a \.pt2 file of torch\.export\.save, or is damaged|could not be"
-    ):
+    with pytest.raises(CorruptFileError, match=r"is not a \.pt2 file, or is damaged"):
         load_model(name)
 
 

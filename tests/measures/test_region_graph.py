@@ -170,3 +170,18 @@ def test_one_region_and_bad_input() -> None:
     assert len(found.to_dataframe()) == 0
     with pytest.raises(InvalidInputError, match="got Line"):
         nf.region_graph(nn.Linear(2, 1), nf.Line([0.0, 0.0], [1.0, 1.0]))  # type: ignore[arg-type]
+
+
+def test_rows_of_zeros_in_a_polytope_are_no_faces():
+    """Geometry, faces and neighbours are those of the polytope without them."""
+    layers = random_case([2, 4, 3], 5)
+    rows = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]]), np.array([1.0, 1.0, 1.0])
+    plain = nf.region_graph(module(layers), nf.Polytope(*rows))
+    padded = np.insert(rows[0], [0, 2], 0.0, axis=0), np.insert(rows[1], [0, 2], [0.0, 2.0])
+    graph = nf.region_graph(module(layers), nf.Polytope(*padded))
+    assert (graph.first.tolist(), graph.second.tolist()) == (plain.first.tolist(), plain.second.tolist())
+    for one, other in zip(graph.regions, plain.regions, strict=True):
+        assert one.states.tolist() == other.states.tolist()
+        assert len(one.halfspaces) == len(other.halfspaces)
+        assert (one.bounded, one.radius) == (other.bounded, pytest.approx(other.radius))
+        assert one.volume() == pytest.approx(other.volume())

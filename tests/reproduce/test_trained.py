@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+import xarray as xr
 from matplotlib.figure import Figure
 from scipy import stats
 from torch import nn
@@ -19,9 +20,9 @@ from torch import nn
 import netfold as nf
 from netfold.errors import CorruptFileError
 from netfold.plots.themes import DARK, LIGHT
-from netfold.reproduce import batch_norm, dichotomies, kept, noise, regularization, single_layer, trained, training
+from netfold.reproduce import batch_norm, dichotomies, harness, noise, regularization, single_layer, trained, training
 from netfold.reproduce.data import Images, digits
-from netfold.reproduce.figure import WIDTH, Made, Settings, Verdict
+from netfold.reproduce.figure import WIDTH, Experiment, Made, Settings, Verdict
 from netfold.reproduce.statistics import Mean, geometric
 
 HELD, PARTLY, FAILED = Verdict.HELD, Verdict.PARTLY, Verdict.FAILED
@@ -65,11 +66,11 @@ def test_geometric_means_leave_zeros_out() -> None:
     assert np.isnan(mean[1])
 
 
-def _square(settings: Settings, cell: kept.Cell) -> kept.Numbers:
+def _square(settings: Settings, cell: harness.Cell) -> xr.Dataset:
     calls.append(dict(cell))
     if cell["x"] == 3 and len(calls) < 4:
         raise KeyboardInterrupt
-    return {"square": float(cell["x"]) ** 2}
+    return xr.Dataset({"square": float(cell["x"]) ** 2, "powers": ("power", [cell["x"], np.nan])}, {"power": [1, 2]})
 
 
 calls: list[dict] = []
@@ -78,22 +79,36 @@ calls: list[dict] = []
 def test_stopped_work_goes_on_where_it_was(tiny: Settings) -> None:
     """Cells that are done before a stop are not measured again, and all come back in order."""
     calls.clear()
-    cells = [{"x": x} for x in (1, 2, 3)]
     with pytest.raises(KeyboardInterrupt):
-        kept.measured(tiny, cells, _square)
-    assert [n["square"] for n in kept.measured(tiny, cells[::-1], _square)] == [9, 4, 1]
+        harness.measured(tiny, _square, x=(1, 2, 3))
+    assert harness.measured(tiny, _square, x=(3, 2, 1)).square.values.tolist() == [9, 4, 1]
     assert [c["x"] for c in calls] == [1, 2, 3, 3]
 
 
-def test_a_damaged_cell_is_named(tiny: Settings) -> None:
-    """A cut or foreign file of a cell is an error that names it."""
+def test_numbers_are_the_same_from_every_process(tiny: Settings) -> None:
+    """Every combination in its place, in one process and in two, each with the labels that it was asked with."""
     calls[:] = [{}] * 9
-    kept.measured(tiny, [{"x": 5}], _square)
-    [file] = tiny.folder.glob("*.json")
-    for content in (file.read_text()[:9], json.dumps({"cell": {"x": 6}, "numbers": {}})):
-        file.write_text(content)
+    axes = {"name": ("b", "a"), "x": (2, 5, 4)}
+    found, other = (
+        harness.measured(dataclasses.replace(tiny, folder=folder, workers=workers), _square, **axes)
+        for workers, folder in ((1, tiny.folder), (2, tiny.folder.parent))
+    )
+    assert found.identical(other)
+    assert found.powers.dims == ("name", "x", "power")
+    assert found.square.sel(name="a").values.tolist() == [4, 25, 16]
+    assert found.powers.sel(name="b", x=5).values[0] == 5
+    assert found.name.values.tolist() == ["b", "a"]
+
+
+def test_a_damaged_cell_is_named(tiny: Settings) -> None:
+    """A cut or foreign store of cells is an error that names it."""
+    calls[:] = [{}] * 9
+    harness.measured(tiny, _square, x=(5,))
+    [file] = tiny.folder.glob("*.sweep")
+    for content in (file.read_bytes()[: 3 * 4096], b"a diary" * 99):
+        file.write_bytes(content)
         with pytest.raises(CorruptFileError, match=file.name):
-            kept.measured(tiny, [{"x": 5}], _square)
+            harness.measured(tiny, _square, x=(5,))
 
 
 # Networks and training
@@ -139,17 +154,16 @@ def test_training_adds_the_regularisers_terms(tiny: Settings) -> None:
 # Noise
 
 
-def disturbed(lost: list[float], law: str = "relative", other: list[float] | None = None) -> noise.Disturbed:
+def disturbed(lost: list[float], other: list[float] | None = None) -> xr.Dataset:
     """Accuracy 0.9 that falls by so much a layer, in the mean over strengths."""
-    strengths = {name: np.linspace(0.5, 1.5, len(noise.LAWS[name][1])) for name in noise.LAWS}
     by_law = {"relative": lost, "absolute": other or lost}
-    return noise.Disturbed(
-        0.9 + SEEDS,
-        {
-            name: (0.9 + SEEDS)[:, None, None] - (np.array(by_law[name]) * (1 + 10 * SEEDS[:, None]))[..., None] * s
-            for name, s in strengths.items()
-        },
-    )
+    accuracy = [
+        (0.9 + SEEDS)[:, None, None]
+        - (np.array(by_law[law]) * (1 + 10 * SEEDS[:, None]))[..., None] * np.linspace(0.5, 1.5, len(strengths))
+        for law, (_, strengths) in noise.LAWS.items()
+    ]
+    dims = ("noise", "seed", "layer", "level")
+    return xr.Dataset({"clean": ("seed", 0.9 + SEEDS), "accuracy": (dims, accuracy)}, {"noise": list(noise.LAWS)})
 
 
 @pytest.mark.parametrize(
@@ -185,8 +199,10 @@ def test_single_layer_verdict(layers: list[float], expected: Verdict) -> None:
     one = np.array(layers) + SEEDS[:, None] * np.array([1, 1, -1, 1, -1, 1])
     if expected is FAILED and len(set(layers[1:-1])) == 1:
         one = np.tile(layers, (5, 1))
-    found = single_layer.judge(single_layer.CLAIMS["test"], single_layer.Alone(one, SEEDS, 0.9 + SEEDS))
-    assert found.verdict is expected
+    numbers = xr.Dataset(
+        {"alone": (("seed", "layer"), one), "untrained": ("seed", SEEDS), "whole": ("seed", 0.9 + SEEDS)}
+    )
+    assert single_layer.judge(single_layer.CLAIMS["test"], numbers).verdict is expected
 
 
 # During training
@@ -195,7 +211,7 @@ def test_single_layer_verdict(layers: list[float], expected: Verdict) -> None:
 def course(
     end: list[float], *, start: list[float] | None = None, far: float = 1.0, before: float = 0.8, weights: float = 1.0,
     switches: float = 1.0,
-) -> training.Course:  # fmt: skip
+) -> xr.Dataset:  # fmt: skip
     """Lengths that go from ``start`` to ``end``, where the checkpoint before the last is ``before`` times the end."""
     first, last = np.array(start or [2.0, 4, 8, 16, 32]), np.array(end)
     jitter = np.exp(SEEDS)[:, None, None]
@@ -203,10 +219,10 @@ def course(
         [np.ones((5, 1, 1)), jitter, jitter**-1], axis=1
     )
     other = np.stack([first, first, far * first])[None] * np.ones((5, 1, 1))
-    sizes = np.array([1.0, 1.0, weights])[:, None] * np.ones((5, 3, 6))
-    return training.Course(
-        np.array([0, 10, 100]), near, other, near**switches, other, sizes, np.full((5, 3), 0.9), first
-    )
+    sizes = np.array([1.0, 1.0, weights])[:, None] * np.ones((5, 3, 5))
+    by_name = {"near": near, "far": other, "near_transitions": near**switches, "weights": sizes}
+    data = {name: (("seed", "step", "layer"), values) for name, values in by_name.items()}
+    return xr.Dataset(data, {"step": [0, 10, 100]})
 
 
 SHRUNK = [3.0, 2, 4, 8, 16]
@@ -267,22 +283,26 @@ def test_exponential_verdict(start: list[float], end: list[float], expected: Ver
     """Held for a straight line upwards that was not there before training."""
     found = course(end, start=start)
     spread = found.near * np.exp(SEEDS[:, None, None] * np.arange(5))
-    assert training.judge_exponential(dataclasses.replace(found, near=spread)).verdict is expected
+    assert training.judge_exponential(found.assign(near=spread)).verdict is expected
 
 
 # Batch norm
 
 
-def courses(factors: list[float], first: float = 1.2, ends: tuple[float, float] = (1.5, 4.0)) -> batch_norm.Courses:
+def courses(factors: list[float], first: float = 1.2, ends: tuple[float, float] = (1.5, 4.0)) -> xr.Dataset:
     jitter = np.exp(SEEDS)[:, None, None]
     by_layer = np.ones((2, batch_norm.DEPTH))
-    lengths = {v: end * by_layer * jitter for v, end in zip(batch_norm.VARIANTS, ends, strict=True)}
-    lengths["without"] = lengths["without"] * jitter
+    with_norm, without = (end * by_layer * jitter for end in ends)
     values = np.stack([np.ones(len(factors)), factors])[None] * jitter
-    return batch_norm.Courses(
-        np.array([0, 100]), lengths, lengths, values, first * jitter[:, 0] * np.ones((5, 6)),
-        {v: np.full((5, 2), 0.9) for v in batch_norm.VARIANTS}, np.ones(6),
-    )  # fmt: skip
+    start = first * jitter[:, 0] * np.ones((5, 6))
+    return xr.Dataset(
+        {
+            "lengths": (("variant", "seed", "step", "layer"), [with_norm, without * jitter]),
+            "factors": (("variant", "seed", "step", "layer"), [values, np.nan * values]),
+            "first": (("variant", "seed", "layer"), [start, np.nan * start]),
+        },
+        {"variant": list(batch_norm.VARIANTS), "step": [0, 100]},
+    )
 
 
 def test_batch_norm_verdicts() -> None:
@@ -323,14 +343,15 @@ def test_statistics_of_the_first_batch() -> None:
 # Dichotomies
 
 
-def swept(growth: float = 1.5, width: float = 0.0, higher: float = 1.0, bend: float = 0.0) -> dict:
+def swept(growth: float = 1.5, width: float = 0.0, higher: float = 1.0, bend: float = 0.0) -> xr.Dataset:
     depth = np.arange(6)
-    found = {}
+    found = []
     for k in (32, 128):
         counts = 30 * growth**depth * (k / 32) ** width * np.exp(bend * (depth - 2.5) ** 2)
         jitter = np.exp(SEEDS[:, None] * depth)
-        found[k] = dichotomies.Swept(counts * jitter, higher * counts / jitter, counts / jitter)
-    return found
+        numbers = {"first_layer": counts * jitter, "each_layer": higher * counts / jitter}
+        found.append(xr.Dataset({name: (("seed", "remaining"), values) for name, values in numbers.items()}))
+    return xr.concat(found, pd.Index([32, 128], name="width"))
 
 
 def test_dichotomies_verdicts() -> None:
@@ -354,14 +375,23 @@ def test_theory_of_label_changes() -> None:
 # Regularisation
 
 
-def variant(end: float, chosen: tuple[float, float] = (0.9, 0.5), length: float = 1.0) -> regularization.Trained:
+def variant(end: float, chosen: tuple[float, float] = (0.9, 0.5), length: float = 1.0) -> xr.Dataset:
     """The end is that of the rate that is chosen; the other rate is perfect on the test images."""
     accuracy = np.ones((2, 5, 2))
     accuracy[int(np.argmax(chosen)), :, -1] = end + SEEDS * 0.1
     lengths = length * np.exp(SEEDS)[None, :, None] * np.ones((2, 5, regularization.DEPTH))
-    return regularization.Trained(
-        (0.01, 0.1), np.tile(np.array(chosen)[:, None], (1, 5)), accuracy, lengths, np.array([0, 10])
+    return xr.Dataset(
+        {
+            "chosen": (("rate", "seed"), np.tile(np.array(chosen)[:, None], (1, 5))),
+            "accuracy": (("rate", "seed", "step"), accuracy),
+            "length": (("rate", "seed", "layer"), lengths),
+        },
+        {"rate": [0.01, 0.1], "step": [0, 10]},
     )
+
+
+def variants(none: xr.Dataset, norm: xr.Dataset, trajectory: xr.Dataset) -> xr.Dataset:
+    return xr.concat([none, norm, trajectory], pd.Index(regularization.VARIANTS, name="variant"))
 
 
 @pytest.mark.parametrize(
@@ -377,22 +407,15 @@ def test_regularisation_verdicts(none: float, norm: float, trajectory: float, ex
     """About equal to batch norm, and above neither; the test images have no say in which rate is taken."""
     jittered = variant(trajectory)
     jittered.accuracy[0, :, -1] += SEEDS[::-1] * 0.1
-    found = {
-        regularization.NONE: variant(none),
-        regularization.NORM: variant(norm, (0.4, 0.9)),
-        regularization.TRAJECTORY: jittered,
-    }
+    found = variants(variant(none), variant(norm, (0.4, 0.9)), jittered)
     assert [finding.verdict for finding in regularization.judge(found)[:2]] == expected
 
 
 @pytest.mark.parametrize(("norm", "expected"), [(1.0, HELD), (0.2, PARTLY)])
 def test_length_verdict(norm: float, expected: Verdict) -> None:
     """Shorter than with neither and than with batch norm."""
-    found = {
-        regularization.NONE: variant(0.9, length=2.0),
-        regularization.NORM: variant(0.9, length=norm),
-        regularization.TRAJECTORY: dataclasses.replace(variant(0.9), length=0.5 * np.ones((2, 5, 5)) + SEEDS[:, None]),
-    }
+    short = variant(0.9).assign(length=(("rate", "seed", "layer"), 0.5 * np.ones((2, 5, 5)) + SEEDS[:, None]))
+    found = variants(variant(0.9, length=2.0), variant(0.9, length=norm), short)
     assert regularization.judge_length(found).verdict is expected
 
 
@@ -421,7 +444,7 @@ def small(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
 def test_experiment_runs(module: ModuleType, tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every experiment gives findings, figures with labelled axes in both themes and tables, and again the same."""
     small(monkeypatch, module)
-    [experiment] = module.EXPERIMENTS
+    [experiment] = [value for value in vars(module).values() if isinstance(value, Experiment)]
     made: Made = experiment.run(tiny)
     assert made.findings
     assert all(f.measured and f.claim.rule and f.claim.source for f in made.findings)

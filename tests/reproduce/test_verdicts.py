@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from netfold.reproduce import circle, depth_chain, growth_claims, length_he, regions_line, regions_plane
 from netfold.reproduce import transitions_depth as depth
@@ -157,10 +158,13 @@ def test_transitions_against_length() -> None:
     assert length.judge_angular(paired(1.0, 1.2)).verdict is FAILED
 
 
-def images(rate: float, turning: float) -> circle.Images:
-    layers = np.arange(5)
-    lengths, turns = rate ** np.arange(6)[None], turning ** layers[None]
-    return circle.Images({2.5: lengths}, {2.5: turns}, {})
+def images(rate: float, turning: float) -> xr.Dataset:
+    layers = np.arange(6)
+    turns = np.concatenate([[np.nan], turning ** layers[:-1]])
+    dims = ("sigma_w", "network", "layer")
+    return xr.Dataset(
+        {"length": (dims, rate ** layers[None, None]), "turns": (dims, turns[None, None])}, {"sigma_w": [2.5]}
+    )
 
 
 def test_circle() -> None:
@@ -172,10 +176,10 @@ def test_circle() -> None:
         assert circle.judge_factor(images(rate, 1.4), {2.5: 1.26}).verdict is verdict
 
 
-def cut(**changed: object) -> regions_plane.Cut:
-    row = {"activation": "relu", "cells": 9, "convex": True, "affine": 0.0, "filled": 0.0, "nested": 0.0, "regions": 60}
-    rows = pd.DataFrame([{**row, "network": 0}, {**row, "network": 1, **changed}])
-    return regions_plane.Cut(rows, {"relu": 100})
+def cut(**changed: object) -> pd.DataFrame:
+    row = {"activation": "relu", "cells": 9, "convex": True, "affine": 0.0, "filled": 0.0, "nested": 0.0, "regions": 60,
+           "bound": 100}  # fmt: skip
+    return pd.DataFrame([{**row, "network": 0}, {**row, "network": 1, **changed}])
 
 
 def test_cells_of_the_plane() -> None:

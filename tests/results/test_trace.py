@@ -14,7 +14,8 @@ from hypothesis import given, settings
 
 import netfold as nf
 from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
-from netfold.results.trace import Trace, same
+from netfold.results.base import same
+from netfold.results.trace import Trace
 
 from .random_traces import traces
 

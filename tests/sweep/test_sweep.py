@@ -164,7 +164,7 @@ def test_a_large_plan_is_looked_up_as_it_goes(tmp_path: Path) -> None:
         store.statuses = lambda keys: looked_up.append(len(keys)) or look(keys)
         from tqdm import tqdm
 
-        batches = Todo(plan, store, 1, False, tqdm(disable=True)).batches()
+        batches = Todo(plan, store, 1, False, tqdm(disable=True), lambda _: []).batches()
         first = [next(batches) for _ in range(10)]
     assert [number for number, _ in first] == list(range(10))
     assert plan.size == 1_000_000

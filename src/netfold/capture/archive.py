@@ -1,25 +1,26 @@
-"""Files that could run code when opened, told apart before anything is opened.
+"""Zip archives that a user gives: every byte is accounted for before any member is read.
 
-A ``.pt2`` file is a zip archive, and ``torch.export.load`` trusts it: it unpickles sample inputs, tensors and
-objects (also where its own safe unpickler has refused them), loads compiled libraries, evaluates size
-expressions and guards as Python, and looks up operations by name anywhere in ``torch``. Here an archive must
-first be shown to hold nothing but plain tensors, operations on tensors and arithmetic on sizes.
+Readers of zip archives disagree about damaged and hostile ones: which of two members of one name counts, which of two
+directories, what a size in a header means. An archive is opened here only if there is one way to read it: its members
+lie end to end from its first byte to its only directory, and every header agrees with the directory.
 """
 
 from __future__ import annotations
 
-import ast
-import io
-import json
+import os
 import pickle
-import re
+import struct
 import zipfile
+import zlib
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from types import TracebackType
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
-from netfold.errors import CorruptFileError, UntrustedFileError
+from netfold.errors import CorruptFileError, NetfoldError, UntrustedFileError
+from netfold.files import require_room
 
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".dill"}
 """Suffixes that usually mean a pickle."""
@@ -29,6 +30,26 @@ SAFE_WAYS = (
     "weights with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors') to give them with "
     "'module:factory'; save data with numpy.savez('data.npz', x=x, y=y)"
 )
+
+UNPACKED = 2**30
+"""Bytes that the compressed members of an archive may take at most, if that is more than twenty times its size."""
+
+PIECE = 2**20
+
+UTF8, DESCRIPTOR, LEVEL = 0x800, 0x8, 0x6
+"""Flags of a member that say how its name is written, that sizes follow the content, and how hard it was packed."""
+
+LOCAL = struct.Struct("<4s3H2H4x2L2H")
+"""A member's header: signature, version, flags, method, time, packed size, size, lengths of name and extra field."""
+
+END = struct.Struct("<4s16xH")
+"""The end of the directory; the last number is the length of a comment."""
+
+DESCRIPTORS = (12, 16, 20, 24)
+"""Lengths of the sizes that follow a content."""
+
+ELSEWHERE = 0xFFFFFFFF
+"""A size that stands in the extra field."""
 
 
 def refuse_pickle(path: Path) -> None:
@@ -49,155 +70,129 @@ def _holds_pickle(path: Path) -> bool:
         head = file.read(2)
     if head[:1] == b"\x80" and 2 <= ord(head[1:2] or b"\0") <= pickle.HIGHEST_PROTOCOL:
         return True
-    if not zipfile.is_zipfile(path):
-        return False
     try:
+        if not zipfile.is_zipfile(path):
+            return False
         with zipfile.ZipFile(path) as archive:
             return any(name.split("/")[-1] == "data.pkl" for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
+    except DAMAGE as error:
         raise CorruptFileError(f"{path} is damaged: {error}") from error
 
 
-def checked_pt2(path: Path) -> io.BytesIO:
-    """The content of a ``.pt2`` file that holds nothing which could run code.
+DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, RuntimeError, OverflowError)
+"""What Python raises for a damaged archive."""
+
+
+class Archive:
+    """A zip archive that can be read in one way only. Use as a context manager.
+
+    Args:
+        path: the file.
+        packed: whether members may be compressed.
+
+    Attributes:
+        sizes: the size of every member in bytes, by name.
 
     Raises:
-        UntrustedFileError: it holds a pickle of more than plain tensors, compiled code, an operation on
-            something else than tensors, or an expression that is not arithmetic.
-        CorruptFileError: it is no such file, or damaged.
+        CorruptFileError: it is no zip archive, damaged, or can be read in several ways.
+        InvalidInputError: its content is larger than this machine's memory.
     """
-    content = path.read_bytes()
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            for name in archive.namelist():
-                _check_member(name, archive.read(name))
-    except _Unsafe as error:
-        raise UntrustedFileError(
-            f"{path} {error}: opening it could run code, so netfold does not; {SAFE_WAYS}"
-        ) from None
-    except (zipfile.BadZipFile, ValueError, SyntaxError, RuntimeError, EOFError) as error:
-        raise CorruptFileError(f"{path} is not a .pt2 file of torch.export.save, or is damaged: {error}") from error
-    return io.BytesIO(content)
 
+    def __init__(self, path: Path, packed: bool = False) -> None:
+        self.path = path
+        self._what = f"{path} is not a {path.suffix} file, or is damaged"
+        with ExitStack() as opened:
+            try:
+                self._zip = opened.enter_context(zipfile.ZipFile(path))
+                self.sizes = self._checked(packed)
+            except NetfoldError:
+                raise
+            except DAMAGE as error:
+                raise CorruptFileError(f"{self._what}: {error}") from error
+            self._opened = opened.pop_all()
 
-class _Unsafe(Exception):
-    """What an archive holds that could run code."""
+    def __enter__(self) -> Archive:
+        return self
 
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._opened.close()
 
-def _refuse(what: str) -> NoReturn:
-    raise _Unsafe(what)
+    def read(self, name: str) -> NDArray[np.uint8]:
+        """The content of a member.
 
-
-def _check_member(name: str, content: bytes) -> None:
-    base = name.split("/")[-1]
-    if "aotinductor" in name or base.endswith((".so", ".o", ".cpp", ".cubin", ".dll", ".dylib")):
-        _refuse(f"holds compiled code ('{name}')")
-    if base.startswith(("custom_obj_", "opaque_obj_")):
-        _refuse(f"holds a pickled object ('{name}')")
-    if base.endswith(".pt") and content:
+        Raises:
+            CorruptFileError: it is damaged.
+        """
+        content = np.empty(self.sizes[name], np.uint8)
         try:
-            torch.load(io.BytesIO(content), weights_only=True)
-        except pickle.UnpicklingError:
-            _refuse(f"holds a pickle of more than plain tensors ('{name}')")
-    if base.endswith(".json"):
-        _check_tree(json.loads(content), "")
+            with self._zip.open(name) as member:
+                at = 0
+                while piece := member.read(PIECE):  # the last, empty piece is where the checksum is compared
+                    content[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+                    at += len(piece)
+            if at != len(content):
+                raise ValueError(f"{at} bytes of {len(content)}")
+        except DAMAGE as error:
+            raise CorruptFileError(f"{self._what}: its member '{name}' ({error})") from error
+        return content
+
+    def _checked(self, packed: bool) -> dict[str, int]:
+        found = sorted(self._zip.infolist(), key=lambda member: member.header_offset)
+        sizes: dict[str, int] = {}
+        for member in found:
+            if member.filename in sizes:
+                raise CorruptFileError(f"{self._what}: it holds two members named '{member.filename}'")
+            if member.filename != member.orig_filename or "\\" in member.filename:
+                raise CorruptFileError(f"{self._what}: a member is named {member.orig_filename!r}")
+            self._require_plain(member, packed)
+            sizes[member.filename] = member.file_size
+        self._require_unpackable(found)
+        self._require_end_to_end(found)
+        return sizes
+
+    def _require_plain(self, member: zipfile.ZipInfo, packed: bool) -> None:
+        stored = member.compress_type == zipfile.ZIP_STORED and member.file_size == member.compress_size
+        deflated = packed and member.compress_type == zipfile.ZIP_DEFLATED
+        if not (stored or deflated) or member.flag_bits & ~(UTF8 | DESCRIPTOR | (LEVEL if deflated else 0)):
+            expected = "stored as it is" + (" or deflated" if packed else "")
+            raise CorruptFileError(f"{self._what}: its member '{member.filename}' must be {expected}, not encrypted")
+
+    def _require_unpackable(self, members: list[zipfile.ZipInfo]) -> None:
+        size = self.path.stat().st_size
+        deflated = sum(member.file_size for member in members if member.compress_type != zipfile.ZIP_STORED)
+        if deflated > max(UNPACKED, 20 * size):
+            raise CorruptFileError(
+                f"{self._what}: {size:,} bytes that unpack to {deflated:,}; save it uncompressed (numpy.savez) if this "
+                "is what it should hold"
+            )
+        require_room(self.path, sum(member.file_size for member in members))
+
+    def _require_end_to_end(self, members: list[zipfile.ZipInfo]) -> None:
+        """Every byte before the directory belongs to one member, and the directory's end is the file's."""
+        starts = [*(member.header_offset for member in members), self._zip.start_dir]
+        with self.path.open("rb") as file:
+            file.seek(-END.size, os.SEEK_END)
+            *_, comment = END.unpack(file.read(END.size))
+            joined = starts[0] == 0 and comment == 0
+            for member, after in zip(members, starts[1:], strict=True):
+                file.seek(member.header_offset)
+                length = _length(member, file.read(LOCAL.size))
+                joined = joined and after - member.header_offset - length in (
+                    DESCRIPTORS if member.flag_bits & DESCRIPTOR else (0,)
+                )
+        if not joined:
+            raise CorruptFileError(
+                f"{self._what}: its members do not lie end to end between its first byte and its only directory, so "
+                "it could be read in several ways"
+            )
 
 
-def _check_tree(tree: Any, key: str) -> None:
-    """Check every text of a JSON tree by the key it stands under."""
-    if isinstance(tree, dict):
-        for inner, value in tree.items():
-            _check_text(inner, "")
-            if inner != "metadata":  # where the graph came from: shown in messages, never evaluated
-                _check_tree(value, inner)
-    elif isinstance(tree, list):
-        for value in tree:
-            _check_tree(value, key)
-    elif isinstance(tree, str):
-        _check_text(tree, key)
-    elif key == "use_pickle" and tree:
-        _refuse("holds a pickled tensor")
-
-
-def _check_text(text: str, key: str) -> None:
-    if key in ("expr_str", "guards_code"):
-        _check_expression(ast.parse(text, mode="eval").body, text)
-    elif key in ("in_spec", "out_spec"):
-        _check_containers(json.loads(text))
-    elif key in ("target", "as_operator") and "." in text:
-        if not OPERATION.fullmatch(text) or text.startswith("torch.ops.aten.from_file"):
-            _refuse(f"calls '{text}', which is no operation on tensors")
-    elif key in ("name", "as_name", "forward_arg_names"):
-        if text and not text.isidentifier():
-            _refuse(f"names a value {text!r}")
-    elif key not in ("as_string", "as_strings") and not PLAIN.fullmatch(text):
-        _refuse(f"holds the text {text!r}")
-
-
-OPERATION = re.compile(
-    r"torch\.ops\.(aten|prims)\.\w+\.\w+"
-    r"|torch\.ops\.higher_order\.(wrap_with_set_grad_enabled|wrap_with_autocast|cond|while_loop)"
-    r"|torch\.sym_(int|float|max|min|not|sum|ite|sqrt)"
-    r"|math\.(ceil|floor|trunc)"
-    r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_|getitem)"
-)
-
-PLAIN = re.compile(r"[\w.,:@+\->\[\]/]*")
-"""Names and numbers; no text of this form can be code when it is put into a program."""
-
-CONTAINERS = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
-
-ARITHMETIC = (
-    *(
-        ast.Compare,
-        ast.BoolOp,
-        ast.BinOp,
-        ast.UnaryOp,
-        ast.Call,
-        ast.Subscript,
-        ast.Attribute,
-        ast.Name,
-        ast.Constant,
-    ),
-    *(ast.keyword, ast.operator, ast.unaryop, ast.boolop, ast.cmpop, ast.expr_context),
-)
-
-FUNCTIONS = {
-    *("Symbol", "Integer", "Rational", "Float", "Add", "Mul", "Pow", "Max", "Min", "Mod", "And", "Or", "Not"),
-    *("Equality", "Unequality", "LessThan", "StrictLessThan", "GreaterThan", "StrictGreaterThan"),
-    *("Eq", "Ne", "Le", "Lt", "Ge", "Gt", "true", "false", "oo", "int_oo", "inf", "L", "max", "min"),
-    *("FloorDiv", "CeilDiv", "CleanDiv", "PythonMod", "ModularIndexing", "Where", "LShift", "RShift"),
-    *("PowByNatural", "FloatPow", "FloatTrueDiv", "IntTrueDiv", "FloorToInt", "CeilToInt", "TruncToInt"),
-    *("TruncToFloat", "ToFloat", "IsNonOverlappingAndDenseIndicator"),
-}
-
-ATTRIBUTES = {"size", "stride", "storage_offset", "numel", "dim", "ndim", "shape"}
-
-
-def _check_expression(tree: ast.AST, text: str) -> None:
-    """Arithmetic on sizes: nothing but known functions of symbols, numbers and the sizes of inputs."""
-    for node in ast.walk(tree):
-        known = isinstance(node, ARITHMETIC)
-        if isinstance(node, ast.Name):
-            known = node.id in FUNCTIONS or re.fullmatch(r"z?[su][a-z]?\d+", node.id) is not None
-        elif isinstance(node, ast.Attribute):
-            known = node.attr in ATTRIBUTES
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            known = re.fullmatch(r"\w+|[-+]?[\d.e+-]+", node.value) is not None
-        if not known:
-            _refuse(f"evaluates {text!r}, which is not arithmetic")
-
-
-def _check_containers(tree: Any) -> None:
-    """The structure of inputs and outputs: plain containers, as others are looked up in modules they name."""
-    if isinstance(tree, list):
-        for value in tree:
-            _check_containers(value)
-    elif isinstance(tree, dict):
-        if tree.get("type") not in CONTAINERS:
-            _refuse(f"takes or returns a {tree.get('type')}")
-        context = json.loads(tree.get("context") or "null")
-        if isinstance(context, dict) or not all(isinstance(k, str | int) for k in context or []):
-            _refuse(f"takes or returns a container of {context!r}")
-        _check_tree(context, "name")
-        _check_containers(tree.get("children_spec", []))
+def _length(member: zipfile.ZipInfo, header: bytes) -> int:
+    """Bytes from a member's own header to the end of its content; -1 if the header says what the directory does not."""
+    if len(header) < LOCAL.size:
+        return -1
+    signature, _, flags, method, _, _, packed, size, name, extra = LOCAL.unpack(header)
+    told = {packed, size} <= {member.compress_size, member.file_size, ELSEWHERE}
+    if signature != b"PK\3\4" or (flags, method) != (member.flag_bits, member.compress_type):
+        return -1
+    return LOCAL.size + name + extra + member.compress_size if told or flags & DESCRIPTOR else -1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import zipfile
+import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netfold.capture.archive import Archive
 from netfold.capture.files import Spec, existing, tensors
-from netfold.errors import CorruptFileError, InvalidInputError, NetfoldError, UntrustedFileError
+from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
+
+LONGEST_HEADER = 2**16
+"""Bytes before an array's entries."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,30 +72,35 @@ def load_data(spec: Spec) -> Data:
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:
-    if not zipfile.is_zipfile(path):
-        raise CorruptFileError(f"{path} is not a .npz file, or is damaged: it is no zip archive")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, AttributeError) as error:
-        raise _numpy_error(path, error) from error
+    with Archive(path, packed=True) as archive:
+        strange = next((name for name in archive.sizes if not name.endswith(".npy")), None)
+        if strange is not None:
+            raise CorruptFileError(f"{path} is not a .npz file, or is damaged: its member '{strange}' is no array")
+        return {name.removesuffix(".npy"): _array(path, archive.read(name)) for name in archive.sizes}
 
 
 def _read_npy(path: Path) -> Mapping[str, Any]:
+    return {"x": _array(path, np.fromfile(path, np.uint8))}
+
+
+def _array(path: Path, content: NDArray[np.uint8]) -> NDArray[Any]:
+    """An array in numpy's format, whose header must say just what follows it."""
+    file = io.BytesIO(content[:LONGEST_HEADER].tobytes())
     try:
-        with path.open("rb") as file:
-            return {"x": np.lib.format.read_array(file, allow_pickle=False)}
-    except (ValueError, OSError, EOFError) as error:
-        raise _numpy_error(path, error) from error
-
-
-def _numpy_error(path: Path, error: Exception) -> NetfoldError:
-    if "allow_pickle" in str(error) or "Object arrays" in str(error):
-        return UntrustedFileError(
-            f"{path} holds pickled Python objects: opening them could run code, so netfold does not; save "
-            "plain arrays: numpy.savez('data.npz', x=x, y=y)"
-        )
-    return CorruptFileError(f"{path} is not a {path.suffix} file, or is damaged: {error}")
+        version = np.lib.format.read_magic(file)
+        headers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        shape, by_columns, dtype = headers[version](file)
+        stored = content[file.tell() :]
+        if not dtype.hasobject and (dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != len(stored)):
+            raise ValueError(f"its header tells of {shape} entries of type {dtype}, and {len(stored):,} bytes follow")
+        if not dtype.hasobject:
+            return stored.view(dtype).reshape(shape, order="F" if by_columns else "C")
+    except Exception as error:  # a damaged header fails in whatever way Python's parser does
+        raise CorruptFileError(f"{path} is not a {path.suffix} file, or is damaged: {error}") from error
+    raise UntrustedFileError(
+        f"{path} holds pickled Python objects: opening them could run code, so netfold does not; save "
+        "plain arrays: numpy.savez('data.npz', x=x, y=y)"
+    )
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Any]:

@@ -9,7 +9,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from netfold.capture.archive import refuse_pickle
-from netfold.errors import CorruptFileError, InvalidInputError
+from netfold.errors import CorruptFileError, InvalidInputError, NetfoldError
+from netfold.files import require_file
 
 Spec = str | os.PathLike[str]
 
@@ -18,13 +19,17 @@ def existing(spec: Spec, what: str) -> Path:
     """The path of a file that exists, holds something and is no pickle.
 
     Raises:
-        InvalidInputError: it does not exist or is empty.
+        InvalidInputError: it does not exist, is empty, or no file but a device or a pipe.
         UntrustedFileError: it is a pickle.
     """
     path = Path(spec)
-    if not path.is_file():
-        hint = "; a model is a .pt2 file or 'module:factory'" if what == "model" else ""
-        raise InvalidInputError(f"{path}: there is no such {what} file{hint}")
+    hint = "; a model is a .pt2 file or 'module:factory'" if what == "model" else ""
+    try:
+        require_file(path, f"{what} file")
+    except (OSError, ValueError) as error:
+        if isinstance(error, NetfoldError):
+            raise
+        raise InvalidInputError(f"{path}: there is no such {what} file{hint}") from error
     if path.stat().st_size == 0:
         raise InvalidInputError(f"{path}: the {what} file is empty (0 bytes)")
     refuse_pickle(path)

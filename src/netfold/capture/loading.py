@@ -14,11 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from netfold.capture.archive import checked_pt2
 from netfold.capture.data import Data, load_data
+from netfold.capture.exported import read_program
 from netfold.capture.files import Spec, existing, tensors
-from netfold.capture.untouched import silent
-from netfold.errors import CorruptFileError, InvalidInputError
+from netfold.errors import InvalidInputError
 
 __all__ = ["Data", "load_data", "load_model"]
 
@@ -52,7 +51,7 @@ def load_model(spec: Spec, weights: Spec | None = None) -> nn.Module | ExportedP
     if weights is not None:
         raise InvalidInputError(f"{path}: only a 'module:factory' takes weights; a .pt2 file holds its own")
     if path.suffix.lower() == ".pt2":
-        return _from_pt2(path)
+        return read_program(path)
     if path.suffix.lower() == ".onnx":
         raise InvalidInputError(f"{path}: netfold does not read ONNX; export the PyTorch model as a .pt2 file")
     raise InvalidInputError(f"{path}: a model is a .pt2 file or 'module:factory', not a '{path.suffix}' file")
@@ -62,18 +61,6 @@ def _names_code(text: str) -> bool:
     module, colon, name = text.partition(":")
     parts = [*module.split("."), *name.split(".")]
     return bool(colon) and all(part.isidentifier() for part in parts) and not Path(text).exists()
-
-
-def _from_pt2(path: Path) -> ExportedProgram:
-    content = checked_pt2(path)
-    try:
-        with silent():
-            return torch.export.load(content)
-    except Exception as error:
-        raise CorruptFileError(
-            f"{path} could not be read by torch {torch.__version__}: {type(error).__name__}: {error}; "
-            "export the model again with this version"
-        ) from error
 
 
 def _from_code(spec: str) -> nn.Module:

@@ -87,26 +87,10 @@ def _answer(found: CountResult, as_json: bool, inradius: bool) -> None:
     from netfold.reporting.numbers import to_json
 
     if as_json:
-        print(to_json(numbers(found, inradius)), end="")
+        print(to_json(found.to_dict()), end="")
         return
     print(f"{int(found):,} regions in {found.domain} ({found.status})")
     print(f"{found.decisions or 0:,} decisions, {found.resolved_exactly or 0:,} of them in rational arithmetic")
     if inradius:
         print(f"smallest inradius {found.smallest_inradius:.3g}")
     print(f"counted: {found.counting_rule}")
-
-
-def numbers(found: CountResult, inradius: bool) -> dict[str, Any]:
-    """A count as plain numbers and text."""
-    return {
-        "regions": found.regions,
-        "domain": found.domain,
-        "status": found.status,
-        "uncertain": found.uncertain,
-        "decisions": found.decisions,
-        "resolved_exactly": found.resolved_exactly,
-        "smallest_inradius": found.smallest_inradius if inradius else None,
-        "method": found.method,
-        "counting_rule": found.counting_rule,
-        "provenance": found.provenance,
-    }

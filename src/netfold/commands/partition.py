@@ -10,7 +10,6 @@ from cyclopts import Parameter
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from netfold.results.counts import CountResult
     from netfold.results.partition import Partition
 
 # Commands import what they need when they run, so that --help does not wait for torch.
@@ -65,7 +64,7 @@ def partition(
     net = load_model(model, weights)
     if count:
         counted = count_regions(net, plane, bounds)
-        _answer(as_json, _count_numbers(counted), f"{int(counted):,} regions ({counted.status})")
+        _answer(as_json, counted.to_dict(), f"{int(counted):,} regions ({counted.status})")
         return
     found = partition_plane(net, plane, bounds)
     if save is not None:
@@ -75,7 +74,7 @@ def partition(
     if plot is not None:
         labels = [f"row {row}" for row in rows]
         _draw(found, plot, color, plane.coordinates([points[row] for row in rows]), labels)
-    _answer(as_json, _numbers(found), repr(found))
+    _answer(as_json, found.to_dict(), repr(found))
 
 
 def _draw(found: Partition, file: Path, color: Any, points: Any, labels: list[str]) -> None:
@@ -93,35 +92,6 @@ def _draw(found: Partition, file: Path, color: Any, points: Any, labels: list[st
         found.plot(color, figure.subplots(), points=points, labels=labels)
         with write_atomically(file) as temporary:
             figure.savefig(temporary, format=kind, dpi=160)
-
-
-def _count_numbers(counted: CountResult) -> dict[str, Any]:
-    return {
-        "regions": int(counted),
-        "regions_by_layer": list(counted.by_layer),
-        "domain": counted.domain,
-        "status": counted.status,
-        "uncertain": counted.uncertain,
-        "margin": counted.margin,
-        "counting_rule": counted.counting_rule,
-        "provenance": counted.provenance,
-    }
-
-
-def _numbers(found: Partition) -> dict[str, Any]:
-    return {
-        "regions": found.regions,
-        "regions_by_layer": found.regions_by_layer.tolist(),
-        "layers": [{"name": x.name, "op": x.op, "units": x.units, "edge_length": x.edge_length} for x in found.layers],
-        "bounds": list(found.bounds),
-        "statistics": found.statistics(),
-        "class_areas": {str(label): area for label, area in found.class_areas.items()},
-        "status": found.status,
-        "uncertain": found.uncertain,
-        "margin": found.margin,
-        "counting_rule": found.counting_rule,
-        "provenance": found.provenance,
-    }
 
 
 def _answer(as_json: bool, numbers: dict[str, Any], words: str) -> None:

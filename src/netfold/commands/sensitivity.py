@@ -135,8 +135,7 @@ def history(
     followed = monitors.follow(_networks(model, checkpoints(folder)), measures)
     _keep(followed, save, plot)
     if as_json:
-        steps = [{"step": s, **r} for s, r in zip(followed.steps, followed.records, strict=True)]
-        _print_json({"model": model, "folder": str(folder), "steps": steps})
+        _print_json({"model": model, "folder": str(folder), **followed.to_dict()})
     else:
         print(followed.to_dataframe().to_string(float_format=lambda value: f"{value:.4g}"))
 

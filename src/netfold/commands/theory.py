@@ -11,8 +11,6 @@ from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from netfold.theory import LengthGrowth, MeanField
-    from netfold.theory.bounds import Row
-    from netfold.theory.diagnosis import Diagnosis
 
 # Commands import what they need when they run, so that --help does not wait for torch.
 
@@ -22,9 +20,6 @@ Shape = Annotated[
     list[int] | None,
     Parameter(help="Shape of one input, for module:factory: --shape 1 28 28.", consume_multiple=True, negative=""),
 ]
-
-DIGITS = 4000
-"""Longer integers are left out of JSON; their log10 stays."""
 
 
 def bounds(
@@ -71,7 +66,7 @@ def bounds(
         _refuse("it is for models", {"--weights": weights, "--shape": shape, "--dimension": dimension})
         found = theorems.table(inputs, widths, activation or "relu", rank)
     if as_json:
-        _print_json({"inputs": found.inputs, "widths": found.widths, "bounds": [_bound(row) for row in found.rows]})
+        _print_json({"inputs": found.inputs, "widths": found.widths, **found.to_dict()})
     else:
         print(found)
 
@@ -156,7 +151,7 @@ def diagnose(
     point = None if data is None else typical(load_data(data).inputs)
     found = examine(load_model(model, weights), point, shape=shape)
     if as_json:
-        _print_json(_diagnosis(found))
+        _print_json(found.to_dict())
     else:
         print(found)
 
@@ -173,22 +168,6 @@ def _refuse(why: str, options: dict[str, Any]) -> None:
     given = [name for name, value in options.items() if value not in (None, ())]
     if given:
         raise InvalidInputError(f"{' and '.join(given)} cannot be given here: {why}")
-
-
-def _bound(row: Row) -> dict[str, Any]:
-    bound = row.bound
-    if bound is None:
-        return {"name": row.name, "none_because": row.note}
-    value: Any = int(bound) if isinstance(bound, int) and bound.log10 < DIGITS else None
-    return {
-        "name": row.name,
-        "value": float(bound) if isinstance(bound, float) else value,
-        "log10": bound.log10,
-        "kind": bound.kind.name.lower(),
-        "counts": bound.counts,
-        "source": bound.source,
-        "assumes": bound.assumes,
-    }
 
 
 def _with_gain(field: MeanField, gain: float, why: str) -> str:
@@ -238,29 +217,6 @@ def _layer_table(layers: list[dict[str, Any]], width: int | None) -> str:
     growth = f"at {width:,} units a layer, exact" if holds == Method.EXACT else wide
     note = f"growth of a curve's length: {growth}; switches and sign changes of a unit along a quarter arc: {wide}"
     return table("", frame, note)
-
-
-def _diagnosis(found: Diagnosis) -> dict[str, Any]:
-    return {
-        "model": found.name,
-        "phase": str(found.phase) if found.phase is not None else None,
-        "chi_1": found.chi_1,
-        "chi_1_error": found.chi_1_error,
-        "sigma_w": found.sigma_w.value,
-        "sigma_w_error": found.sigma_w.error,
-        "sigma_b": found.sigma_b.value,
-        "sigma_b_error": found.sigma_b.error,
-        "depth": found.depth,
-        "depth_range": found.depth_range,
-        "trainable_depth": found.trainable_depth,
-        "critical_sigma_w": found.critical_sigma_w,
-        "rescale": found.rescale,
-        "judged": found.judged,
-        "looks_random": found.random,
-        "layers": found.to_dataframe().to_dict("records"),
-        "verdict": found.verdict,
-        "warnings": found.warnings,
-    }
 
 
 def _print_json(value: Any) -> None:

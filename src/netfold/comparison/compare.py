@@ -11,6 +11,8 @@ import numpy as np
 from netfold.comparison.columns import MEASURES, ComparedNumber, Draws, angle_columns, count_columns, growth_columns
 from netfold.comparison.expectation import Expectation, Law, expect
 from netfold.errors import InvalidInputError
+from netfold.results.base import above
+from netfold.results.trace import Trace
 from netfold.theory.activations import as_activation
 from netfold.theory.diagnose import diagnose
 from netfold.theory.diagnosis import Diagnosis
@@ -18,10 +20,8 @@ from netfold.theory.fixed_points import ActivationLike
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
     from netfold.capture import Model
-    from netfold.results.trace import Trace
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,6 +39,8 @@ class Comparison:
     draws: Draws
     caveat: str
 
+    plot = above("netfold.plots.theory:comparison")
+
     def __getitem__(self, measure: str) -> tuple[ComparedNumber, ...]:
         """The numbers of one measure, layer by layer.
 
@@ -54,17 +56,6 @@ class Comparison:
         import pandas as pd
 
         return pd.DataFrame([asdict(row) for row in self.rows])
-
-    def plot(self, measure: str = "growth", ax: Axes | None = None) -> Axes:
-        """Measured points with their errors on the line of theory, layer by layer.
-
-        Args:
-            measure: one of `MEASURES`.
-            ax: axes to draw on; new ones by default.
-        """
-        from netfold.plots.theory import draw_comparison
-
-        return draw_comparison(self, measure, ax)
 
     def __repr__(self) -> str:
         frame = self.to_dataframe()
@@ -82,7 +73,7 @@ class Comparison:
 
 
 def compare(
-    traces: Sequence[Trace],
+    traces: Trace | Sequence[Trace],
     paths: Any,
     law: Model | Diagnosis | Law | None = None,
     *,
@@ -107,7 +98,7 @@ def compare(
     several networks of the ensemble. Where theory does not apply the prediction is nan and the note says why.
 
     Args:
-        traces: what was measured; of one architecture.
+        traces: what was measured: one trace, or several of one architecture.
         paths: the path of every trace, or one for all.
         law: the network, or its diagnosis, which read the law off the weights; or a `Law`; or state
             ``activation``, ``sigma_w`` and ``sigma_b``.
@@ -132,7 +123,11 @@ def compare(
         >>> found = compare(traces, line, activation="relu", sigma_w=2**0.5, draws="networks")
         >>> [bool(abs(row.gap) < 3) for row in found["growth"]]
         [True, True, True]
+        >>> found = traces[0].compare(line, nets[0])
+        >>> [row.name for row in found["growth"] if abs(row.gap) < 3]
+        ['act1', 'act2', 'output']
     """
+    traces = [traces] if isinstance(traces, Trace) else traces
     taken = _taken(paths, traces)
     stated = None if activation is None or sigma_w is None else (activation, sigma_w, sigma_b)
     law = _law(law, stated, traces[0], taken[0])

@@ -11,6 +11,7 @@ from netfold.capture import Program
 from netfold.exact.certificate.certifier import Certificate
 from netfold.exact.paths.output import PathOutput, exact_totals
 from netfold.exact.paths.records import Totals
+from netfold.results.status import Certainty, Standing
 from netfold.results.trace import LayerRecord, OutputRecord, Trace
 
 COUNTING_RULE = (
@@ -47,7 +48,7 @@ def assemble(program: Program, tracer: Tracer, i: int, length: float, provenance
         input_length=length,
         method="exact",
         error=lengths * len(lengths) * np.finfo(np.float64).eps,
-        status="exact",
+        status=Certainty.EXACT.text(),
         margin=float(min((found.closest[i] for found in tracer.totals), default=np.inf)),
         counting_rule=COUNTING_RULE,
         provenance=provenance,
@@ -95,6 +96,7 @@ def certified(trace: Trace, proof: Certificate) -> Trace:
         replace(layer, transitions=int(states), sign_transitions=int(signs), saturation_passages=int(passages))
         for layer, states, signs, passages in counts
     )
+    kind = Certainty.PROVEN_BUT_FOR if proof.uncertain else Certainty.PROVEN
     return replace(
         trace,
         regions=proof.regions,
@@ -103,7 +105,7 @@ def certified(trace: Trace, proof: Certificate) -> Trace:
         breakpoints=proof.breakpoints,
         breakpoint_layers=proof.layers,
         layers=layers,
-        status=f"{trace.status}; {proof.status}",
+        status=Standing(f"{trace.status}; {proof.status}", kind),
         counting_rule=trace.counting_rule if proof.uncertain else f"{trace.counting_rule}; {PROVEN}",
         doubtful=proof.doubtful,
         resolved=proof.precise + proof.rational,

@@ -94,6 +94,9 @@ class CellJob:
         }
 
 
+MOST_THREADS = 1024
+
+
 class CountInterrupted(KeyboardInterrupt):
     """Ctrl-C during a count: what was counted is not lost.
 
@@ -134,7 +137,10 @@ def count_cells(
     hands = _hands(threads, client)
     if not (checkpoint is None or isinstance(checkpoint, str | os.PathLike)):
         raise InvalidInputError(f"checkpoint must be the path of a file, got {type(checkpoint).__name__}")
-    file = Checkpoint(Path(checkpoint), job.fingerprint) if checkpoint is not None else None
+    file = None
+    if checkpoint is not None:
+        arrays = job.network.arrays
+        file = Checkpoint(Path(checkpoint), job.fingerprint, arrays.pieces[arrays.order])
     work = (file.load() if file else None) or Work()
     if file:
         file.save(work)  # what cannot be written is said before hours of counting
@@ -163,8 +169,8 @@ def _hands(threads: int | None, client: Any) -> int:
             raise InvalidInputError("a cluster has its own threads: give either threads or a client")
     if threads is None:
         return cpu_count()
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
-        raise InvalidInputError(f"threads must be a whole number of at least 1, got {threads!r}")
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 1 <= threads <= MOST_THREADS:
+        raise InvalidInputError(f"threads must be a whole number from 1 to {MOST_THREADS:,}, got {threads!r}")
     return int(threads)
 
 

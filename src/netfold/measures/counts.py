@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from netfold.capture import Model, Program, capture
@@ -133,8 +135,13 @@ def _on_cells(job: CellJob, work: Work) -> CountResult:
         resolved_exactly=sums.resolved,
         provenance=provenance(job.program, core_seconds=sums.seconds),
         _inradius=sums.smallest_inradius if job.inradius else None,
-        _job=job,
+        _walk=partial(_thinnest, job),
     )
+
+
+def _thinnest(job: CellJob) -> float | None:
+    """The smallest inradius of a count that was made without."""
+    return count_cells(replace(job, inradius=True)).sums.smallest_inradius
 
 
 def _on_plane(program: Program, plane: Plane, bounds: tuple[float, float, float, float]) -> CountResult:

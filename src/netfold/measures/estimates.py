@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,10 @@ from netfold.errors import InvalidInputError
 from netfold.exact.cells.counting.estimate import TreeEstimate, estimate_tree
 from netfold.measures.cell_counts import CellJob
 from netfold.measures.counts import program_on
+from netfold.results.base import Result, measured
 from netfold.results.intervals import student
 from netfold.results.provenance import provenance
-
-if TYPE_CHECKING:
-    import pandas as pd
+from netfold.results.status import Certainty, Standing
 
 GROUPS = 8
 """Parts of the tree that are estimated independently; how far they differ gives the interval."""
@@ -32,26 +30,8 @@ MOST = 10_000_000
 """Decisions after which an estimate that is to reach a relative error gives up."""
 
 
-@dataclass(frozen=True)
-class RegionEstimate:
+class RegionEstimate(Result):
     """An estimated number of activation regions; ``float(found)`` is the number.
-
-    Attributes:
-        value: the estimate.
-        low: lower end of the confidence interval, never below ``at_least``; ``high`` its upper end.
-        confidence: nominal share of such intervals that hold the true number.
-        standard_error: of ``value``, from how far the groups differ; it errs to the safe side.
-        at_least: distinct regions that were reached: a certified lower bound.
-        exact: whether the whole tree was walked, so that ``value`` is the exact count.
-        groups: the estimates of the parts, which sum to ``value``.
-        decisions: signs that were decided; ``resolved_exactly`` of them in rational arithmetic.
-        uncertain: decisions that stay open, as in `CountResult`.
-        method: how it was estimated, and ``domain`` where.
-        unbiased: whether the mean over seeds is the true number. It is, at a given effort; an estimate that was
-            repeated until it reached a relative error stops at a random effort and is only nearly so.
-        status: ``exact``, ``estimated``, or ``not converged`` with the relative error that was reached.
-        counting_rule: what was counted.
-        provenance: model, seed, versions, time.
 
     Example:
         >>> import netfold as nf
@@ -61,23 +41,34 @@ class RegionEstimate:
         (True, True)
     """
 
-    value: float
-    low: float
-    high: float
-    confidence: float
-    standard_error: float
-    at_least: int
-    exact: bool
-    groups: NDArray[np.float64] = field(compare=False, repr=False)
-    decisions: int
-    resolved_exactly: int
-    uncertain: int
-    method: str
-    domain: str
-    unbiased: bool
-    status: str
-    counting_rule: str
-    provenance: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    FORMAT = "netfold estimate of regions 1"
+
+    value: float = measured("the estimate")
+    low: float = measured("lower end of the confidence interval, never below ``at_least``")
+    high: float = measured("its upper end")
+    confidence: float = measured("nominal share of such intervals that hold the true number")
+    standard_error: float = measured("of ``value``, from how far the groups differ; it errs to the safe side")
+    at_least: int = measured("distinct regions that were reached: a certified lower bound")
+    exact: bool = measured("whether the whole tree was walked, so that ``value`` is the exact count")
+    groups: NDArray[np.float64] = measured(
+        "the estimates of the parts, which sum to ``value``", ("group",), compare=False, repr=False
+    )
+    decisions: int = measured("signs that were decided")
+    resolved_exactly: int = measured("those among them that were decided in rational arithmetic")
+    uncertain: int = measured("decisions that stay open, as in `CountResult`")
+    method: str = measured("how it was estimated")
+    domain: str = measured("where")
+    unbiased: bool = measured(
+        "whether the mean over seeds is the true number. It is, at a given effort; an estimate that was repeated until "
+        "it reached a relative error stops at a random effort and is only nearly so"
+    )
+    status: Standing = measured(
+        "``exact``, ``estimated``, or ``not converged`` with the relative error that was reached"
+    )
+    counting_rule: str = measured("what was counted")
+    provenance: dict[str, Any] = measured(
+        "model, seed, versions, time", default_factory=dict, compare=False, repr=False
+    )
 
     def __float__(self) -> float:
         return self.value
@@ -86,14 +77,6 @@ class RegionEstimate:
     def relative_error(self) -> float:
         """The farther end of the interval from the value, over the value."""
         return max(self.high - self.value, self.value - self.low) / self.value if self.value else 0.0
-
-    def to_dataframe(self) -> pd.DataFrame:
-        """One row: the value, its interval and error, the lower bound, the work and the words that say how."""
-        import pandas as pd
-
-        names = ("value", "low", "high", "confidence", "standard_error", "at_least", "exact", "decisions")
-        words = ("resolved_exactly", "uncertain", "method", "domain", "unbiased", "status", "counting_rule")
-        return pd.DataFrame([{name: getattr(self, name) for name in (*names, *words)}])
 
 
 def estimate_regions(
@@ -183,9 +166,9 @@ def interval(tree: TreeEstimate, confidence: float) -> tuple[float, float]:
 def _result(job: CellJob, tree: TreeEstimate, confidence: float, wanted: float | None) -> RegionEstimate:
     low, high = interval(tree, confidence)
     reached = max(high - tree.value, tree.value - low) / tree.value if tree.value else 0.0
-    status = "exact" if tree.exact else "estimated"
+    status = (Certainty.EXACT if tree.exact else Certainty.ESTIMATED).text()
     if wanted is not None and reached > wanted:
-        status = f"not converged: relative error {reached:.2g}, not {wanted:g}; allow more effort"
+        status = Certainty.SHORT_OF_EFFORT.text(f": relative error {reached:.2g}, not {wanted:g}")
     return RegionEstimate(
         value=tree.value,
         low=low,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
 from netfold.measures.states import rows_together, states_at
+from netfold.results.base import Result, measured
 from netfold.results.provenance import provenance
 
 SATURATED = 0.5
@@ -26,16 +26,8 @@ class SaturationWarning(UserWarning):
     """So many sampled patterns were met once only that their number means little."""
 
 
-@dataclass(frozen=True)
-class PatternCount:
+class PatternCount(Result):
     """Distinct activation patterns at some points; ``int(found)`` is their number.
-
-    Attributes:
-        patterns: the number; a lower bound on the regions, up to points closer to a border than float64 resolves.
-        samples: how many points there were.
-        once: patterns met at one point only, and ``twice`` at two.
-        counting_rule: what was counted.
-        provenance: model, versions, time.
 
     Example:
         >>> import netfold as nf
@@ -46,12 +38,16 @@ class PatternCount:
         (True, False)
     """
 
-    patterns: int
-    samples: int
-    once: int
-    twice: int
-    counting_rule: str = RULE
-    provenance: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    FORMAT = "netfold count of patterns 1"
+
+    patterns: int = measured(
+        "the number; a lower bound on the regions, up to points closer to a border than float64 resolves"
+    )
+    samples: int = measured("how many points there were")
+    once: int = measured("patterns met at one point only")
+    twice: int = measured("patterns met at two points")
+    counting_rule: str = measured("what was counted", default=RULE)
+    provenance: dict[str, Any] = measured("model, versions, time", default_factory=dict, compare=False, repr=False)
 
     def __int__(self) -> int:
         return self.patterns

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +14,11 @@ from scipy.sparse.csgraph import connected_components
 from netfold.capture import Model
 from netfold.domains import Domain
 from netfold.exact.cells.counting.checkpoint import digest
-from netfold.exact.lp.implied import implied
 from netfold.exact.regions.crossing import beyond
-from netfold.exact.regions.faces import WALL, exact, faces_of, reduced, sides_of
+from netfold.exact.regions.faces import WALL, bars, faces_of, reduced, sides_of
 from netfold.exact.regions.maps import Affine, RegionMaps
 from netfold.measures.regions import Region, RegionSource, require_cells
+from netfold.results.base import Record, measured
 from netfold.results.provenance import provenance
 
 if TYPE_CHECKING:
@@ -37,19 +36,8 @@ GRAPH_RULE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class RegionGraph:
+class RegionGraph(Record):
     """The regions of a domain with their neighbours.
-
-    Attributes:
-        regions: the activation regions, in the order of `enumerate_regions`.
-        first: one region of every pair of neighbours, and ``second`` the other; ``first < second``.
-        layers: the layer, from 0, and ``units`` the unit whose state changes between them; where several units
-            change at one face, the first of them.
-        changes: how many units change.
-        linear_labels: the linear region of every activation region, numbered from 0.
-        counting_rule: what counts as a neighbour and as a linear region.
-        provenance: model, versions, number type, time.
 
     Example:
         >>> import torch, netfold as nf
@@ -61,15 +49,17 @@ class RegionGraph:
         (4, 3, 3)
     """
 
-    regions: tuple[Region, ...]
-    first: Ints
-    second: Ints
-    layers: Ints
-    units: Ints
-    changes: Ints
-    linear_labels: Ints
-    counting_rule: str = GRAPH_RULE
-    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    regions: tuple[Region, ...] = measured("the activation regions, in the order of `enumerate_regions`", ("region",))
+    first: Ints = measured("one region of every pair of neighbours, the one that comes first", ("pair",))
+    second: Ints = measured("the other one", ("pair",))
+    layers: Ints = measured("the layer, from 0, of the unit whose state changes between them", ("pair",))
+    units: Ints = measured("that unit; where several change at one face, the first of them", ("pair",))
+    changes: Ints = measured("how many units change", ("pair",))
+    linear_labels: Ints = measured("linear region of every activation region, numbered from 0", ("region",))
+    counting_rule: str = measured("what counts as a neighbour and as a linear region", default=GRAPH_RULE)
+    provenance: dict[str, Any] = measured(
+        "model, versions, number type, time", default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def activation_regions(self) -> int:
@@ -181,15 +171,10 @@ def _neighbours(
         states = beyond(maps, sides, group)
         if states.tobytes() in known:
             found.append((states, (int(sides.layers[leader]), int(sides.units[leader]))))
-        elif not _touches(maps, sides, faces.leaders.tolist(), leader):
+        elif bars(maps, sides, leader, (i for i in faces.leaders.tolist() if i != leader)):
+            # a half-space taken for a face may only touch the region
             raise ArithmeticError("a face leads to no region: please report this network")
     return found
-
-
-def _touches(maps: RegionMaps, sides: Any, leaders: list[int], leader: int) -> bool:
-    """Whether a half-space taken for a face only touches the region."""
-    others = [exact(maps, sides, i) for i in leaders if i != leader]
-    return implied(exact(maps, sides, leader), others)
 
 
 def _linear(
@@ -209,5 +194,5 @@ def _linear(
 def _output_digest(source: RegionSource, region: Region) -> str:
     """A digest of the output's affine map, exact."""
     maps = RegionMaps(source.network.form, region.states)
-    rows = [maps.exact(-1, r) for r in range(len(source.network.form.output))]
-    return digest(*(f"{sorted(entries.items())} {constant}" for entries, constant in rows))
+    rows = [maps.exact_output(r) for r in range(len(source.network.form.output))]
+    return digest(*(f"{sorted(row.numbers.items())} {row.scale}" for row in rows))

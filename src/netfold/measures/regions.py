@@ -20,6 +20,7 @@ from netfold.exact.cells.network import CellNetwork
 from netfold.exact.regions import geometry
 from netfold.exact.regions.faces import Reduced, Sides, faces_of, reduced, sides_of, walls
 from netfold.exact.regions.maps import RegionMaps
+from netfold.results.base import Record, measured
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -56,42 +57,33 @@ class RegionSource:
                 yield Region(states, point, self)
 
 
-@dataclass(frozen=True)
-class HalfSpaces:
+class HalfSpaces(Record):
     """The half-spaces that bound a region, ``normals @ x <= offsets``, none of them implied by the others.
 
     ``nf.Polytope(h.normals, h.offsets)`` is the region's closure.
-
-    Attributes:
-        normals: outward unit normals, ``(half-spaces, *input_shape)``, and ``offsets``, ``(half-spaces,)``.
-        layers: the layer, from 0, and ``units`` the unit whose state ends there; -1 for the domain's own half-spaces.
-        beyond: the state of that unit on the other side.
-        together: for each half-space all pairs (layer, unit) that end there: more than one where units coincide.
     """
 
-    normals: Floats
-    offsets: Floats
-    layers: Ints
-    units: Ints
-    beyond: Ints
-    together: tuple[tuple[tuple[int, int], ...], ...]
+    normals: Floats = measured("outward unit normals, of the model's input shape", ("halfspace", "..."))
+    offsets: Floats = measured("largest ``normals @ x`` on the region", ("halfspace",), "units of the input space")
+    layers: Ints = measured(
+        "the layer, from 0, of the unit whose state ends there; -1 for the domain's own half-spaces", ("halfspace",)
+    )
+    units: Ints = measured("that unit", ("halfspace",))
+    beyond: Ints = measured("the state of that unit on the other side", ("halfspace",))
+    together: tuple[tuple[tuple[int, int], ...], ...] = measured(
+        "for each half-space all pairs (layer, unit) that end there: more than one where units coincide"
+    )
 
     def __len__(self) -> int:
         return len(self.offsets)
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
-    """A full-dimensional activation region; what is not stored is worked out when it is first asked for.
+class Region(Record):
+    """A full-dimensional activation region; what is not stored is worked out when it is first asked for."""
 
-    Attributes:
-        states: the states of all units, layer by layer, in one array.
-        interior_point: a point strictly inside, of the model's input shape.
-    """
-
-    states: NDArray[np.int16]
-    interior_point: Floats
-    source: RegionSource = field(repr=False)
+    states: NDArray[np.int16] = measured("the states of all units, layer by layer", ("unit",))
+    interior_point: Floats = measured("a point strictly inside, of the model's input shape", ("...",))
+    source: RegionSource = field(repr=False, compare=False)
 
     @cached_property
     def pattern(self) -> tuple[NDArray[np.int16], ...]:

@@ -19,13 +19,16 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = "osD^vPX<>"
 
 
-def draw_table(table: BoundsTable, ax: Axes | None) -> Axes:
-    """Every bound of the first l layers against l."""
+def table(found: BoundsTable, ax: Axes | None = None) -> Axes:
+    """Draw every bound against the number of layers kept: the first one, the first two, ...
+
+    Upper bounds are solid, lower bounds on the maximum dashed, expectations dotted.
+    """
     ax = _axes(ax)
-    depths = range(1, len(table.widths) + 1)
-    by_depth = [table.first(layers).rows for layers in depths]
+    depths = range(1, len(found.widths) + 1)
+    by_depth = [found.first(layers).rows for layers in depths]
     styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS))
-    for i, ((colour, marker), row) in enumerate(zip(styles, table.rows, strict=False)):
+    for i, ((colour, marker), row) in enumerate(zip(styles, found.rows, strict=False)):
         heights = [_height(rows[i].bound) for rows in by_depth]
         if any(height == height for height in heights):
             style = _style([rows[i].bound for rows in by_depth])
@@ -33,18 +36,18 @@ def draw_table(table: BoundsTable, ax: Axes | None) -> Axes:
             ax.plot(depths, heights, style, color=colour, marker=marker, mfc="none", ms=10 - i, label=row.name)
     ax.set_xlabel("hidden layers kept")
     ax.set_ylabel("log10 of the number of activation regions")
-    widths = " ".join(map(str, table.widths)) if len(table.widths) <= 8 else f"of {len(table.widths)} layers"
-    title = f"{table.inputs} inputs, {table.units} units, widths {widths}"
+    widths = " ".join(map(str, found.widths)) if len(found.widths) <= 8 else f"of {len(found.widths)} layers"
+    title = f"{found.inputs} inputs, {found.units} units, widths {widths}"
     title += "\nsolid: no network has more; dashed: some network has as many"
-    if any(isinstance(row.bound, Expectation) for row in table.rows):
+    if any(isinstance(row.bound, Expectation) for row in found.rows):
         title += "\ndotted: bound on the mean at initialisation, in a unit cube"
     ax.set_title(title, fontsize="small")
     ax.legend(fontsize="small", frameon=False)
     return ax
 
 
-def draw_network(found: NetworkBounds, ax: Axes | None) -> Axes:
-    """Every bound that applies, one below the other."""
+def network(found: NetworkBounds, ax: Axes | None = None) -> Axes:
+    """Draw the bounds that apply, one below the other, as points on a logarithmic axis."""
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -68,24 +71,24 @@ def draw_network(found: NetworkBounds, ax: Axes | None) -> Axes:
     return ax
 
 
-def draw_chain(chain: DepthChain, ax: Axes | None) -> Axes:
-    """Both forms of U against depth, and where each stops rising."""
+def chain(found: DepthChain, ax: Axes | None = None) -> Axes:
+    """Draw both forms against the number of layers, with the depth where each stops rising."""
     ax = _axes(ax)
-    frame = chain.to_dataframe()
+    frame = found.to_dataframe()
     forms = {
-        "leading": (f"leading form: rises to {chain.leading_holds_until} layers", "--", COLOURS[1]),
-        "recursive": (f"recursive product: rises to {chain.recursive_holds_until} layers", "-", COLOURS[0]),
+        "leading": (f"leading form: rises to {found.leading_holds_until} layers", "--", COLOURS[1]),
+        "recursive": (f"recursive product: rises to {found.recursive_holds_until} layers", "-", COLOURS[0]),
     }
     for form, (label, style, colour) in forms.items():
         ax.plot(frame["layers"], frame[f"log10_{form}"], style, color=colour, label=label)
-        until = getattr(chain, f"{form}_holds_until")
+        until = getattr(found, f"{form}_holds_until")
         ax.plot(until, frame[f"log10_{form}"][until - 1], "o", color=colour)
-    knots = "" if chain.unit.knots == 1 else f"{chain.unit.knots} "
-    ax.axvline(chain.leading_peak, color="0.6", lw=1, ls=":", label=f"{knots}N / e = {chain.leading_peak:.2f}")
-    ax.set_xlabel(f"hidden layers n, with N / n units each (N = {chain.neurons})")
+    knots = "" if found.unit.knots == 1 else f"{found.unit.knots} "
+    ax.axvline(found.leading_peak, color="0.6", lw=1, ls=":", label=f"{knots}N / e = {found.leading_peak:.2f}")
+    ax.set_xlabel(f"hidden layers n, with N / n units each (N = {found.neurons})")
     ax.set_ylabel("log10 of the bound on activation patterns")
     ax.set_title(
-        f"U(n, N/n, m): patterns of N = {chain.neurons} {chain.unit.name} units, m = {chain.inputs} inputs",
+        f"U(n, N/n, m): patterns of N = {found.neurons} {found.unit.name} units, m = {found.inputs} inputs",
         fontsize="medium",
     )
     ax.legend(fontsize="small", frameon=False)

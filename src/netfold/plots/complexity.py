@@ -14,7 +14,16 @@ NAMED = 24
 
 
 def by_layer(found: LocalComplexity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
-    """The share of every layer's units whose state differs near a point: the mean over points, bars of 2 errors."""
+    """Draw the share of every layer's units that change their state near a point, with two standard errors.
+
+    Args:
+        found: the result.
+        ax: where to draw; a new figure by default.
+        theme: colours.
+
+    Returns:
+        The axes drawn on.
+    """
     ax = axes_or_new(ax)
     at = np.arange(1, len(found.layers) + 1)
     units = np.array([layer.units for layer in found.layers])

@@ -16,7 +16,7 @@ from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
 from netfold.plots.partitions import class_palette, faded, layer_colours
 from netfold.plots.themes import DARK, LIGHT, Theme
-from netfold.results.trace import counted
+from netfold.results.base import counted
 
 if TYPE_CHECKING:
     from netfold.results.partition import Partition
@@ -28,7 +28,7 @@ SIDE, CLASS = 255, 254
 """Layers of edges that no layer made: the rectangle's sides, and changes of class."""
 
 
-def write(part: Partition, path: str | os.PathLike[str], classes: tuple[str, ...] = ()) -> None:
+def write(part: Partition, path: str | os.PathLike[str] = "partition.html", classes: tuple[str, ...] = ()) -> None:
     """Write the page of a partition: pan, zoom, hover, pattern differences, layers switched on and off.
 
     Args:

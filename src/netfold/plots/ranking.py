@@ -17,8 +17,23 @@ if TYPE_CHECKING:
 LABELS = {"spearman": "Spearman's rho", "kendall": "Kendall's tau-b"}
 
 
-def correlations(found: RankCorrelations, coefficient: str, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
-    """Each score's rank correlation with the outcome; bars are bootstrap intervals over models."""
+def correlations(
+    found: RankCorrelations, coefficient: str = "spearman", ax: Axes | None = None, theme: Theme = LIGHT
+) -> Axes:
+    """Draw each score's rank correlation with the outcome; bars are bootstrap intervals over models.
+
+    Args:
+        found: the result.
+        coefficient: ``spearman`` or ``kendall``.
+        ax: where to draw; a new figure by default.
+        theme: colours.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        InvalidInputError: there is no such coefficient.
+    """
     if coefficient not in LABELS:
         raise InvalidInputError(f"coefficient must be one of {', '.join(LABELS)}, got {coefficient!r}")
     ax = axes_or_new(ax)

@@ -11,9 +11,24 @@ from matplotlib.axes import Axes
 
 from netfold.plots.axes import axes_or_new, short
 from netfold.plots.themes import LIGHT, Theme
+from netfold.sensitivity.dichotomies import Dichotomies
 from netfold.sensitivity.result import Effect, Sensitivity
 
 MARKERS = "osD^vPX<>h"
+
+
+def plot(found: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+    """Draw the metric against the strength, one line a layer (as figure 6 of the paper); or against the layer.
+
+    Args:
+        found: the result.
+        ax: where to draw; a new figure by default.
+        theme: colours.
+
+    Returns:
+        The axes drawn on.
+    """
+    return curves(found, ax, theme) if len(found.strengths) > 1 else by_layer(found, ax, theme)
 
 
 def curves(found: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
@@ -74,6 +89,22 @@ def by_layer(found: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -
     ax.set_title("\n".join(textwrap.wrap(f"{found.perturbation}{strength}", 64)))
     ax.set_ylabel(f"{found.metric}, one layer perturbed")
     ax.set_xlabel("layer perturbed")
+    ax.legend()
+    return ax
+
+
+def dichotomies(found: Dichotomies, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+    """Draw the number of labellings against the remaining depth, one mark a sweep, with the ceiling."""
+    ax = axes_or_new(ax)
+    depth, style = np.repeat(found.remaining_depth, found.counts.shape[1]), {"color": theme.main}
+    ax.semilogy(depth, found.counts.ravel(), "o", alpha=0.45, markersize=5, label="one sweep", **style)
+    order = np.argsort(found.remaining_depth)
+    mean = np.exp(np.log(found.counts).mean(1))
+    ax.semilogy(found.remaining_depth[order], mean[order], "-", label="geometric mean", **style)
+    ax.axhline(found.ceiling, color=theme.ink, linestyle=(0, (5, 3)), label=f"ceiling, {found.ceiling:,}")
+    ax.set_xticks(np.unique(found.remaining_depth))
+    ax.set_xlabel("remaining depth (nonlinearities behind the swept layer)")
+    ax.set_ylabel(f"labellings of {found.inputs} inputs")
     ax.legend()
     return ax
 

@@ -102,6 +102,20 @@ def by_layer(
     return ax
 
 
+def of_layers(traces: Traces, measure: str = "transitions", ax: Axes | None = None) -> Axes:
+    """Draw one measure layer by layer: the mean, its 95% interval, and every path behind it.
+
+    Args:
+        traces: the result.
+        measure: ``length``, ``growth``, ``transitions`` or ``regions``.
+        ax: where to draw; a new figure by default.
+
+    Returns:
+        The axes drawn on.
+    """
+    return by_layer({"": traces}, measure, ax=ax)
+
+
 _MEANS: dict[str, Any] = {
     "markersize": 6,
     "linewidth": 1.4,

@@ -29,7 +29,7 @@ LABELS = {
 
 
 def single_layer(found: SingleLayerTraining, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
-    """Accuracy against the layer that was trained alone; bars are 95% intervals over seeds."""
+    """Draw accuracy against the layer that was trained alone; bars are 95% intervals over seeds (Student's t)."""
     ax = axes_or_new(ax)
     at = np.arange(1, len(found.layers) + 1)
     looks = [("train", found.train, 0, theme.other, "s"), ("test", found.test, 1, theme.main, "o")]
@@ -52,7 +52,7 @@ def single_layer(found: SingleLayerTraining, ax: Axes | None = None, theme: Them
 
 
 def history(found: History, theme: Theme = LIGHT) -> Figure:
-    """Every measure against the step, one panel a group."""
+    """Draw every measure against the step, one panel a group, one line a layer from dark (input) to light."""
     import matplotlib.pyplot as plt
     from matplotlib import colormaps
 

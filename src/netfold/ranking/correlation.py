@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
+from netfold.results.base import above
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 Coefficient = Literal["spearman", "kendall"]
@@ -44,6 +44,8 @@ class RankCorrelations:
     seed: int
     scores: pd.DataFrame = field(repr=False)
     outcome: Floats = field(repr=False)
+
+    plot = above("netfold.plots.ranking:correlations")
 
     def to_dataframe(self) -> pd.DataFrame:
         """The table."""
@@ -81,20 +83,6 @@ class RankCorrelations:
             columns = (self.scores[name].to_numpy(), base, self.outcome)
             rows[name] = (float(gap(*columns)), *_interval(columns, gap, self.confidence, self.resamples, self.seed))
         return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
-
-    def plot(self, coefficient: Coefficient = "spearman", ax: Axes | None = None) -> Axes:
-        """Draw each score's correlation with its interval.
-
-        Args:
-            coefficient: ``spearman`` or ``kendall``.
-            ax: where to draw; a new figure by default.
-
-        Returns:
-            The axes drawn on.
-        """
-        from netfold.plots import ranking
-
-        return ranking.correlations(self, coefficient, ax)
 
     def __str__(self) -> str:
         lines = [f"{self.models} models, {self.confidence:.0%} bootstrap intervals"]

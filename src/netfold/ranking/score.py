@@ -20,9 +20,10 @@ from netfold.errors import InvalidInputError
 from netfold.measures.ensembles import Templates
 from netfold.measures.tracing import Method, require_method, trace_paths
 from netfold.paths import Line
+from netfold.results.base import counted
 from netfold.results.intervals import estimate
 from netfold.results.provenance import surroundings
-from netfold.results.trace import Trace, counted
+from netfold.results.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -267,7 +268,7 @@ def _lines(points: NDArray[np.float64], count: int, seed: int) -> list[Line]:
 
 def _scored(program: Program, traces: list[list[Trace]], seconds: tuple[float, float], seed: int) -> Score:
     flat = [trace for found in traces for trace in found]
-    doubtful = sorted({trace.status for trace in flat if trace.status.startswith("not")})
+    doubtful = sorted({trace.status for trace in flat if not trace.status.kind.reached})
     return Score(
         regions=_estimate([[trace.regions for trace in found] for found in traces]),
         transitions=_estimate([[trace.transitions.sum() for trace in found] for found in traces]),

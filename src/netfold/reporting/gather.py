@@ -26,6 +26,7 @@ from netfold.reporting.sensitivity import disturbed
 from netfold.results.provenance import provenance
 from netfold.results.traces import Traces
 from netfold.sensitivity import Sensitivity
+from netfold.training.loop import accuracy
 
 
 @dataclass(frozen=True)
@@ -245,9 +246,8 @@ def _trace(program: Program, lines: Sequence[Line], description: str, progress: 
 def _accuracy(program: Program, points: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
     if labels is None:
         return None
-    right, rows = 0, max(1, 10_000_000 // max(1, points[0].size))
-    with torch.no_grad():
-        for start in range(0, len(points), rows):
-            found = program(program.points(points[start : start + rows], "data")).reshape(-1, *program.output_shape)
-            right += int((found.flatten(1).argmax(1).cpu().numpy() == labels[start : start + rows]).sum())
-    return right / len(points)
+
+    def outputs(some: torch.Tensor) -> torch.Tensor:
+        return program(program.points(some.numpy(), "data")).reshape(-1, *program.output_shape).cpu()
+
+    return accuracy(outputs, (torch.tensor(points), torch.from_numpy(labels)))

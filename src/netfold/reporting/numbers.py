@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +10,8 @@ import numpy as np
 from netfold.reporting import planes
 from netfold.reporting.beside_theory import BesideTheory
 from netfold.reporting.gather import ReportData
+from netfold.results.base import plain
 from netfold.results.intervals import estimate
-from netfold.results.trace import Trace
 from netfold.results.traces import Traces
 
 
@@ -70,35 +68,6 @@ def numbers(data: ReportData) -> dict[str, Any]:
     return plain(found)
 
 
-def trace_numbers(trace: Trace) -> dict[str, Any]:
-    """A single trace as plain JSON.
-
-    Args:
-        trace: the result.
-
-    Returns:
-        Counts, breakpoints, one entry a layer, and what was counted; layers are numbered from 1.
-    """
-    table = trace.to_dataframe().astype(object)
-    return plain(
-        {
-            "regions": trace.regions,
-            "patterns": trace.patterns,
-            "linear_pieces": trace.linear_pieces,
-            "by_layer": table.where(table.notna(), None).to_dict(orient="records"),
-            "breakpoints": trace.breakpoints,
-            "breakpoint_layers": trace.breakpoint_layers + 1,
-            "class_changes": trace.output.class_changes,
-            "classes": trace.output.classes,
-            "method": trace.method,
-            "status": trace.status,
-            "margin": trace.margin,
-            "counting_rule": trace.counting_rule,
-            "provenance": trace.provenance,
-        }
-    )
-
-
 def summarised(traces: Traces) -> dict[str, Any]:
     """Mean, standard error, interval and spread of every measure, layer by layer."""
     regions = np.array([trace.regions for trace in traces], np.float64)
@@ -125,23 +94,3 @@ def beside(theory: BesideTheory) -> dict[str, Any]:
 def to_json(value: Any) -> str:
     """JSON text without NaN or infinity, which JSON does not know."""
     return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-
-
-def plain(value: Any) -> Any:
-    """Dataclasses, arrays and numpy numbers as dictionaries, lists and numbers; NaN and infinity as None.
-
-    Example:
-        >>> plain({"a": np.array([1.0, np.nan]), "b": (np.int64(2),)})
-        {'a': [1.0, None], 'b': [2]}
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        return plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(key): plain(v) for key, v in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

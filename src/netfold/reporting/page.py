@@ -15,15 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from netfold.capture import Model
 from netfold.errors import InvalidInputError
-from netfold.files import write_atomically
+from netfold.files import seal, write_atomically
 from netfold.formats import number
 from netfold.renamed import renamed
 from netfold.reporting import planes
 from netfold.reporting.figures import Drawn, draw_all
 from netfold.reporting.gather import ReportData, Story, gather
-from netfold.reporting.numbers import numbers, plain, to_json
+from netfold.reporting.numbers import numbers, to_json
 from netfold.reporting.sensitivity import sentence
 from netfold.reporting.words import describe
+from netfold.results.base import plain
 from netfold.results.intervals import estimate
 from netfold.theory import ComparedNumber
 
@@ -104,6 +105,7 @@ def write(data: ReportData, figures: dict[str, Drawn], target: Path) -> None:
         data.trained.to_xarray().to_netcdf(temporary, engine="h5netcdf", group="trained")
         if data.initial is not None:
             data.initial.to_xarray().to_netcdf(temporary, engine="h5netcdf", group="initial", mode="a")
+        seal(temporary)
     with write_atomically(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
 

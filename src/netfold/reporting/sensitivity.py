@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from netfold.errors import NetfoldError
 from netfold.plots import sensitivity
 from netfold.plots.themes import Theme
-from netfold.results.trace import counted
+from netfold.results.base import counted
 from netfold.sensitivity import Effect, GaussianNoise, Sensitivity, layer_sensitivity
 
 STRENGTHS = (0.1, 0.25, 0.5, 1.0)

@@ -11,8 +11,8 @@ from netfold.formats import number, power
 from netfold.reporting.gather import ReportData
 from netfold.reporting.phrases import interval
 from netfold.reporting.theory_words import beside_theory
+from netfold.results.base import counted
 from netfold.results.intervals import estimate
-from netfold.results.trace import counted
 from netfold.results.traces import Traces
 
 

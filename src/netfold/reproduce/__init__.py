@@ -28,10 +28,10 @@ MODULES: tuple[str, ...] = (
     "length_he",
     "regions_line",
 )
-"""Modules of this package in the order of the paper; each has ``EXPERIMENTS``, a tuple."""
+"""Modules of this package in the order of the paper; each has one experiment or several."""
 
 
 def experiments() -> dict[str, Experiment]:
     """Every experiment by name, in the order of the paper."""
-    found = [import_module(f"{__name__}.{module}").EXPERIMENTS for module in MODULES]
-    return {experiment.name: experiment for some in found for experiment in some}
+    parts = [part for module in MODULES for part in vars(import_module(f"{__name__}.{module}")).values()]
+    return {part.name: part for part in parts if isinstance(part, Experiment)}

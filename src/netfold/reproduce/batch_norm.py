@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import numpy as np
 import torch
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Arc
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.axes import plain_log, step_axis
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, geometric
-from netfold.reproduce.trained import BATCH, Part, Recipe, Split, accuracy, checkpoints, fit, seeds_of, stack
+from netfold.reproduce.trained import BATCH, Part, Recipe, Split, checkpoints, seeds_of, stack, watched
 from netfold.theory import length_growth
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
+from netfold.training.loop import accuracy
 
 Floats = NDArray[np.float64]
 
@@ -56,55 +52,33 @@ STEADIES = Claim(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Courses:
-    """Measures during training, with batch norm and without; axes: seed, checkpoint, layer.
-
-    Attributes:
-        steps: checkpoints.
-        lengths: by variant, after each ReLU over that of the path, ``(seeds, checkpoints, layers)``.
-        transitions: by variant, switches of a layer's units a path.
-        factors: length after each batch norm layer over that before it.
-        first: the same at step 0 with the statistics of the first batch, ``(seeds, layers)``.
-        accuracy: by variant, on the test images, ``(seeds, checkpoints)``.
-        theory: expected lengths without batch norm before training, ``(layers,)``.
-    """
-
-    steps: NDArray[np.int64]
-    lengths: Mapping[str, Floats]
-    transitions: Mapping[str, Floats]
-    factors: Floats
-    first: Floats
-    accuracy: Mapping[str, Floats]
-    theory: Floats
-
-
-def judge(found: Courses) -> tuple[Finding, ...]:
+def judge(found: xr.Dataset) -> tuple[Finding, ...]:
     """All findings."""
     return judge_cutting(found), judge_start(found), judge_steadying(found)
 
 
-def judge_cutting(found: Courses) -> Finding:
+def judge_cutting(found: xr.Dataset) -> Finding:
     """Whether batch norm layers shorten."""
-    last = np.log(found.factors[:, -1])
+    last = np.log(found.factors.sel(variant="with").values[:, -1])
     whole, layers = Mean.of(last.mean(1)), [Mean.of(column).exp() for column in last.T]
     verdict = Verdict.of([whole.below(0), all(layer.below(1) for layer in layers)])
-    text = f"Factor at step {found.steps[-1]:,}: {whole.exp()} over all layers; by layer {', '.join(map(str, layers))}."
+    told = ", ".join(map(str, layers))
+    text = f"Factor at step {found.step.values[-1]:,}: {whole.exp()} over all layers; by layer {told}."
     numbers = {f"factor, layer {i + 1}": layer.value for i, layer in enumerate(layers)}
     return Finding(CUTS, verdict, text, {"factor, all layers": whole.exp().value, **numbers})
 
 
-def judge_start(found: Courses) -> Finding:
+def judge_start(found: xr.Dataset) -> Finding:
     """Whether the first batch's statistics make length explode."""
-    largest = Mean.of(found.first.max(1))
+    largest = Mean.of(found.first.sel(variant="with").values.max(1))
     verdict = Verdict.graded(largest.value, held=10, partly=3)
     text = f"Largest factor of a layer at step 0: {largest}."
     return Finding(UNSTABLE, verdict, text, {"largest factor": largest.value})
 
 
-def judge_steadying(found: Courses) -> Finding:
+def judge_steadying(found: xr.Dataset) -> Finding:
     """Whether there is less growth with batch norm."""
-    ends = [np.log(found.lengths[variant][:, -1, -1]) for variant in VARIANTS]
+    ends = [np.log(found.lengths.sel(variant=variant).values[:, -1, -1]) for variant in VARIANTS]
     ratio = Mean.of(ends[0] - ends[1])
     factors = [Mean.of(end).exp() for end in ends]
     text = (
@@ -130,21 +104,18 @@ def network(settings: Settings, split: Split, variant: str, seed: int) -> nn.Seq
     return stack(split.shape, width(settings), DEPTH, seed, nn.BatchNorm1d if variant == "with" else None)
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Train one network and look at it."""
     variant, seed = str(cell["variant"]), int(cell["seed"])
     split = Split.of(settings.data, flat=True, most=4000 if settings.quick else None, most_tested=2000)
     net, paths = network(settings, split, variant, seed), arcs(split, 4 if settings.quick else 16, seed)
+    first = seen(with_statistics(net, split.train), paths)["factors"]
     steps = checkpoints(recipe(settings).steps, 6 if settings.quick else 12)
-    records: list[Numbers] = []
-
-    def look(step: int) -> None:
-        if step in steps:
-            records.append(seen(net, paths) | {"accuracy": accuracy(net, split.test)})
-
-    first = seen(with_statistics(net, split.train), paths)["factors"] if variant == "with" else []
-    fit(net, split.train, recipe(settings), seed, look)
-    return {name: [r[name] for r in records] for name in records[0]} | {"steps": steps, "first": first}
+    course = watched(
+        net, split.train, recipe(settings), seed, steps,
+        lambda: seen(net, paths) | {"accuracy": accuracy(net, split.test)},
+    )  # fmt: skip
+    return course.assign(first=("layer", first))
 
 
 def arcs(split: Split, count: int, seed: int) -> list[Arc]:
@@ -153,8 +124,8 @@ def arcs(split: Split, count: int, seed: int) -> list[Arc]:
     return [Arc(*ends) for ends in split.test[0].double().numpy()[pairs]]
 
 
-def seen(net: nn.Sequential, paths: list[Arc]) -> Numbers:
-    """Lengths and transitions after each ReLU, and factors of batch norm layers."""
+def seen(net: nn.Sequential, paths: list[Arc]) -> dict[str, list[float]]:
+    """Lengths and transitions after each ReLU, and factors of batch norm layers: NaN without them."""
     probed, names = probes(net)
     traces = trace_paths(probed, paths, progress=False)
     lengths, switches = traces.values("length"), traces.values("transitions")
@@ -165,7 +136,7 @@ def seen(net: nn.Sequential, paths: list[Arc]) -> Numbers:
         return {
             "lengths": np.exp(logs[:, relu].mean(0)).tolist(),
             "transitions": switches[:, relu].mean(0).tolist(),
-            "factors": np.exp((logs[:, after] - logs[:, before]).mean(0)).tolist(),
+            "factors": np.exp((logs[:, after] - logs[:, before]).mean(0)).tolist() or [float("nan")] * len(relu),
         }
 
 
@@ -198,77 +169,60 @@ def with_statistics(net: nn.Sequential, part: Part) -> nn.Sequential:
     return changed.eval()
 
 
-def gathered(numbers: Mapping[str, list[Numbers]], expected: Floats) -> Courses:
-    """All seeds."""
-
-    def stacked(name: str) -> dict[str, Floats]:
-        return {variant: np.array([n[name] for n in numbers[variant]], np.float64) for variant in VARIANTS}
-
-    return Courses(
-        steps=np.array(numbers["with"][0]["steps"]),
-        lengths=stacked("lengths"),
-        transitions=stacked("transitions"),
-        factors=stacked("factors")["with"],
-        first=np.array([n["first"] for n in numbers["with"]]),
-        accuracy=stacked("accuracy"),
-        theory=expected,
-    )
+def expected(settings: Settings) -> Floats:
+    """Lengths by layer before training, without batch norm."""
+    return length_growth("relu", 2**0.5, width=width(settings), depth=DEPTH, inputs=settings.data.size).lengths
 
 
-def draw(figure: Figure, theme: Theme, found: Courses) -> None:
+def draw(figure: Figure, theme: Theme, found: xr.Dataset, theory: Floats) -> None:
     """Factors against the step, then length and transitions against the layer at the end."""
     axes = figure.subplots(2, 2)
     layers = np.arange(1, DEPTH + 1)
     _draw_factors(axes[0, 0], theme, found)
-    _draw_start(axes[0, 1], theme, found, layers)
+    _draw_start(axes[0, 1], theme, found, theory)
     panels = (
-        (axes[1, 0], found.lengths, -1, "after training", "length / that of the arc"),
-        (axes[1, 1], found.transitions, -1, "after training", "transitions an arc"),
+        (axes[1, 0], found.lengths, "length / that of the arc"),
+        (axes[1, 1], found.transitions, "transitions an arc"),
     )
-    for ax, values, at, title, words in panels:
+    for ax, values, words in panels:
         for variant, colour, mark in zip(VARIANTS, (theme.other, theme.main), ("s", "o"), strict=True):
-            mean, bars = geometric(values[variant][:, at])
+            mean, bars = geometric(values.sel(variant=variant).values[:, -1])
             drawing.measured(ax, layers, mean, bars, colour=colour, mark=mark, label=f"{variant} batch norm", line=True)
-        ax.set(xlabel="hidden layer", ylabel=words, title=title)
+        ax.set(xlabel="hidden layer", ylabel=words, title="after training")
         drawing.whole_axis(ax, layers.tolist())
-        plain_log(ax)
-    handles, names = axes[1, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2)
+        drawing.plain_log(ax)
+    drawing.legend(figure, axes[1, 0], ncols=2)
 
 
-def _draw_factors(ax: Axes, theme: Theme, found: Courses) -> None:
+def _draw_factors(ax: Axes, theme: Theme, found: xr.Dataset) -> None:
+    steps, factors = found.step.values, found.factors.sel(variant="with").values
     for i, colour in enumerate(drawing.ramp(DEPTH, theme)):
-        mean, bars = geometric(found.factors[:, :, i])
-        drawing.measured(ax, found.steps, mean, bars, colour=colour, mark=drawing.MARKS[i], label=f"{i + 1}", line=True)
+        mean, bars = geometric(factors[:, :, i])
+        drawing.measured(ax, steps, mean, bars, colour=colour, mark=drawing.MARKS[i], label=f"{i + 1}", line=True)
     ax.axhline(1, color=theme.muted, linewidth=1, linestyle=":")
-    step_axis(ax, found.steps)
+    drawing.step_axis(ax, steps)
     ax.set(ylabel="length after / before", title="each batch norm layer")
-    plain_log(ax)
+    drawing.plain_log(ax)
     ax.legend(title="layer", fontsize=9, title_fontsize=9, ncols=3, columnspacing=1, handletextpad=0.3)
 
 
-def _draw_start(ax: Axes, theme: Theme, found: Courses, layers: NDArray[np.int64]) -> None:
+def _draw_start(ax: Axes, theme: Theme, found: xr.Dataset, theory: Floats) -> None:
     """Before training batch norm's running statistics are 0 and 1: one line is both."""
-    mean, bars = geometric(found.lengths["without"][:, 0])
+    layers = np.arange(1, DEPTH + 1)
+    mean, bars = geometric(found.lengths.sel(variant="without").values[:, 0])
     drawing.measured(ax, layers, mean, bars, colour=theme.muted, mark="D", label="both", line=True)
-    drawing.theory(ax, layers, found.theory, colour=theme.ink, style="--", label="theory")
+    drawing.theory(ax, layers, theory, colour=theme.ink, style="--", label="theory")
     ax.set(xlabel="hidden layer", ylabel="length / that of the arc", title="before training")
     drawing.whole_axis(ax, layers.tolist())
-    plain_log(ax)
+    drawing.plain_log(ax)
     ax.legend()
 
 
-def run(settings: Settings) -> Made:
-    """Train with batch norm and without."""
+@experiment("Figure 9", "Batch norm and length during training", uses_data=True)
+def batch_norm(settings: Settings) -> Made:
+    """What batch norm layers do to length and transitions while a network is trained."""
     seeds = seeds_of(settings, 4, 10)
-    cells: list[dict[str, Any]] = [{"variant": variant, "seed": seed} for variant in VARIANTS for seed in seeds]
-    numbers = measured(settings, cells, measure)
-    by_variant = {
-        variant: [n for n, cell in zip(numbers, cells, strict=True) if cell["variant"] == variant]
-        for variant in VARIANTS
-    }
-    expected = length_growth("relu", 2**0.5, width=width(settings), depth=DEPTH, inputs=settings.data.size).lengths
-    found = gathered(by_variant, expected)
+    found = measured(settings, measure, variant=VARIANTS, seed=seeds)
     setting = (
         f"{settings.data.name}. Fully connected, {DEPTH} hidden layers of {width(settings)}, affine map, batch norm or "
         f"nothing, ReLU; σ_w² = 2, σ_b = 0; {recipe(settings).words}; same start and batches with and without. "
@@ -281,18 +235,19 @@ def run(settings: Settings) -> Made:
         "over seeds; bars: 95% intervals (Student's t on the logarithm). Theory: random weights without batch norm, "
         "exact at this width."
     )
-    ends = ", ".join(f"{found.accuracy[v][:, -1].mean():.3f} {v} batch norm" for v in VARIANTS)
+    table = found[["lengths", "transitions", "factors"]].to_dataframe().reset_index()
+    ends = ", ".join(f"{found.accuracy.sel(variant=v).values[:, -1].mean():.3f} {v} batch norm" for v in VARIANTS)
     return Made(
         findings=judge(found),
         figures={
             "length": Drawing(
-                lambda figure, theme: draw(figure, theme, found),
+                partial(draw, found=found, theory=expected(settings)),
                 caption,
                 "Factors of length of batch norm layers during training, and length and transitions by layer.",
                 height=5.6,
             )
         },
-        tables={"course": table(found)},
+        tables={"course": table},
         setting=setting,
         notes=(
             f"Test accuracy at the end: {ends}.",
@@ -300,37 +255,3 @@ def run(settings: Settings) -> Made:
             "known. Step 0 is therefore judged with the statistics of the first batch.",
         ),
     )
-
-
-def table(found: Courses) -> Any:
-    """One row a variant, seed, checkpoint and layer."""
-    import pandas as pd
-
-    rows = [
-        {
-            "batch norm": variant == "with",
-            "seed": seed,
-            "step": int(step),
-            "layer": layer + 1,
-            "length": float(found.lengths[variant][seed, at, layer]),
-            "transitions": float(found.transitions[variant][seed, at, layer]),
-            "factor": float(found.factors[seed, at, layer]) if variant == "with" else float("nan"),
-        }
-        for variant in VARIANTS
-        for seed in range(len(found.factors))
-        for at, step in enumerate(found.steps)
-        for layer in range(DEPTH)
-    ]
-    return pd.DataFrame(rows)
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="batch-norm",
-        title="Batch norm and length during training",
-        of_paper="Figure 9",
-        run=run,
-        about="What batch norm layers do to length and transitions while a network is trained.",
-        uses_data=True,
-    ),
-)

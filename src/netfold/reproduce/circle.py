@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
+import xarray as xr
+from matplotlib.figure import Figure
 
 from netfold.measures.tracing import trace_path
 from netfold.networks import random_network
 from netfold.paths import Circle
+from netfold.plots.themes import Theme
 from netfold.reproduce.ensembles import Floats
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, measured
 from netfold.theory import mean_field
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
 
 WIDTH, DEPTH, BIAS = 100, 10, 0.3
 MEASURED = 5
@@ -46,43 +42,19 @@ FACTOR = Claim(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Images:
-    """Lengths and turning angles of the circle's images, by sigma_w, and one network's images to draw.
-
-    Attributes:
-        lengths: after the input and each layer, ``(networks, 1 + layers)``.
-        turning: after each layer, in full turns.
-        pictures: the images of one network in their two leading principal components, by layer.
-    """
-
-    lengths: dict[float, Floats]
-    turning: dict[float, Floats]
-    pictures: dict[float, list[Floats]]
-
-    def growth(self, sigma_w: float) -> float:
-        """Of length, a layer: geometric mean over layers and networks."""
-        lengths = self.lengths[sigma_w]
-        return float(np.exp(np.log(lengths[:, -1] / lengths[:, 0]).mean() / (lengths.shape[1] - 1)))
-
-    def table(self) -> pd.DataFrame:
-        """One row a sigma_w, network and layer."""
-        rows = [
-            {"sigma_w": s, "network": i, "layer": layer, "length": lengths[layer], "turns": turns[layer - 1]}
-            for s in self.lengths
-            for i, (lengths, turns) in enumerate(zip(self.lengths[s], self.turning[s], strict=True))
-            for layer in range(1, len(lengths))
-        ]
-        return pd.DataFrame(rows)
+def growth(found: xr.Dataset, sigma_w: float) -> float:
+    """Of length, a layer: geometric mean over layers and networks."""
+    lengths = found.length.sel(sigma_w=sigma_w).values
+    return float(np.exp(np.log(lengths[:, -1] / lengths[:, 0]).mean() / (lengths.shape[1] - 1)))
 
 
-def judge_tangle(found: Images, rates: dict[float, float]) -> Finding:
+def judge_tangle(found: xr.Dataset, rates: dict[float, float]) -> Finding:
     """Whether images grow and turn more and more in the chaotic phase."""
     chaotic = [s for s, rate in rates.items() if rate > 1]
     checks: list[bool] = []
     told = []
     for s in chaotic:
-        length, turns = found.lengths[s].mean(0), found.turning[s].mean(0)
+        length, turns = found.length.sel(sigma_w=s).values.mean(0), found.turns.sel(sigma_w=s).values.mean(0)[1:]
         checks += [*(np.diff(length) > 0).tolist(), *(np.diff(turns) > 0).tolist()]
         told.append(
             f"σ_w = {s:g}: length × {length[-1] / length[0]:.1f} after {len(turns)} layers, {turns[0]:.1f} full turns "
@@ -91,18 +63,18 @@ def judge_tangle(found: Images, rates: dict[float, float]) -> Finding:
     return Finding(TANGLE, Verdict.of(checks), f"{'; '.join(told)}.", {"checks": len(checks), "rising": sum(checks)})
 
 
-def judge_factor(found: Images, rates: dict[float, float]) -> Finding:
+def judge_factor(found: xr.Dataset, rates: dict[float, float]) -> Finding:
     """Whether growth is the square root of chi_1."""
-    growth = {s: found.growth(s) for s in rates}
-    gap = max(abs(growth[s] / rate - 1) for s, rate in rates.items())
-    told = ", ".join(f"{growth[s]:.3f} at σ_w = {s:g} (√χ₁ = {rate:.3f})" for s, rate in rates.items())
+    factors = {s: growth(found, s) for s in rates}
+    gap = max(abs(factors[s] / rate - 1) for s, rate in rates.items())
+    told = ", ".join(f"{factors[s]:.3f} at σ_w = {s:g} (√χ₁ = {rate:.3f})" for s, rate in rates.items())
     verdict = Verdict.graded(gap, held=CLOSE, partly=ROUGHLY)
     return Finding(FACTOR, verdict, f"Growth per layer: {told}.", {"largest relative gap": gap})
 
 
 def circle_of(settings: Settings, cell: Cell) -> tuple[torch.nn.Sequential, Circle]:
     """A random tanh network, and a circle whose first pre-activations have the variance of the fixed point."""
-    scale, generator = float(cell["sigma_w"]), settings.generator("circle", cell["network"])
+    scale, generator = cell["sigma_w"], settings.generator("circle", cell["network"])
     seed = int(generator.integers(2**62))
     net = random_network(WIDTH, WIDTH, DEPTH, 1, "tanh", sigma_w=scale, sigma_b=BIAS, seed=seed)
     across, _ = np.linalg.qr(generator.normal(size=(WIDTH, 2)))
@@ -110,16 +82,16 @@ def circle_of(settings: Settings, cell: Cell) -> tuple[torch.nn.Sequential, Circ
     return net, Circle(radius * across[:, 0], radius * across[:, 1])
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
-    """Lengths and turning angles, layer by layer."""
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
+    """Lengths and turning angles (in full turns, from the first layer on), layer by layer from the input."""
     net, circle = circle_of(settings, cell)
     # a module for the weights and one for the activation in every layer
     trace = trace_path(net[: 2 * MEASURED], circle)
-    return {
-        "lengths": trace.lengths[: 1 + MEASURED].tolist(),
-        "turns": [layer.turning / (2 * np.pi) for layer in trace.layers],
-        "status": trace.status,
-    }
+    turns = [np.nan, *(layer.turning / (2 * np.pi) for layer in trace.layers)]
+    return xr.Dataset(
+        {"length": ("layer", trace.lengths[: 1 + MEASURED]), "turns": ("layer", turns), "status": trace.status},
+        {"layer": range(1 + MEASURED)},
+    )
 
 
 def images_of(settings: Settings, cell: Cell) -> list[Floats]:
@@ -140,16 +112,16 @@ def _projected(image: Floats) -> Floats:
     return centred @ axes[:2].T / np.sqrt(image.shape[1])
 
 
-def draw(figure: Figure, theme: Theme, found: Images, rates: dict[float, float]) -> None:
+def draw(figure: Figure, theme: Theme, pictures: dict[float, list[Floats]], rates: dict[float, float]) -> None:
     """One row a sigma_w, one column a layer; colour runs once round the hue circle along the path."""
     from matplotlib.collections import LineCollection
     from matplotlib.colors import LinearSegmentedColormap
 
     hues = [theme.main, theme.classes[3], theme.other, theme.classes[2], theme.main]
     round_trip = LinearSegmentedColormap.from_list("round trip", hues)
-    axes: Any = figure.subplots(len(found.pictures), len(DRAWN))
-    for i, (row, (scale, pictures)) in enumerate(zip(axes, found.pictures.items(), strict=True)):
-        for layer, ax, xy in zip(DRAWN, row, pictures, strict=True):
+    axes: Any = figure.subplots(len(pictures), len(DRAWN))
+    for i, (row, (scale, images)) in enumerate(zip(axes, pictures.items(), strict=True)):
+        for layer, ax, xy in zip(DRAWN, row, images, strict=True):
             pieces = np.stack([xy[:-1], xy[1:]], axis=1)
             lines = LineCollection(list(pieces), cmap=round_trip, linewidths=0.8, rasterized=True)
             lines.set_array(np.linspace(0, 1, len(pieces)))
@@ -165,19 +137,16 @@ def draw(figure: Figure, theme: Theme, found: Images, rates: dict[float, float])
         )
 
 
-def run(settings: Settings) -> Made:
-    """Trace circles through random tanh networks."""
+@experiment("Figure 3", "A circle’s image through the layers")
+def circle(settings: Settings) -> Made:
+    """Images of a circle in random tanh networks, with their lengths and turning angles beside √χ₁."""
     networks = 1 if settings.quick else 10
-    cells: list[dict[str, Any]] = [{"sigma_w": s, "network": i} for s in SCALES for i in range(networks)]
-    numbers = measured(settings, cells, measure)
-    told = [(cell["sigma_w"], n) for cell, n in zip(cells, numbers, strict=True)]
-    found = Images(
-        {s: np.array([n["lengths"] for at, n in told if at == s]) for s in SCALES},
-        {s: np.array([n["turns"] for at, n in told if at == s]) for s in SCALES},
-        {s: images_of(settings, {"sigma_w": s, "network": 0}) for s in SCALES},
-    )
+    found = measured(settings, measure, sigma_w=SCALES, network=range(networks))
+    pictures = {s: images_of(settings, {"sigma_w": s, "network": 0}) for s in SCALES}
     rates = {s: mean_field("tanh", sigma_w=s, sigma_b=BIAS).chi_1 ** 0.5 for s in SCALES}
-    open_ = [n["status"] for n in numbers if n["status"] != "converged"]
+    statuses = found.status.values.ravel()
+    open_ = statuses[statuses != "converged"]
+    table = found[["length", "turns"]].isel(layer=slice(1, None))
     many = "One random tanh network" if networks == 1 else f"{networks} random tanh networks"
     setting = (
         f"{many} of {DEPTH} hidden layers of {WIDTH} units and {WIDTH} inputs at each σ_w, weights N(0, σ_w²/{WIDTH}), "
@@ -193,22 +162,11 @@ def run(settings: Settings) -> Made:
     about = "A circle stays smooth in the ordered phase and becomes a tangle within a few layers in the chaotic one."
     return Made(
         findings=(judge_tangle(found, rates), judge_factor(found, rates)),
-        figures={"images": Drawing(partial(draw, found=found, rates=rates), caption, about, height=3.9)},
-        tables={"layers": found.table()},
+        figures={"images": Drawing(partial(draw, pictures=pictures, rates=rates), caption, about, height=3.9)},
+        tables={"layers": table.to_dataframe().reset_index()},
         setting=setting,
         notes=(
             "The paper's σ_w is not known; these are the settings of Poole et al. 2016.",
-            *((f"{len(open_)} of {len(numbers)} traces: {open_[0]}",) if open_ else ()),
+            *(f"{len(open_)} of {len(statuses)} traces: {status}" for status in open_[:1]),
         ),
     )
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="circle",
-        title="A circle’s image through the layers",
-        of_paper="Figure 3",
-        run=run,
-        about="Images of a circle in random tanh networks, with their lengths and turning angles beside √χ₁.",
-    ),
-)

@@ -15,12 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
+from netfold.files import require_file
 
 IDX_BYTES = 0x08
 """The type code of unsigned bytes in an IDX file; pixels and labels of MNIST have no other."""
 
 PIXELS = 3 * 32 * 32
 """Of a CIFAR-10 image: three planes of 32 rows of 32, after one byte for the label."""
+
+UNPACKED = 2**30
+"""Most bytes that a compressed file may unpack to."""
 
 KEPT_ASIDE = 5
 """Without files of its own for testing, one image in five is kept aside."""
@@ -201,11 +205,15 @@ def read_cifar(path: str | os.PathLike[str]) -> Arrays:
 
 
 def _bytes(path: Path) -> bytes:
+    require_file(path)
     if path.suffix != ".gz":
         return path.read_bytes()
     try:
         with gzip.open(path) as file:
-            return file.read()
+            content = file.read(UNPACKED + 1)
+        if len(content) > UNPACKED:
+            raise CorruptFileError(f"{path} unpacks to more than {UNPACKED:,} bytes; no data set of ours does")
+        return content
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise CorruptFileError(f"{path} cannot be unpacked ({error}): it is damaged or no gzip file") from error
 

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
 
 from netfold.measures.counts import count_regions
 from netfold.networks import random_network
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean
-from netfold.theory.bounds import DepthChain, depth_chain
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
+from netfold.theory import bounds
 
 UNITS, INPUTS = 48, 2
 WIDE = 6
@@ -43,7 +40,7 @@ AVERAGE = Claim(
 )
 
 
-def judge_chain(chain: DepthChain) -> Finding:
+def judge_chain(chain: bounds.DepthChain) -> Finding:
     """Whether both forms rise with every layer."""
     forms = {"leading": chain.leading, "recursive": chain.recursive}
     checks = [bool(b > a) for values in forms.values() for a, b in pairwise(values)]
@@ -76,15 +73,15 @@ def splits() -> list[int]:
     return [n for n in range(1, UNITS + 1) if UNITS % n == 0 and UNITS // n >= 4]
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Count the regions of one network."""
-    layers = int(cell["layers"])
+    layers = cell["layers"]
     seed = int(settings.generator("depth-chain", *cell.values()).integers(2**62))
     net = random_network(INPUTS, UNITS // layers, layers, 1, "relu", sigma_b=0.5, seed=seed)
-    return {"regions": int(count_regions(net))}
+    return xr.Dataset({"regions": int(count_regions(net))})
 
 
-def draw(figure: Figure, theme: Theme, chain: DepthChain, found: pd.DataFrame, rows: pd.DataFrame) -> None:
+def draw(figure: Figure, theme: Theme, chain: bounds.DepthChain, found: pd.DataFrame, rows: pd.DataFrame) -> None:
     """Both forms of the bound against the number of layers, and what random networks have."""
     ax = figure.subplots()
     layers = np.arange(1, UNITS + 1)
@@ -104,13 +101,12 @@ def draw(figure: Figure, theme: Theme, chain: DepthChain, found: pd.DataFrame, r
     figure.legend(loc="outside lower center", ncols=2)
 
 
-def run(settings: Settings) -> Made:
-    """Evaluate the chain exactly, and count regions of random networks along it."""
+@experiment("Theorem 1 and the chain after it", "The chain of bounds U(n, N/n, m)")
+def depth_chain(settings: Settings) -> Made:
+    """The bound on regions as N units are spread over more and more layers, beside random networks."""
     networks = 8 if settings.quick else 100
-    chain = depth_chain(UNITS, INPUTS)
-    cells: list[dict[str, Any]] = [{"layers": n, "network": i} for n in splits() for i in range(networks)]
-    numbers = measured(settings, cells, measure)
-    rows = pd.DataFrame([{**cell, **found} for cell, found in zip(cells, numbers, strict=True)])
+    chain = bounds.depth_chain(UNITS, INPUTS)
+    rows = measured(settings, measure, layers=splits(), network=range(networks)).to_dataframe().reset_index()
     found = averages(rows)
     setting = (
         f"The bounds are evaluated in exact integers and fractions for N = {UNITS} ReLU units, m = {INPUTS} inputs. "
@@ -148,18 +144,7 @@ def averages(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def bounds_table(chain: DepthChain) -> pd.DataFrame:
+def bounds_table(chain: bounds.DepthChain) -> pd.DataFrame:
     """The chain without the columns that no file can hold exactly."""
     kept = ["layers", "mean_width", "log10_leading", "leading_rises", "recursive", "log10_recursive", "recursive_rises"]
     return chain.to_dataframe().filter(kept)
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="depth-chain",
-        title="The chain of bounds U(n, N/n, m)",
-        of_paper="Theorem 1 and the chain after it",
-        run=run,
-        about="The bound on regions as N units are spread over more and more layers, beside random networks.",
-    ),
-)

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from netfold.networks import random_network
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.axes import plain_log
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, geometric, straightness
 from netfold.reproduce.trained import seeds_of
 from netfold.sensitivity.dichotomies import count_dichotomies
 from netfold.theory import crossing_rate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
 
 Floats = NDArray[np.float64]
 
@@ -57,30 +52,15 @@ REMAINING = Claim(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Swept:
-    """Labellings of one width; column d is remaining depth d, from 0 to the depth of the deepest networks.
-
-    Attributes:
-        first: met in sweeping the first layer of networks of every depth, ``(networks, depths)``.
-        layers: met in sweeping every layer of the deepest networks.
-        changes: label changes an input, in sweeping every layer of the deepest networks.
-    """
-
-    first: Floats
-    layers: Floats
-    changes: Floats
-
-
-def judge(found: Mapping[int, Swept]) -> tuple[Finding, ...]:
-    """All findings, from what was measured at each width."""
+def judge(found: xr.Dataset) -> tuple[Finding, ...]:
+    """All findings."""
     return judge_growth(found), judge_widths(found), judge_remaining(found)
 
 
-def judge_growth(found: Mapping[int, Swept]) -> Finding:
+def judge_growth(found: xr.Dataset) -> Finding:
     """Whether counts grow exponentially."""
-    widest = max(found)
-    logs = np.log(found[widest].first[:, 1:])
+    widest = found.width.values[-1]
+    logs = np.log(found.first_layer.sel(width=widest).values[:, 1:])
     depths = np.arange(1, logs.shape[1] + 1)
     slope = Mean.of(np.polyfit(depths, logs.T, 1)[0])
     straight = straightness(logs.mean(0))
@@ -92,10 +72,12 @@ def judge_growth(found: Mapping[int, Swept]) -> Finding:
     return Finding(EXPONENTIAL, Verdict.of([slope.above(0), slope.above(0) and straight >= 0.95]), text, numbers)
 
 
-def judge_widths(found: Mapping[int, Swept]) -> Finding:
+def judge_widths(found: xr.Dataset) -> Finding:
     """Whether width matters little."""
-    low, high = min(found), max(found)
-    gain = (np.log(found[high].first) - np.log(found[low].first))[:, 1:].mean(1)
+    low, high = found.width.values[[0, -1]]
+    gain = (np.log(found.first_layer.sel(width=high).values) - np.log(found.first_layer.sel(width=low).values))[
+        :, 1:
+    ].mean(1)
     exponent = Mean.of(gain / np.log(high / low))
     text = (
         f"From width {low} to {high} counts are multiplied by {Mean.of(gain).exp()}: they grow as the power "
@@ -105,14 +87,14 @@ def judge_widths(found: Mapping[int, Swept]) -> Finding:
     return Finding(WIDTHS, verdict, text, {"exponent": exponent.value})
 
 
-def judge_remaining(found: Mapping[int, Swept]) -> Finding:
+def judge_remaining(found: xr.Dataset) -> Finding:
     """Whether only the remaining depth matters."""
-    widest = max(found)
+    widest = found.isel(width=-1)
     # The deepest network's own first layer would be compared with itself.
-    gap = (np.log(found[widest].layers) - np.log(found[widest].first))[:, 1:-1]
+    gap = (np.log(widest.each_layer.values) - np.log(widest.first_layer.values))[:, 1:-1]
     ratio = Mean.of(gap.mean(1))
     checks = [abs(ratio.value) <= np.log(1.15), not ratio.above(0) and not ratio.below(0)]
-    text = f"Width {widest}: a higher layer over the first layer of a shallower network, {ratio.exp()}."
+    text = f"Width {widest.width.values}: a higher layer over the first layer of a shallower network, {ratio.exp()}."
     return Finding(REMAINING, Verdict.of(checks), text, {"ratio": ratio.exp().value})
 
 
@@ -121,16 +103,23 @@ def sizes(settings: Settings) -> tuple[tuple[int, ...], int]:
     return ((32, 128), 5) if settings.quick else ((32, 64, 128, 256), 8)
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Sweep layers of one network: all of the deepest, the first of others."""
-    width, depth, seed = (int(cell[name]) for name in ("width", "depth", "seed"))
+    width, depth, seed = (cell[name] for name in ("width", "depth", "seed"))
     net = random_network(width, width, depth, 1, "hardtanh", VARIANCE**0.5, seed=seed)
-    deepest = depth == sizes(settings)[1]
-    chosen = None if deepest else ["linear1" if depth else "readout"]
+    most = sizes(settings)[1]
+    chosen = None if depth == most else ["linear1" if depth else "readout"]
     found = count_dichotomies(net, inputs(width, seed), chosen, seed=seed)
-    order = np.argsort(found.remaining_depth)
-    counts, changes = found.counts[order, 0], found.changes[order, 0]
-    return {"counts": counts.tolist(), "changes": (changes / INPUTS).tolist(), "narrow": int(found.narrow.sum())}
+    layers, changes = np.full((2, most + 1), np.nan)
+    layers[found.remaining_depth], changes[found.remaining_depth] = found.counts[:, 0], found.changes[:, 0] / INPUTS
+    return xr.Dataset(
+        {
+            "first_layer": layers[depth],
+            "each_layer": ("remaining", layers),
+            "changes": ("remaining", changes),
+            "narrow": found.narrow.sum(),
+        }
+    )
 
 
 def inputs(width: int, seed: int) -> Floats:
@@ -148,21 +137,33 @@ def expected_changes(depth: int) -> Floats:
     return crossing_rate("hardtanh", VARIANCE**0.5, depth=depth + 1, q0=1.0).sign_transitions
 
 
-def draw(figure: Figure, theme: Theme, found: Mapping[int, Swept]) -> None:
+def swept(numbers: xr.Dataset) -> xr.Dataset:
+    """Labellings by width, seed and depth that remains.
+
+    ``first_layer``: met in sweeping the first layer of networks of every depth, all of which remains behind it;
+    ``each_layer``: every layer of the deepest networks, and ``changes``: label changes an input there.
+    """
+    deepest = numbers[["each_layer", "changes"]].isel(depth=-1, drop=True)
+    first = numbers.first_layer.rename(depth="remaining").transpose("width", "seed", "remaining")
+    return deepest.assign(first_layer=first)
+
+
+def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
     """Labellings, and label changes an input with theory, against the remaining depth."""
     left, right = figure.subplots(1, 2)
-    depths = np.arange(found[max(found)].first.shape[1])
-    for (width, one), colour, mark in zip(found.items(), drawing.ramp(len(found), theme), drawing.MARKS, strict=False):
-        mean, bars = geometric(one.first)
+    depths, widths = found.remaining.values, found.width.values
+    for width, colour, mark in zip(widths, drawing.ramp(len(widths), theme), drawing.MARKS, strict=False):
+        one = found.sel(width=width)
+        mean, bars = geometric(one.first_layer.values)
         label = f"first layer, width {width}"
         drawing.measured(left, depths - 0.06, mean, bars, colour=colour, mark=mark, label=label, line=True)
-        if width == max(found):
-            mean, bars = geometric(one.layers)
+        if width == widths[-1]:
+            mean, bars = geometric(one.each_layer.values)
             left.errorbar(
                 depths + 0.06, mean, bars, fmt=mark, color=colour, markerfacecolor="none", markersize=7, capsize=2.5,
                 elinewidth=1.2, label=f"each layer, width {width}",
             )  # fmt: skip
-        mean, bars = geometric(one.changes)
+        mean, bars = geometric(one.changes.values)
         drawing.measured(right, depths, mean, bars, colour=colour, mark=mark)
     drawing.theory(right, depths, expected_changes(len(depths) - 1), colour=theme.ink, label="theory, infinite width")
     left.axhline(CEILING, color=theme.muted, linestyle=(0, (5, 3)), linewidth=1.2, label=f"all there are, {CEILING:,}")
@@ -171,27 +172,18 @@ def draw(figure: Figure, theme: Theme, found: Mapping[int, Swept]) -> None:
     for ax in (left, right):
         ax.set_xlabel("remaining depth")
         drawing.whole_axis(ax, depths.tolist())
-        plain_log(ax)
+        drawing.plain_log(ax)
     right.legend()
-    handles, names = left.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2)
+    drawing.legend(figure, left, ncols=2)
 
 
-def run(settings: Settings) -> Made:
-    """Sweep layers of random networks."""
+@experiment("ICLR 2017 submission, Figures 4 and 5", "Labellings against remaining depth")
+def dichotomies(settings: Settings) -> Made:
+    """Labellings of 15 inputs met while one layer's weights are swept."""
     widths, depth = sizes(settings)
     seeds = seeds_of(settings, 4, 10)
-    cells = [{"width": w, "depth": d, "seed": s} for w in widths for d in range(depth + 1) for s in seeds]
-    numbers = {tuple(c.values()): n for c, n in zip(cells, measured(settings, cells, measure), strict=True)}
-    found = {
-        w: Swept(
-            # The first layer of a network has its whole depth behind it: the last that was counted.
-            np.array([[numbers[w, d, s]["counts"][-1] for d in range(depth + 1)] for s in seeds], np.float64),
-            *(np.array([numbers[w, depth, s][name] for s in seeds], np.float64) for name in ("counts", "changes")),
-        )
-        for w in widths
-    }
-    narrow = sum(n["narrow"] for n in numbers.values())
+    numbers = measured(settings, measure, width=widths, depth=range(depth + 1), seed=seeds)
+    found, narrow = swept(numbers), numbers.narrow.values.sum()
     setting = (
         f"Random hard-tanh networks of 0 to {depth} hidden layers, σ_w² = 8, σ_b = 0, one output; {INPUTS} random "
         "inputs of norm √k for width k; one sweep W cos t + W' sin t, t over the whole circle, of each layer; "
@@ -208,13 +200,13 @@ def run(settings: Settings) -> Made:
         findings=judge(found),
         figures={
             "labellings": Drawing(
-                lambda figure, theme: draw(figure, theme, found),
+                partial(draw, found=found),
                 caption,
                 "Labellings and label changes against the remaining depth, both growing exponentially.",
                 height=4.2,
             )
         },
-        tables={"labellings": table(found, seeds)},
+        tables={"labellings": found.to_dataframe().reset_index()},
         setting=setting,
         notes=(
             f"Stretches of the sweep too narrow for float64 were left out of the counts: {narrow} in all.",
@@ -222,34 +214,3 @@ def run(settings: Settings) -> Made:
             f"most {2 * INPUTS} labellings.",
         ),
     )
-
-
-def table(found: Mapping[int, Swept], seeds: list[int]) -> Any:
-    """One row a width, seed and remaining depth."""
-    import pandas as pd
-
-    rows = [
-        {
-            "width": width,
-            "seed": seed,
-            "remaining depth": d,
-            "first layer": one.first[i, d],
-            "each layer": one.layers[i, d],
-            "changes an input": one.changes[i, d],
-        }
-        for width, one in found.items()
-        for i, seed in enumerate(seeds)
-        for d in range(one.first.shape[1])
-    ]
-    return pd.DataFrame(rows)
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="dichotomies",
-        title="Labellings against remaining depth",
-        of_paper="ICLR 2017 submission, Figures 4 and 5",
-        run=run,
-        about="Labellings of 15 inputs met while one layer's weights are swept.",
-    ),
-)

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from numpy.typing import ArrayLike
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from numpy.typing import ArrayLike, NDArray
 
 from netfold.plots.themes import Theme
 
@@ -80,13 +82,40 @@ def whole_axis(ax: Axes, values: Sequence[int], most: int = 12) -> None:
 
 def plain_ticks(ax: Axes, *, x: bool = False, y: bool = False) -> None:
     """Ticks of logarithmic axes at 1, 2 and 5 times powers of ten, written out; at powers alone over 3 decades."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
     for wanted, axis, (low, high) in ((x, ax.xaxis, ax.get_xlim()), (y, ax.yaxis, ax.get_ylim())):
         if wanted:
             axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,)))
             axis.set_minor_locator(NullLocator())
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def plain_log(ax: Axes) -> None:
+    """A logarithmic y axis, its ticks written out: at 1, 2 and 5 times powers of ten, or fewer or more as fits.
+
+    Call it when everything is drawn.
+    """
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    wide = LogLocator(10, subs=(1.0, 2.0, 5.0) if high < 1000 * low else (1.0,))
+    ax.yaxis.set_major_locator(wide if high > 8 * low else MaxNLocator(5, steps=[1, 2, 5, 10]))
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+
+
+def step_axis(ax: Axes, steps: NDArray[np.int64], every: int = 2) -> None:
+    """A logarithmic axis of training steps that holds step 0, with ticks there and at every so many checkpoints."""
+    first = int(steps[1])
+    ax.set_xscale("symlog", linthresh=first)
+    shown = [0, *(int(s) for s in steps[:0:-every][::-1])]
+    ax.set_xticks(shown, [f"{s:,}" for s in shown])
+    ax.minorticks_off()
+    ax.set_xlabel("training step")
+
+
+def legend(figure: Figure, ax: Axes, *more: Any, ncols: int = 3) -> None:
+    """A legend of the series of some axes, and of more handles, below the figure."""
+    handles = [*ax.get_legend_handles_labels()[0], *more]
+    figure.legend(handles, [str(one.get_label()) for one in handles], loc="outside lower center", ncols=ncols)
 
 
 def swatch(colour: str, mark: str = "", label: str = "") -> Line2D:

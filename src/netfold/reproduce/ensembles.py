@@ -1,85 +1,33 @@
-"""Random networks by the hundred: sweeps in an experiment's folder, and what their tables say."""
+"""What tables of random networks say: lengths by layer, growth, and how it depends on width and scale."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from netfold.errors import NetfoldError
-from netfold.reproduce.figure import Settings
 from netfold.reproduce.statistics import Mean
-from netfold.sweep import Sweep
 
 Floats = NDArray[np.float64]
 
-
-@dataclass(frozen=True, eq=False)
-class Ensemble:
-    """Measured random networks.
-
-    Attributes:
-        layers: one row a network and layer: settings, ``variance`` (sigma_w^2), ``replicate``, ``layer`` (0 is the
-            input) and the measures that have a number for each.
-        cells: one row a network, with the other measures.
-        notes: what could not be measured.
-    """
-
-    layers: pd.DataFrame
-    cells: pd.DataFrame
-    notes: tuple[str, ...]
-
-    def groups(self, *names: str) -> dict[Any, pd.DataFrame]:
-        """The rows of ``layers`` by the values of these columns, in their order."""
-        by: Any = names[0] if len(names) == 1 else list(names)
-        return dict(iter(self.layers.groupby(by, sort=True)))
+Key = tuple[int, float]
+"""Width and sigma_w^2."""
 
 
-def sweep(
-    settings: Settings,
-    cells: Sequence[Mapping[str, Any]],
-    measures: Sequence[str],
-    repeats: int,
-    name: str = "networks",
-    **fixed: Any,
-) -> Ensemble:
-    """Measure random networks through `netfold.Sweep`; stopped, it goes on where it was.
+def scales(keys: Iterable[Key]) -> tuple[list[int], list[float]]:
+    """All widths and all values of sigma_w^2, in order."""
+    widths, variances = zip(*keys, strict=True)
+    return sorted(set(widths)), sorted(set(variances))
 
-    Args:
-        settings: folder, seed, workers and progress.
-        cells: settings of the networks, and ``fixed`` those that all share.
-        measures: what to measure.
-        repeats: networks and paths of each.
-        name: of the file with the results.
-        **fixed: settings that all share.
 
-    Raises:
-        NetfoldError: no network could be measured.
-    """
-    plan = {
-        "seed": settings.seed,
-        "repeats": repeats,
-        "measures": list(measures),
-        "fixed": fixed,
-        "cells": [dict(cell) for cell in cells],
-    }
-    found = Sweep(plan, settings.folder / f"{name}.sweep")
-    status = found.run(workers=settings.workers, progress=None if settings.progress else False)
-    messages = found.failures()["error"].tolist() if status.failed else []
-    if not status.done:
-        raise NetfoldError(f"none of {status.cells:,} networks could be measured: {messages[0]}")
-    notes = tuple(
-        f"{len(messages):,} of {status.cells:,} networks could not be measured and are left out ({one})."
-        for one in messages[:1]
-    )
-    layers, single = found.to_dataframe(layers=True), found.to_dataframe()
-    for table in (layers, single):
-        table["variance"] = (table["sigma_w"] ** 2).round(9)
-    return Ensemble(layers, single, notes)
+def rising(growth: dict[Key, Mean]) -> list[bool]:
+    """For every width and step to the next larger sigma_w^2: whether growth rises, the intervals apart."""
+    widths, variances = scales(growth)
+    return [growth[k, after].low > growth[k, before].high for k in widths for before, after in pairwise(variances)]
 
 
 def by_layer(rows: pd.DataFrame, measure: str) -> Floats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -190,3 +191,23 @@ class Experiment:
     about: str
     uses_data: bool = False
     version: int = 1
+
+
+def experiment(
+    of_paper: str, title: str, *, uses_data: bool = False, version: int = 1
+) -> Callable[[Callable[[Settings], Made]], Experiment]:
+    """Makes an `Experiment` of a function of the settings: its name is the function's, its docstring says what for.
+
+    Example:
+        >>> @experiment("Figure 99", "A title")
+        ... def some_circles(settings):
+        ...     'What circles do.'
+        >>> some_circles.name, some_circles.about
+        ('some-circles', 'What circles do.')
+    """
+
+    def of(run: Callable[[Settings], Made]) -> Experiment:
+        name, about = run.__name__.replace("_", "-"), " ".join((inspect.getdoc(run) or "").split())
+        return Experiment(name, title, of_paper, run, about, uses_data, version)
+
+    return of

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.ensembles import sweep
-from netfold.reproduce.figure import Drawing, Experiment, Made, Settings
+from netfold.reproduce.ensembles import scales
+from netfold.reproduce.figure import Drawing, Made, Settings, experiment
 from netfold.reproduce.growth_claims import JUDGES, Grown, theory_lengths
+from netfold.reproduce.harness import sweep
 from netfold.theory import crossing_rate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
 
 
 @dataclass(frozen=True)
@@ -67,34 +65,31 @@ NAMES = {"hardtanh": "hard-tanh", "relu": "ReLU"}
 def draw(figure: Figure, theme: Theme, found: Grown, activation: str) -> None:
     """Left: length after each layer of the widest networks. Right: growth per layer against the width."""
     left, right = figure.subplots(1, 2)
-    wide = found.widths[-1]
-    for v, colour, mark in zip(found.variances, drawing.ramp(len(found.variances), theme), drawing.MARKS, strict=False):
+    widths, variances = scales(found.growth)
+    wide = widths[-1]
+    for v, colour, mark in zip(variances, drawing.ramp(len(variances), theme), drawing.MARKS, strict=False):
         mean, half = found.lengths[wide, v]
         layers = np.arange(len(mean))
         drawing.measured(left, layers, mean, half, colour=colour, mark=mark, label=rf"$\sigma_w^2$ = {v:g}")
         lines = theory_lengths(activation, wide, v, len(mean) - 1)
         drawing.theory(left, layers, np.concatenate([[1.0], lines]), colour=colour)
-        growths = [found.growth[k, v] for k in found.widths]
-        drawing.measured(
-            right, found.widths, [g.value for g in growths], [g.half for g in growths], colour=colour, mark=mark
-        )
-        drawing.theory(right, found.widths, [found.expected[k, v] for k in found.widths], colour=colour)
-        drawing.theory(right, found.widths, [found.base[k, v] for k in found.widths], colour=colour, style=":")
+        growths = [found.growth[k, v] for k in widths]
+        drawing.measured(right, widths, [g.value for g in growths], [g.half for g in growths], colour=colour, mark=mark)
+        drawing.theory(right, widths, [found.expected[k, v] for k in widths], colour=colour)
+        drawing.theory(right, widths, [found.base[k, v] for k in widths], colour=colour, style=":")
     left.set(yscale="log", xlabel="layer (0: the input)", ylabel="length / length of the input path")
     drawing.plain_ticks(left, y=True)
     drawing.whole_axis(left, range(max(len(mean) for mean, _ in found.lengths.values())))
     left.set_title(f"length, k = {wide}")
     right.set(xscale="log", xlabel="width k", ylabel="growth of length per layer")
-    right.set_xticks(found.widths, [str(k) for k in found.widths])
+    right.set_xticks(widths, [str(k) for k in widths])
     right.minorticks_off()
     right.axhline(1, color=theme.muted, linewidth=0.8, zorder=0)
     right.set_title("growth per layer")
-    handles, labels = left.get_legend_handles_labels()
-    styles = drawing.key(theme, theory="-", printed_base=":")
-    figure.legend([*handles, *styles], [*labels, *(s.get_label() for s in styles)], loc="outside lower center", ncols=3)
+    drawing.legend(figure, left, *drawing.key(theme, theory="-", printed_base=":"))
 
 
-def run(settings: Settings, activation: str) -> Made:
+def measure(settings: Settings, activation: str) -> Made:
     """Measure networks of one activation."""
     chosen = family(activation, settings.quick)
     measured = sweep(settings, chosen.cells(), ["lengths"], chosen.repeats, activation=activation, path="arc")
@@ -117,22 +112,19 @@ def run(settings: Settings, activation: str) -> Made:
     return Made(
         findings=tuple(judge(found) for judge in JUDGES[activation]),
         figures={"length": Drawing(partial(draw, found=found, activation=activation), caption, about, height=4.3)},
-        tables={"growth": found.table(), "lengths": measured.layers.drop(columns=["draw"], errors="ignore")},
+        tables={"growth": found.table(), "lengths": measured.table},
         setting=setting,
         notes=measured.notes,
     )
 
 
-EXPERIMENTS = tuple(
-    Experiment(
-        name=f"length-{activation}",
-        title=f"Growth of length with depth, width and σ_w: {NAMES[activation]}",
-        of_paper=of_paper,
-        run=partial(run, activation=activation),
-        about=f"Length of an arc's image through random {NAMES[activation]} networks, layer by layer, beside theory.",
-    )
-    for activation, of_paper in (
-        ("hardtanh", "Theorem 3 and Figure 1 of the ICLR submission"),
-        ("relu", "Theorem 3 and Figure 4"),
-    )
-)
+@experiment("Theorem 3 and Figure 1 of the ICLR submission", "Growth of length with depth, width and σ_w: hard-tanh")
+def length_hardtanh(settings: Settings) -> Made:
+    """Length of an arc's image through random hard-tanh networks, layer by layer, beside theory."""
+    return measure(settings, "hardtanh")
+
+
+@experiment("Theorem 3 and Figure 4", "Growth of length with depth, width and σ_w: ReLU")
+def length_relu(settings: Settings) -> Made:
+    """Length of an arc's image through random ReLU networks, layer by layer, beside theory."""
+    return measure(settings, "relu")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
-from netfold.reproduce.ensembles import Ensemble, Floats, growth_of, growth_ratios, hidden_lengths
+from netfold.reproduce.ensembles import Floats, Key, growth_of, growth_ratios, hidden_lengths, rising, scales
 from netfold.reproduce.figure import Claim, Finding, Verdict
+from netfold.reproduce.harness import Ensemble
 from netfold.reproduce.statistics import Mean, means, straightness
 from netfold.theory import length_growth, raghu2017_growth
-
-Key = tuple[int, float]
-"""Width and sigma_w^2."""
 
 STRAIGHT = 0.99
 CLOSE = 0.03
@@ -103,16 +102,6 @@ class Grown:
             {key: growth_ratios(values) for key, values in lengths.items()},
         )
 
-    @property
-    def widths(self) -> list[int]:
-        """In order."""
-        return sorted({width for width, _ in self.growth})
-
-    @property
-    def variances(self) -> list[float]:
-        """In order."""
-        return sorted({variance for _, variance in self.growth})
-
     def table(self) -> pd.DataFrame:
         """One row a width and sigma_w^2."""
         return pd.DataFrame(
@@ -151,8 +140,9 @@ def judge_exponential(found: Grown) -> Finding:
 
 def judge_width(found: Grown) -> Finding:
     """Whether wide networks grow faster than narrow ones."""
-    narrow, wide = found.widths[0], found.widths[-1]
-    pairs = {v: (found.growth[narrow, v], found.growth[wide, v]) for v in found.variances}
+    widths, variances = scales(found.growth)
+    narrow, wide = widths[0], widths[-1]
+    pairs = {v: (found.growth[narrow, v], found.growth[wide, v]) for v in variances}
     checks = [b.low > a.high for a, b in pairs.values()]
     told = ", ".join(f"{a.value:.3f} and {b.value:.3f} at σ_w² = {v:g}" for v, (a, b) in pairs.items())
     numbers = {f"difference at sigma_w^2 = {v:g}": b.value - a.value for v, (a, b) in pairs.items()}
@@ -161,11 +151,9 @@ def judge_width(found: Grown) -> Finding:
 
 def judge_scale(found: Grown) -> Finding:
     """Whether larger weights mean faster growth, step by step."""
-    steps = list(zip(found.variances, found.variances[1:], strict=False))
-    checks = [
-        found.growth[k, after].low > found.growth[k, before].high for k in found.widths for before, after in steps
-    ]
-    least = min(found.growth[k, b].value / found.growth[k, a].value for k in found.widths for a, b in steps)
+    widths, variances = scales(found.growth)
+    checks = rising(found.growth)
+    least = min(found.growth[k, b].value / found.growth[k, a].value for k in widths for a, b in pairwise(variances))
     measured = (
         f"{sum(checks)} of {len(checks)} steps between values of σ_w² raise the growth with intervals apart; the "
         f"least ratio of neighbouring growths is {least:.3f}."
@@ -187,8 +175,9 @@ def judge_printed(found: Grown) -> Finding:
 
 def judge_mean_field(found: Grown) -> Finding:
     """Whether the widest networks grow as infinitely wide ones would."""
-    wide = found.widths[-1]
-    gaps = {v: found.growth[wide, v].value / found.expected[wide, v] - 1 for v in found.variances}
+    widths, variances = scales(found.growth)
+    wide = widths[-1]
+    gaps = {v: found.growth[wide, v].value / found.expected[wide, v] - 1 for v in variances}
     worst = max(gaps, key=lambda v: abs(gaps[v]))
     measured = (
         f"At k = {wide} the largest gap is {gaps[worst]:+.1%} (σ_w² = {worst:g}: {found.growth[wide, worst].words(3)} "

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.ensembles import Ensemble, Floats, growth_of, hidden_lengths, sweep
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
+from netfold.reproduce.ensembles import Floats, growth_of, hidden_lengths
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Ensemble, sweep
 from netfold.reproduce.statistics import Mean, means
 from netfold.theory import hanin2022, length_growth
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
 
 NEAR = 0.01
 ROUGHLY = 0.03
@@ -123,13 +120,12 @@ def draw(figure: Figure, theme: Theme, found: Preserved) -> None:
     ax.set(xlabel="layer (0: the input)", ylabel="length / length of the input path", ylim=(0, None))
     ax.axhline(1, color=theme.muted, linewidth=0.8, zorder=0)
     drawing.whole_axis(ax, range(1 + len(next(iter(found.exact.values())))))
-    handles, labels = ax.get_legend_handles_labels()
-    styles = drawing.key(theme, **{"exact theory": "-", "first order in 1/k": ":"})
-    figure.legend([*handles, *styles], [*labels, *(s.get_label() for s in styles)], loc="outside lower center", ncols=3)
+    drawing.legend(figure, ax, *drawing.key(theme, **{"exact theory": "-", "first order in 1/k": ":"}))
 
 
-def run(settings: Settings) -> Made:
-    """Measure ReLU networks at He's initialisation."""
+@experiment("Correction: Hanin, Jeong and Rolnick 2022", "Length does not grow at He’s initialisation")
+def length_he(settings: Settings) -> Made:
+    """Length of an arc's image through ReLU networks with weight variance 2/fan-in, beside theory."""
     quick = settings.quick
     widths = (4, 16, 64, 256) if quick else (4, 8, 16, 32, 64, 128, 256, 512)
     depth, repeats = (12, 60) if quick else (30, 400)
@@ -154,14 +150,3 @@ def run(settings: Settings) -> Made:
         setting=setting,
         notes=measured.notes,
     )
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="length-he",
-        title="Length does not grow at He’s initialisation",
-        of_paper="Correction: Hanin, Jeong and Rolnick 2022",
-        run=run,
-        about="Length of an arc's image through ReLU networks with weight variance 2/fan-in, beside theory.",
-    ),
-)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, means, rank_correlation
-from netfold.reproduce.trained import Recipe, Split, accuracy, channels, convolutions, dense, fit, seeds_of, stack
+from netfold.reproduce.trained import Recipe, Split, channels, convolutions, dense, fit, seeds_of, stack
 from netfold.sensitivity import GaussianNoise, layer_sensitivity
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
+from netfold.training.loop import accuracy
 
 Floats = NDArray[np.float64]
 
@@ -44,8 +41,7 @@ RULE = (
 
 CLAIMS = {
     "convolutional": Claim(
-        "Noise on the weights of one layer of a trained convolutional network costs the more accuracy, the earlier "
-        "the layer.",
+        "Noise on the weights of one layer of a trained convolutional network costs the more the earlier the layer.",
         "Raghu et al. 2017, Figure 6",
         RULE,
     ),
@@ -57,36 +53,19 @@ CLAIMS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Disturbed:
-    """Accuracies of one architecture.
-
-    Attributes:
-        clean: as trained, one number a seed.
-        disturbed: with one layer disturbed, by law of noise, ``(seeds, layers, strengths)``.
-    """
-
-    clean: Floats
-    disturbed: Mapping[str, Floats]
-
-    @classmethod
-    def of(cls, found: list[Numbers]) -> Disturbed:
-        """From what was measured of every seed."""
-        return cls(np.array([f["clean"] for f in found]), {law: np.array([f[law] for f in found]) for law in LAWS})
-
-    def lost(self, law: str) -> Floats:
-        """Accuracy lost, averaged over strengths: ``(seeds, layers)``."""
-        return (self.clean[:, None, None] - self.disturbed[law]).mean(2)
+def lost(found: xr.Dataset, law: str) -> Floats:
+    """Accuracy lost, averaged over strengths: ``(seeds, layers)``."""
+    return (found.clean.values[:, None, None] - found.accuracy.sel(noise=law).values).mean(2)
 
 
-def judge(claim: Claim, found: Disturbed) -> Finding:
+def judge(claim: Claim, found: xr.Dataset) -> Finding:
     """Whether earlier layers lose more."""
     checks: list[bool] = []
     parts: list[str] = []
-    numbers: dict[str, float | int | str | None] = {"accuracy as trained": float(found.clean.mean())}
-    for law in found.disturbed:
-        lost = found.lost(law)
-        ends, mean = Mean.of(lost[:, 0] - lost[:, -1]), lost.mean(0)
+    numbers: dict[str, float | int | str | None] = {"accuracy as trained": float(found.clean.values.mean())}
+    for law in LAWS:
+        less = lost(found, law)
+        ends, mean = Mean.of(less[:, 0] - less[:, -1]), less.mean(0)
         ranks = rank_correlation(mean)
         checks += [ends.above(0), bool(mean[0] == mean.max()), ranks <= STEEP]
         numbers |= {f"{law}: lost, layer {i + 1}": float(x) for i, x in enumerate(mean)}
@@ -100,22 +79,25 @@ def judge(claim: Claim, found: Disturbed) -> Finding:
     return Finding(claim, Verdict.of(checks), f"{told[0].upper()}{told[1:]}.", numbers)
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Train one network and disturb its layers."""
-    kind, seed = str(cell["network"]), int(cell["seed"])
-    quick = settings.quick
+    kind, seed, quick = cell["network"], cell["seed"], settings.quick
     split = Split.of(
         settings.data, flat=kind == "dense", most=4000 if quick else None, most_tested=500 if quick else 5000
     )
     net = fit(network(kind, settings, split, seed), split.train, recipe(settings), seed)
-    found: Numbers = {"clean": accuracy(net, split.test)}
+    clean, disturbed = accuracy(net, split.test), []
     for law, (_, strengths) in LAWS.items():
         noise = GaussianNoise(strengths[0], relative_to="layer" if law == "relative" else None)
         result = layer_sensitivity(
             net, split.test, "accuracy", noise, 4 if quick else 10, seed, strengths=strengths, progress=False
         )
-        found[law] = result.mean.tolist()
-    return found
+        disturbed.append(result.mean)
+    layers, strengths = np.arange(1, 1 + len(disturbed[0])), [strengths for _, strengths in LAWS.values()]
+    return xr.Dataset(
+        {"clean": clean, "accuracy": (("noise", "layer", "level"), np.stack(disturbed))},
+        {"noise": list(LAWS), "layer": layers, "strength": (("noise", "level"), strengths)},
+    )
 
 
 def network(kind: str, settings: Settings, split: Split, seed: int) -> nn.Module:
@@ -135,48 +117,44 @@ def recipe(settings: Settings) -> Recipe:
     return Recipe(600 if settings.quick else 6000, 1e-3, adam=True)
 
 
-def draw(figure: Figure, theme: Theme, found: Mapping[str, Disturbed]) -> None:
+def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
     """Accuracy against noise, one line a layer; one row an architecture, one column a law of noise."""
-    axes = figure.subplots(len(found), len(LAWS), sharey="row", squeeze=False)
-    for row, (kind, one) in zip(axes, found.items(), strict=True):
+    axes = figure.subplots(len(NETWORKS), len(LAWS), sharey="row", squeeze=False)
+    for row, (kind, name) in zip(axes, NETWORKS.items(), strict=True):
         for ax, law in zip(row, LAWS, strict=True):
-            _panel(ax, theme, one, law)
+            _panel(ax, theme, found.sel(network=kind, noise=law))
         row[0].set_ylabel("test accuracy")
-        row[0].set_title(NETWORKS[kind])
+        row[0].set_title(name)
     for ax, (label, _) in zip(axes[-1], LAWS.values(), strict=True):
         ax.set_xlabel(label)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    drawing.legend(figure, axes[0, 0], ncols=4)
 
 
-def _panel(ax: Axes, theme: Theme, found: Disturbed, law: str) -> None:
-    strengths = LAWS[law][1]
-    mean, half = means(found.disturbed[law])
+def _panel(ax: Axes, theme: Theme, found: xr.Dataset) -> None:
+    strengths, clean = found.strength.values, float(found.clean.values.mean())
+    mean, half = means(found.accuracy.values)
     for i, colour in enumerate(drawing.ramp(len(mean), theme)):
         name, mark = "readout" if i == len(mean) - 1 else f"layer {i + 1}", drawing.MARKS[i % len(drawing.MARKS)]
         drawing.measured(ax, strengths, mean[i], half[i], colour=colour, mark=mark, label=name, line=True)
-    ax.axhline(float(found.clean.mean()), color=theme.ink, linestyle=(0, (5, 3)), linewidth=1, label="as trained")
+    ax.axhline(clean, color=theme.ink, linestyle=(0, (5, 3)), linewidth=1, label="as trained")
     ax.axhline(0.1, color=theme.muted, linestyle=":", linewidth=1, label="chance")
     ax.set_xscale("log")
     ax.set_xticks(strengths, [f"{s:g}" for s in strengths])
     ax.minorticks_off()
-    ax.set_ylim(0, min(1.03, 1.15 * float(found.clean.mean())))
+    ax.set_ylim(0, min(1.03, 1.15 * clean))
 
 
-def run(settings: Settings) -> Made:
-    """Train and disturb networks of both kinds."""
+@experiment("Figure 6", "Noise on one layer of a trained network", uses_data=True)
+def noise(settings: Settings) -> Made:
+    """Test accuracy with noise on the weights of one layer at a time."""
     seeds = seeds_of(settings, 5, 10)
-    cells: list[dict[str, Any]] = [{"network": kind, "seed": seed} for kind in NETWORKS for seed in seeds]
-    numbers = measured(settings, cells, measure)
-    found = {
-        kind: Disturbed.of([n for n, cell in zip(numbers, cells, strict=True) if cell["network"] == kind])
-        for kind in NETWORKS
-    }
+    found = measured(settings, measure, network=list(NETWORKS), seed=seeds)
     setting = (
         f"{settings.data.name}. Convolutional: five {convolutions(settings)} and a "
         f"readout, ReLU, no batch norm. Fully connected: 5 hidden layers of {width(settings)}, hard-tanh. Both from "
         f"σ_w² = 2, σ_b = 0, trained by {recipe(settings).words}; {len(seeds)} seeds from {seeds[0]} on."
     )
+    table = found.accuracy.to_dataframe(dim_order=["network", "noise", "seed", "layer", "level"])
     draws = 4 if settings.quick else 10
     caption = (
         f"Test accuracy on {settings.data.name} with Gaussian noise on the weights of one layer (its standard "
@@ -184,16 +162,16 @@ def run(settings: Settings) -> Made:
         "intervals over seeds (Student's t). Theory has nothing to say of trained weights; chance is 0.1."
     )
     return Made(
-        findings=tuple(judge(CLAIMS[kind], one) for kind, one in found.items()),
+        findings=tuple(judge(CLAIMS[kind], found.sel(network=kind)) for kind in NETWORKS),
         figures={
             "accuracy": Drawing(
-                lambda figure, theme: draw(figure, theme, found),
+                partial(draw, found=found),
                 caption,
                 "Accuracy falls with the noise on one layer's weights, one line a layer.",
                 height=5.6,
             )
         },
-        tables={"accuracy": table(found)},
+        tables={"accuracy": table.reset_index().drop(columns="level")},
         setting=setting,
         notes=(
             "The law of the noise in the paper's figure is not known: absolute and relative noise are both here.",
@@ -201,30 +179,3 @@ def run(settings: Settings) -> Made:
             "checked in the text).",
         ),
     )
-
-
-def table(found: Mapping[str, Disturbed]) -> Any:
-    """One row a network, law, layer, strength and seed."""
-    import pandas as pd
-
-    rows = [
-        {"network": kind, "noise": law, "layer": i + 1, "strength": s, "seed": number, "accuracy": float(x)}
-        for kind, one in found.items()
-        for law, values in one.disturbed.items()
-        for number, by_seed in enumerate(values)
-        for i, by_layer in enumerate(by_seed)
-        for s, x in zip(LAWS[law][1], by_layer, strict=True)
-    ]
-    return pd.DataFrame(rows)
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="noise",
-        title="Noise on one layer of a trained network",
-        of_paper="Figure 6",
-        run=run,
-        about="Test accuracy with noise on the weights of one layer at a time.",
-        uses_data=True,
-    ),
-)

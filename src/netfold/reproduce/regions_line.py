@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.ensembles import Ensemble, Floats, sweep
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
+from netfold.reproduce.ensembles import Floats
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Ensemble, sweep
 from netfold.reproduce.statistics import Mean
 from netfold.theory import bounds, crossing_rate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
 
 POWER = 0.05
 ALIKE = 0.1
@@ -106,13 +104,12 @@ def draw(figure: Figure, theme: Theme, table: pd.DataFrame, sigma_b: float) -> N
     points = np.asarray(table["breakpoints"], np.float64)
     ax.set_ylim(0.6 * points.min(), 40 * points.max())
     drawing.plain_ticks(ax, x=True, y=True)
-    handles, labels = ax.get_legend_handles_labels()
-    styles = drawing.key(theme, **{"theory": "-", "bound over all weights": ":"})
-    figure.legend([*handles, *styles], [*labels, *(s.get_label() for s in styles)], loc="outside lower center", ncols=3)
+    drawing.legend(figure, ax, *drawing.key(theme, **{"theory": "-", "bound over all weights": ":"}))
 
 
-def run(settings: Settings) -> Made:
-    """Count regions on lines through ReLU networks at He's initialisation."""
+@experiment("Correction: Hanin and Rolnick 2019", "Regions on a line are linear in the units")
+def regions_line(settings: Settings) -> Made:
+    """Activation regions on lines through ReLU networks at initialisation, by number of units and depth."""
     quick, sigma_b = settings.quick, 0.1
     units = (32, 64, 128, 256, 512) if quick else (32, 64, 128, 256, 512, 1024, 2048, 4096)
     depths, repeats = ((1, 2, 4, 8), 20) if quick else ((1, 2, 4, 8, 16), 200)
@@ -138,14 +135,3 @@ def run(settings: Settings) -> Made:
         setting=setting,
         notes=measured.notes,
     )
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="regions-line",
-        title="Regions on a line are linear in the units",
-        of_paper="Correction: Hanin and Rolnick 2019",
-        run=run,
-        about="Activation regions on lines through ReLU networks at initialisation, by number of units and depth.",
-    ),
-)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+import xarray as xr
+from matplotlib.figure import Figure
 
 from netfold.measures.counts import count_regions
 from netfold.measures.partitioning import partition_plane
 from netfold.networks import random_network
 from netfold.paths import Plane
 from netfold.plots.partitions import plot
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.plots.themes import Theme
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, measured
 from netfold.results.partition import Partition
 from netfold.theory import bounds
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
 
 SHAPE = (4, 4, 4)
 SIGMA_W, SIGMA_B = 2.0, 0.5
@@ -54,23 +51,9 @@ BOUND = Claim(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Cut:
-    """What was found of every network: one row each.
-
-    Attributes:
-        rows: activation, network, whether cells are convex, ``affine`` and ``filled`` and ``nested`` gaps, ``regions``
-            over the whole plane.
-        most: the bound by activation.
-    """
-
-    rows: pd.DataFrame
-    most: dict[str, int]
-
-
-def judge_convex(found: Cut) -> Finding:
+def judge_convex(found: pd.DataFrame) -> Finding:
     """Whether cells are convex, the network affine on them, and the square filled."""
-    rows = found.rows.to_dict("records")
+    rows = found.to_dict("records")
     fine = [row["convex"] and row["affine"] <= TINY and row["filled"] <= TINY for row in rows]
     bend, gap = (max(row[name] for row in rows) for name in ("affine", "filled"))
     text = (
@@ -81,19 +64,18 @@ def judge_convex(found: Cut) -> Finding:
     return Finding(CONVEX, Verdict.of(fine), text, {"networks": len(rows), "so": sum(fine)})
 
 
-def judge_nested(found: Cut) -> Finding:
+def judge_nested(found: pd.DataFrame) -> Finding:
     """Whether cells of more layers fill those of fewer."""
-    gaps = [row["nested"] for row in found.rows.to_dict("records")]
+    gaps = [row["nested"] for row in found.to_dict("records")]
     text = f"The largest gap is {max(gaps):.1e} of the square's area, over {len(gaps)} networks."
     return Finding(NESTED, Verdict.of(gap <= TINY for gap in gaps), text, {"largest gap": max(gaps)})
 
 
-def judge_bound(found: Cut) -> Finding:
+def judge_bound(found: pd.DataFrame) -> Finding:
     """Whether counts stay within the bound."""
     checks: list[bool] = []
     told: list[str] = []
-    for kind, counts in _counts(found).items():
-        most = found.most[kind]
+    for kind, (counts, most) in _counts(found).items():
         checks += [count <= most for count in counts]
         mean = sum(counts) / len(counts)
         told.append(f"{NAMES[kind]}: {min(counts):,} to {max(counts):,} regions, mean {mean:,.0f}, bound {most:,}")
@@ -101,19 +83,17 @@ def judge_bound(found: Cut) -> Finding:
     return Finding(BOUND, Verdict.of(checks), text, {"networks": len(checks), "within": sum(checks)})
 
 
-def _counts(found: Cut) -> dict[str, list[int]]:
-    """Regions of the whole plane by activation."""
-    counts: dict[str, list[int]] = {kind: [] for kind in found.most}
-    for row in found.rows.to_dict("records"):
-        counts[row["activation"]].append(int(row["regions"]))
-    return counts
+def _counts(found: pd.DataFrame) -> dict[str, tuple[list[int], int]]:
+    """Regions of the whole plane, and their bound, by activation."""
+    groups = found.groupby("activation", sort=False)
+    return {str(kind): (rows["regions"].tolist(), int(rows["bound"].iloc[0])) for kind, rows in groups}
 
 
 def network(settings: Settings, cell: Cell) -> torch.nn.Sequential:
     """A random network of two inputs, in float64 so that affine maps can be checked to many digits."""
     seed = int(settings.generator("regions-plane", cell["activation"], cell["network"]).integers(2**62))
     return random_network(
-        2, list(SHAPE), outputs=1, activation=str(cell["activation"]), sigma_w=SIGMA_W, sigma_b=SIGMA_B, seed=seed,
+        2, list(SHAPE), outputs=1, activation=cell["activation"], sigma_w=SIGMA_W, sigma_b=SIGMA_B, seed=seed,
         dtype=torch.float64,
     )  # fmt: skip
 
@@ -123,7 +103,7 @@ def partition(net: torch.nn.Sequential) -> Partition:
     return partition_plane(net, Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]), (-SIDE, SIDE, -SIDE, SIDE))
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Check one network's cells, and count its regions over the whole plane."""
     net = network(settings, cell)
     part = partition(net)
@@ -135,14 +115,17 @@ def measure(settings: Settings, cell: Cell) -> Numbers:
         sums = np.bincount(parents, [_area(p) for p in inner], len(outer))
         nested = max(nested, float(np.abs(sums - [_area(p) for p in outer]).max()) / area)
     polygons = list(part.polygons)
-    return {
-        "cells": len(polygons),
-        "convex": all(_convex(p) for p in polygons),
-        "affine": max(_bend(net, p) for p in polygons),
-        "filled": abs(sum(_area(p) for p in polygons) / area - 1),
-        "nested": nested,
-        "regions": int(count_regions(net)),
-    }
+    return xr.Dataset(
+        {
+            "cells": len(polygons),
+            "convex": all(_convex(p) for p in polygons),
+            "affine": max(_bend(net, p) for p in polygons),
+            "filled": abs(sum(_area(p) for p in polygons) / area - 1),
+            "nested": nested,
+            "regions": int(count_regions(net)),
+            "bound": int(bounds.raghu2017(2, SHAPE, cell["activation"])),
+        }
+    )
 
 
 def _parents(part: Partition, layer: int) -> Any:
@@ -173,7 +156,7 @@ def _bend(net: torch.nn.Sequential, corners: Any) -> float:
     return float(abs(values[-1] - values[:-1].mean()) / max(1.0, np.abs(values).max()))
 
 
-def draw(figure: Figure, theme: Theme, part: Partition, counts: Cut) -> None:
+def draw(figure: Figure, theme: Theme, part: Partition, found: pd.DataFrame) -> None:
     """Top: borders of layer 1, layers 1 to 2 and 1 to 3. Bottom: regions of all networks beside the bound."""
     parts: Any = figure.subfigures(2, 1, height_ratios=(2.2, 1.35))
     above, below = parts
@@ -186,23 +169,20 @@ def draw(figure: Figure, theme: Theme, part: Partition, counts: Cut) -> None:
         ax.set(ylabel="", xticks=[], yticks=[])
     ax = below.subplots()
     shades = {"relu": theme.main, "hardtanh": theme.other}
-    for height, (kind, regions) in enumerate(_counts(counts).items()):
-        most = counts.most[kind]
+    for height, (kind, (regions, most)) in enumerate(_counts(found).items()):
         spread = height + np.linspace(-0.22, 0.22, len(regions))
         ax.plot(regions, spread, "o", color=shades[kind], markersize=3.5, alpha=0.7)
         ax.plot(most, height, "|", color=theme.ink, markersize=22, markeredgewidth=2)
         ax.annotate(f"bound {most:,}", (most, height), (-6, 0), ha="right", va="center", textcoords="offset points")
     ax.set(xscale="log", xlabel="activation regions of the whole plane", ylim=(-0.6, 1.6))
-    ax.set_yticks(range(len(counts.most)), [NAMES[kind] for kind in counts.most])
+    ax.set_yticks(range(len(NAMES)), list(NAMES.values()))
 
 
-def run(settings: Settings) -> Made:
-    """Cut the plane by small random networks."""
+@experiment("Figure 1", "Regions in the plane")
+def regions_plane(settings: Settings) -> Made:
+    """The cells into which small random networks cut the plane, and their number beside Theorem 1."""
     networks = 12 if settings.quick else 200
-    cells: list[dict[str, Any]] = [{"activation": kind, "network": i} for kind in NAMES for i in range(networks)]
-    numbers = measured(settings, cells, measure)
-    rows = pd.DataFrame([{**cell, **found} for cell, found in zip(cells, numbers, strict=True)])
-    found = Cut(rows, {kind: int(bounds.raghu2017(2, SHAPE, kind)) for kind in NAMES})
+    found = measured(settings, measure, activation=list(NAMES), network=range(networks)).to_dataframe().reset_index()
     setting = (
         f"Random networks of {len(SHAPE)} layers of {SHAPE[0]} units on 2 inputs, ReLU and hard-tanh, weights N(0, "
         f"{SIGMA_W**2:g}/fan-in), biases N(0, {SIGMA_B:g}²); {networks} of each, seed {settings.seed}. Cells are "
@@ -216,21 +196,10 @@ def run(settings: Settings) -> Made:
         f"exact, beside the bound of Theorem 1 with the sharp count of cells for each layer. {setting}"
     )
     about = "Lines of the first layer are straight, those of later ones bend at them; counts lie far below the bound."
-    part = partition(network(settings, cells[0]))
+    part = partition(network(settings, {"activation": "relu", "network": 0}))
     return Made(
         findings=(judge_convex(found), judge_nested(found), judge_bound(found)),
-        figures={"cells": Drawing(partial(draw, part=part, counts=found), caption, about, height=4.4)},
-        tables={"networks": rows},
+        figures={"cells": Drawing(partial(draw, part=part, found=found), caption, about, height=4.4)},
+        tables={"networks": found},
         setting=setting,
     )
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="regions-plane",
-        title="Regions in the plane",
-        of_paper="Figure 1",
-        run=run,
-        about="The cells into which small random networks cut the plane, and their number beside Theorem 1.",
-    ),
-)

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.axes import plain_log, step_axis
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, means
 from netfold.reproduce.trained import (
     Part,
     Recipe,
     Split,
-    accuracy,
     channels,
     checkpoints,
     convolutions,
-    fit,
     seeds_of,
     stack,
+    watched,
 )
 from netfold.training import TrajectoryRegularizer, mean_step
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
+from netfold.training.loop import accuracy
 
 Floats = NDArray[np.float64]
 
@@ -67,48 +64,17 @@ SHORTER = Claim(
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Trained:
-    """Networks of one variant, at every learning rate.
-
-    Attributes:
-        rates: learning rates.
-        chosen: accuracy at the end on images kept aside from those to train on, ``(rates, seeds)``.
-        accuracy: on the test images, ``(rates, seeds, checkpoints)``.
-        length: mean step of the path through the test images by hidden layer at the end, over that of the images,
-            ``(rates, seeds, layers)``.
-        steps: checkpoints.
-    """
-
-    rates: tuple[float, ...]
-    chosen: Floats
-    accuracy: Floats
-    length: Floats
-    steps: NDArray[np.int64]
-
-    @property
-    def best(self) -> int:
-        """The learning rate of the best mean accuracy on the images kept aside; the first of equals."""
-        return int(np.argmax(self.chosen.mean(1)))
-
-    @property
-    def ends(self) -> Floats:
-        """Test accuracy at the end at the best learning rate, one a seed."""
-        return self.accuracy[self.best, :, -1]
-
-    @property
-    def mean_length(self) -> Floats:
-        """Length averaged over hidden layers at the best learning rate, one a seed."""
-        return self.length[self.best].mean(1)
+def at_best(found: xr.Dataset, variant: str) -> xr.Dataset:
+    """A variant at the learning rate of the best mean accuracy on the images kept aside; the first of equals."""
+    one = found.sel(variant=variant)
+    return one.isel(rate=int(np.argmax(one.chosen.values.mean(1))))
 
 
-def judge(found: Mapping[str, Trained]) -> tuple[Finding, ...]:
+def judge(found: xr.Dataset) -> tuple[Finding, ...]:
     """All findings."""
-    ends = {name: found[name].ends for name in VARIANTS}
-    told = "; ".join(
-        f"{name} {Mean.of(values).words(3)} at rate {found[name].rates[found[name].best]:g}"
-        for name, values in ends.items()
-    )
+    best = {name: at_best(found, name) for name in VARIANTS}
+    ends = {name: one.accuracy.values[:, -1] for name, one in best.items()}
+    told = "; ".join(f"{name} {Mean.of(ends[name]).words(3)} at rate {one.rate:g}" for name, one in best.items())
     versus = Mean.of(ends[TRAJECTORY] - ends[NORM]), Mean.of(ends[TRAJECTORY] - ends[NONE])
     levels: dict[str, float | int | str | None] = {f"accuracy, {name}": float(v.mean()) for name, v in ends.items()}
     return (
@@ -128,10 +94,10 @@ def judge(found: Mapping[str, Trained]) -> tuple[Finding, ...]:
     )
 
 
-def judge_length(found: Mapping[str, Trained]) -> Finding:
+def judge_length(found: xr.Dataset) -> Finding:
     """Whether the path through the data is shorter."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = {name: np.log(found[name].mean_length) for name in VARIANTS}
+        logs = {name: np.log(at_best(found, name).length.values.mean(1)) for name in VARIANTS}
         ratios = [Mean.of(logs[TRAJECTORY] - logs[other]) for other in (NONE, NORM)]
     told = ", ".join(f"{Mean.of(log).exp()} with {name}" for name, log in logs.items())
     text = f"Length over that of the images, mean of {DEPTH} layers: {told}."
@@ -178,27 +144,17 @@ def split_of(settings: Settings) -> Split:
     )
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Train one network."""
-    variant, rate, seed = str(cell["variant"]), float(cell["rate"]), int(cell["seed"])
+    variant, rate, seed = cell["variant"], cell["rate"], cell["seed"]
     split = split_of(settings)
     x, y = split.train
     aside = torch.arange(len(x)) % KEPT_ASIDE == 0
     net = stack(split.shape, width(settings), DEPTH, seed, before_relu(variant, flat(settings)))
     how = replace(recipe(settings), rate=rate)
-    steps, course = checkpoints(how.steps, 8 if settings.quick else 16), []
-
-    def look(step: int) -> None:
-        if step in steps:
-            course.append(accuracy(net, split.test))
-
-    fit(net, (x[~aside], y[~aside]), how, seed, look)
-    return {
-        "chosen": accuracy(net, (x[aside], y[aside])),
-        "accuracy": course,
-        "length": lengths(net, split.test),
-        "steps": steps,
-    }
+    steps = checkpoints(how.steps, 8 if settings.quick else 16)
+    course = watched(net, (x[~aside], y[~aside]), how, seed, steps, lambda: {"accuracy": accuracy(net, split.test)})
+    return course.assign(chosen=accuracy(net, (x[aside], y[aside])), length=("layer", lengths(net, split.test)))
 
 
 def lengths(net: nn.Module, part: Part) -> list[float]:
@@ -213,49 +169,39 @@ def lengths(net: nn.Module, part: Part) -> list[float]:
     return found
 
 
-def draw(figure: Figure, theme: Theme, found: Mapping[str, Trained]) -> None:
+def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
     """Accuracy over steps and against the learning rate; length by layer."""
     axes = figure.subplots(1, 3)
     looks = zip(VARIANTS, (theme.ink, theme.other, theme.main), ("D", "s", "o"), strict=True)
+    ends = 1 - found.accuracy.isel(step=-1)
     for name, colour, mark in looks:
-        one = found[name]
+        one = at_best(found, name)
         for ax, x, values in (
-            (axes[0], one.steps, 1 - one.accuracy[one.best]),
-            (axes[1], np.array(one.rates), 1 - one.accuracy[:, :, -1].T),
-            (axes[2], np.arange(1, DEPTH + 1), one.length[one.best]),
+            (axes[0], found.step.values, 1 - one.accuracy.values),
+            (axes[1], found.rate.values, ends.sel(variant=name).values.T),
+            (axes[2], np.arange(1, DEPTH + 1), one.length.values),
         ):
             mean, half = means(values)
             drawing.measured(ax, x, mean, half, colour=colour, mark=mark, label=name, line=True, size=4)
-    least = min(float((1 - one.accuracy[:, :, -1]).mean(1).min()) for one in found.values())
+    least = float(ends.values.mean(2).min())
     for ax in axes[:2]:
         ax.set_ylim(0.8 * least, 1.05)
-        plain_log(ax)
-    step_axis(axes[0], found[NONE].steps, every=4)
+        drawing.plain_log(ax)
+    drawing.step_axis(axes[0], found.step.values, every=4)
     axes[0].set(ylabel="test error", title="at the best rate")
     axes[1].set(xlabel="learning rate", xscale="log", title="at the end, by rate")
-    axes[1].set_xticks(found[NONE].rates, [f"{rate:g}" for rate in found[NONE].rates])
+    axes[1].set_xticks(found.rate.values, [f"{rate:g}" for rate in found.rate.values])
     axes[1].minorticks_off()
     axes[2].set(xlabel="hidden layer", ylim=(0, None), title="length / images'")
     drawing.whole_axis(axes[2], list(range(1, DEPTH + 1)))
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3)
+    drawing.legend(figure, axes[0])
 
 
-def run(settings: Settings) -> Made:
-    """Train all variants at all learning rates."""
-    seeds, tried = seeds_of(settings, 4 if flat(settings) else 3, 5), rates(settings)
-    cells: list[dict[str, Any]] = [
-        {"variant": variant, "rate": rate, "seed": seed} for variant in VARIANTS for rate in tried for seed in seeds
-    ]
-    numbers = {tuple(c.values()): n for c, n in zip(cells, measured(settings, cells, measure), strict=True)}
-
-    def stacked(variant: str, name: str) -> Floats:
-        return np.array([[numbers[variant, rate, seed][name] for seed in seeds] for rate in tried], np.float64)
-
-    steps = np.array(next(iter(numbers.values()))["steps"])
-    found = {
-        v: Trained(tried, stacked(v, "chosen"), stacked(v, "accuracy"), stacked(v, "length"), steps) for v in VARIANTS
-    }
+@experiment("Figure 10", "Trajectory regularisation against batch norm", uses_data=True)
+def trajectory_regularization(settings: Settings) -> Made:
+    """Accuracy with trajectory regularisation, with batch norm and with neither."""
+    seeds = seeds_of(settings, 4 if flat(settings) else 3, 5)
+    found = measured(settings, measure, variant=VARIANTS, rate=rates(settings), seed=seeds)
     hidden = f"hidden layers of {width(settings)} units" if flat(settings) else convolutions(settings)
     words = recipe(settings).words.replace("learning rate 0.01", "each at its best learning rate of those drawn")
     setting = (
@@ -274,42 +220,16 @@ def run(settings: Settings) -> Made:
         findings=judge(found),
         figures={
             "accuracy": Drawing(
-                lambda figure, theme: draw(figure, theme, found),
+                partial(draw, found=found),
                 caption,
                 "Test accuracy with neither, batch norm and trajectory regularisation, and length by layer.",
                 height=3.8,
             )
         },
-        tables={"accuracy": table(found, seeds)},
+        tables={"accuracy": found.accuracy.to_dataframe().reset_index()},
         setting=setting,
         notes=(
             "Left open by the paper and chosen here: λ = exp(θ), learned from 1 on; the original length is that of the "
             "layer's first batch.",
         ),
     )
-
-
-def table(found: Mapping[str, Trained], seeds: list[int]) -> Any:
-    """One row a variant, learning rate, seed and checkpoint."""
-    import pandas as pd
-
-    rows = [
-        {"variant": name, "rate": rate, "seed": seed, "step": int(step), "accuracy": one.accuracy[i, j, k]}
-        for name, one in found.items()
-        for i, rate in enumerate(one.rates)
-        for j, seed in enumerate(seeds)
-        for k, step in enumerate(one.steps)
-    ]
-    return pd.DataFrame(rows)
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="trajectory-regularization",
-        title="Trajectory regularisation against batch norm",
-        of_paper="Figure 10",
-        run=run,
-        about="Accuracy with trajectory regularisation, with batch norm and with neither.",
-        uses_data=True,
-    ),
-)

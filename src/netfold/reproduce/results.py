@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 from netfold.files import write_atomically, write_dataset
 from netfold.plots.themes import DARK, LIGHT
-from netfold.reporting.numbers import plain
 from netfold.reproduce.figure import WIDTH, Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
+from netfold.results.base import plain
 from netfold.results.provenance import surroundings
 
 FORM = "netfold experiment 1"

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, means, rank_correlation
 from netfold.reproduce.trained import Split, dense, seeds_of
 from netfold.training import train_single_layer
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
 
 Floats = NDArray[np.float64]
 
@@ -42,37 +40,19 @@ CLAIMS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Alone:
-    """Accuracies with one layer trained.
-
-    Attributes:
-        one: by the layer that was trained, ``(seeds, layers)``; the last is the readout.
-        untrained: with none, one number a seed.
-        whole: with all.
-    """
-
-    one: Floats
-    untrained: Floats
-    whole: Floats
-
-    @property
-    def compared(self) -> Floats:
-        """The hidden layers from the second on."""
-        return self.one[:, 1:-1]
-
-
-def judge(claim: Claim, found: Alone) -> Finding:
+def judge(claim: Claim, found: xr.Dataset) -> Finding:
     """Whether lower layers learn more alone."""
-    mean = found.compared.mean(0)
-    ends, ranks = Mean.of(found.compared[:, 0] - found.compared[:, -1]), rank_correlation(mean)
+    alone = found.alone.values
+    compared, every = alone[:, 1:-1], alone.mean(0)
+    mean = compared.mean(0)
+    ends, ranks = Mean.of(compared[:, 0] - compared[:, -1]), rank_correlation(mean)
     told = ", ".join(f"{x:.3f}" for x in mean)
     text = (
         f"Layers 2 to {len(mean) + 1}: {told}; lowest less highest {ends.words(3)}, rank correlation {ranks:.2f}. "
-        f"Layer 1 {found.one[:, 0].mean():.3f}, readout {found.one[:, -1].mean():.3f}, all layers "
-        f"{found.whole.mean():.3f}, none {found.untrained.mean():.3f}."
+        f"Layer 1 {every[0]:.3f}, readout {every[-1]:.3f}, all layers {found.whole.values.mean():.3f}, "
+        f"none {found.untrained.values.mean():.3f}."
     ).replace("-", "−")
-    numbers: dict[str, float | int | str | None] = {f"layer {i + 1}": float(x) for i, x in enumerate(found.one.mean(0))}
+    numbers: dict[str, float | int | str | None] = {f"layer {i + 1}": float(x) for i, x in enumerate(every)}
     numbers |= {"lowest less highest": ends.value, "its lower end": ends.low, "rank correlation": ranks}
     return Finding(claim, Verdict.of([ends.above(0), ranks <= STEEP]), text, numbers)
 
@@ -95,51 +75,43 @@ def split_of(settings: Settings) -> Split:
     return Split.of(settings.data, flat=True, most=4000 if quick else None, most_tested=2000 if quick else None)
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Train every layer alone, and all together, from one seed."""
     split, (width, variance) = split_of(settings), shape(settings)
     make = dense(split.shape[0], width, DEPTH, "hardtanh", variance)
     found = train_single_layer(
-        make, split.train, split.test, seeds=[int(cell["seed"])], epochs=epochs(settings, split), progress=False
+        make, split.train, split.test, seeds=[cell["seed"]], epochs=epochs(settings, split), progress=False
     )
-    return {
-        "train": found.train[:, 0].tolist(),
-        "test": found.test[:, 0].tolist(),
-        "untrained": found.untrained[:, 0].tolist(),
-        "whole": found.whole[:, 0].tolist(),
-        "recipe": found.recipe,
-    }
+    return xr.Dataset(
+        {
+            "alone": (("part", "layer"), [found.train[:, 0], found.test[:, 0]]),
+            "untrained": ("part", found.untrained[:, 0]),
+            "whole": ("part", found.whole[:, 0]),
+            "recipe": found.recipe,
+        },
+        {"part": list(CLAIMS), "layer": np.arange(1, 1 + len(found.layers))},
+    )
 
 
-def gathered(numbers: list[Numbers]) -> dict[str, Alone]:
-    """Accuracies of all seeds on both parts."""
-    none, whole = (np.array([n[name] for n in numbers]) for name in ("untrained", "whole"))
-    return {
-        part: Alone(np.array([n[part] for n in numbers]), none[:, i], whole[:, i])
-        for i, part in enumerate(("train", "test"))
-    }
-
-
-def draw(figure: Figure, theme: Theme, found: dict[str, Alone]) -> None:
+def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
     """Accuracy against the layer that was trained; one panel a part of the data."""
     axes = figure.subplots(1, 2, sharey=True)
     titles = {"train": "images trained on", "test": "images kept aside"}
-    for ax, (part, one) in zip(axes, found.items(), strict=True):
-        _panel(ax, theme, one)
-        ax.set_title(titles[part])
-    best = max(float(max(one.whole.mean(), one.one.mean(0).max())) for one in found.values())
+    for ax, (part, title) in zip(axes, titles.items(), strict=True):
+        _panel(ax, theme, found.sel(part=part))
+        ax.set_title(title)
+    best = max(found.whole.values.mean(0).max(), found.alone.values.mean(0).max())
     axes[0].set_ylim(0, min(1.03, 1.15 * best))
     axes[0].set_ylabel("accuracy")
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    drawing.legend(figure, axes[0], ncols=2)
 
 
-def _panel(ax: Axes, theme: Theme, found: Alone) -> None:
-    mean, half = means(found.one)
+def _panel(ax: Axes, theme: Theme, found: xr.Dataset) -> None:
+    mean, half = means(found.alone.values)
     at = np.arange(1, len(mean) + 1)
     for value, style, label in (
-        (found.whole.mean(), (0, (5, 3)), "all layers trained"),
-        (found.untrained.mean(), (0, (1, 2)), "none trained"),
+        (found.whole.values.mean(), (0, (5, 3)), "all layers trained"),
+        (found.untrained.values.mean(), (0, (1, 2)), "none trained"),
     ):
         ax.axhline(float(value), color=theme.muted, linestyle=style, linewidth=1.2, label=label)
     chosen = slice(1, len(mean) - 1)
@@ -154,16 +126,16 @@ def _panel(ax: Axes, theme: Theme, found: Alone) -> None:
     ax.set_xlabel("the one layer that is trained")
 
 
-def run(settings: Settings) -> Made:
-    """Train one layer of every network."""
+@experiment("Figure 7", "Training a single layer", uses_data=True)
+def single_layer(settings: Settings) -> Made:
+    """Accuracy of networks of which one layer alone is trained."""
     seeds = seeds_of(settings, 5, 10)
-    numbers = measured(settings, [{"seed": seed} for seed in seeds], measure)
-    found, (width, variance) = gathered(numbers), shape(settings)
+    found, (width, variance) = measured(settings, measure, seed=seeds), shape(settings)
     split = split_of(settings)
     setting = (
         f"{settings.data.name}, {len(split.train[0]):,} images to train on and {len(split.test[0]):,} to test on. "
         f"Fully connected, {DEPTH} hidden layers of {width}, hard-tanh, σ_w² = {variance:g}, σ_b = 0. "
-        f"{numbers[0]['recipe']}. {len(seeds)} seeds from {seeds[0]} on."
+        f"{found.recipe.values[0]}. {len(seeds)} seeds from {seeds[0]} on."
     )
     caption = (
         f"Accuracy on {settings.data.name} with one layer trained, all others at their random start. {setting} "
@@ -172,44 +144,24 @@ def run(settings: Settings) -> Made:
         "layer can add."
     )
     return Made(
-        findings=tuple(judge(CLAIMS[part], one) for part, one in found.items()),
+        findings=tuple(judge(claim, found.sel(part=part)) for part, claim in CLAIMS.items()),
         figures={
             "accuracy": Drawing(
-                lambda figure, theme: draw(figure, theme, found),
+                partial(draw, found=found),
                 caption,
                 "Accuracy against the layer that was trained alone, on the images trained on and on others.",
             )
         },
-        tables={"accuracy": table(found, seeds)},
+        tables={"accuracy": table(found)},
         setting=setting,
         notes=("Depth, optimiser and number of steps are left open by the paper and chosen here.",),
     )
 
 
-def table(found: dict[str, Alone], seeds: list[int]) -> Any:
-    """One row a part of the data, layer and seed."""
-    import pandas as pd
-
-    rows = [
-        {"part": part, "layer": name, "seed": seed, "accuracy": float(values[i])}
-        for part, one in found.items()
-        for i, seed in enumerate(seeds)
-        for name, values in (
-            ("none", one.untrained),
-            *((str(layer + 1), one.one[:, layer]) for layer in range(one.one.shape[1])),
-            ("all", one.whole),
-        )
-    ]
-    return pd.DataFrame(rows)
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="single-layer",
-        title="Training a single layer",
-        of_paper="Figure 7",
-        run=run,
-        about="Accuracy of networks of which one layer alone is trained.",
-        uses_data=True,
-    ),
-)
+def table(found: xr.Dataset) -> pd.DataFrame:
+    """One row a part of the data, layer and seed, with those of no layer and of all."""
+    names = ["none", *map(str, found.layer.values), "all"]
+    parts = [found.untrained.expand_dims(layer=1, axis=-1), found.alone, found.whole.expand_dims(layer=1, axis=-1)]
+    every = np.concatenate([part.transpose("part", "layer", "seed").values for part in parts], axis=1)
+    coordinates = {"part": found.part.values, "layer": names, "seed": found.seed.values}
+    return xr.DataArray(every, coordinates, list(coordinates), "accuracy").to_dataframe().reset_index()

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 from torch.nn.utils import skip_init
 
 from netfold.networks import random_network
 from netfold.progress import one_thread
 from netfold.reproduce.data import Images
 from netfold.reproduce.figure import Settings
-from netfold.training import TrajectoryRegularizer
-
-Part = tuple[Tensor, Tensor]
-"""Inputs and class numbers."""
+from netfold.training import TrajectoryRegularizer, loop
+from netfold.training.loop import Part
 
 BATCH = 64
 
@@ -106,44 +105,37 @@ def fit(
     Returns:
         The network.
     """
-    x, y = part
-    order = torch.Generator().manual_seed(seed)
-    optimizer = recipe.optimizer(net)
     regularised = any(isinstance(m, TrajectoryRegularizer) for m in net.modules())
-    batches: list[Tensor] = []
+    penalty = TrajectoryRegularizer.penalty if regularised else None
     with one_thread():
-        for step in range(recipe.steps + 1):
-            if look is not None:
-                look_at(net, look, step)
-            if step == recipe.steps:
-                break
-            if not batches:
-                whole = max(len(x) // BATCH * BATCH, min(BATCH, len(x)))
-                batches = list(torch.randperm(len(x), generator=order)[:whole].split(BATCH))
-            rows = batches.pop(0)
-            net.train()
-            optimizer.zero_grad()
-            loss = cross_entropy(net(x[rows]), y[rows])
-            (loss + TrajectoryRegularizer.penalty(net) if regularised else loss).backward()
-            optimizer.step()
-    return net.eval()
+        return loop.fit(
+            net, part, recipe.optimizer(net), recipe.steps, BATCH, seed, whole=True, penalty=penalty, look=look
+        )
 
 
-def look_at(net: nn.Module, look: Callable[[int], object], step: int) -> None:
-    """Look at a network in evaluation mode."""
-    net.eval()
-    with torch.no_grad():
-        look(step)
+def watched(
+    net: nn.Module, part: Part, recipe: Recipe, seed: int, steps: Sequence[int], look: Callable[[], Mapping[str, Any]]
+) -> xr.Dataset:
+    """Train a network and look at it at some steps.
 
+    Args:
+        net: the network, and ``part``, ``recipe`` and ``seed`` as in `fit`.
+        part: what to train on.
+        recipe: how.
+        seed: of the order of the images.
+        steps: at which to look, in order.
+        look: gives numbers, and lists of one a hidden layer, by name.
 
-def accuracy(net: nn.Module, part: Part) -> float:
-    """Share of inputs classified right, in evaluation mode; outputs that are not numbers classify nothing."""
-    x, y = part
-    net.eval()
-    with torch.no_grad():
-        outputs = torch.cat([net(some) for some in x.split(1000)])
-    right = (outputs.argmax(1) == y) & torch.isfinite(outputs).all(1)
-    return float(right.double().mean())
+    Returns:
+        What was seen, with the dimensions ``step`` and ``layer``.
+    """
+    records: list[Mapping[str, Any]] = []
+    fit(net, part, recipe, seed, lambda step: records.append(look()) if step in steps else None)
+    columns = {name: np.array([record[name] for record in records]) for name in records[0]}
+    found = xr.Dataset(
+        {name: (("step", "layer")[: all_.ndim], all_) for name, all_ in columns.items()}, {"step": steps}
+    )
+    return found.assign_coords(layer=np.arange(1, 1 + found.sizes["layer"])) if "layer" in found.dims else found
 
 
 def dense(inputs: int, width: int, depth: int, activation: str, variance: float) -> Callable[[int], nn.Sequential]:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Arc
-from netfold.reproduce.figure import Claim, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
-from netfold.reproduce.statistics import Mean, straightness
-from netfold.reproduce.trained import Recipe, Split, accuracy, checkpoints, dense, fit, seeds_of
-from netfold.reproduce.training_figures import drawings
+from netfold.plots.themes import Theme
+from netfold.reproduce import drawing
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, measured
+from netfold.reproduce.statistics import Mean, geometric, straightness
+from netfold.reproduce.trained import Recipe, Split, checkpoints, dense, seeds_of, watched
 from netfold.theory import length_growth
+from netfold.training.loop import accuracy
 
 Floats = NDArray[np.float64]
 
@@ -49,44 +54,11 @@ STARTS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Course:
-    """Measures during training, from one start; the axes are seed, checkpoint and hidden layer.
-
-    Attributes:
-        steps: checkpoints.
-        near: lengths of arcs between two images over those of the arcs, ``(seeds, checkpoints, layers)``, geometric
-            means over arcs.
-        far: the same between random points.
-        near_transitions: state switches an arc, means over arcs.
-        far_transitions: the same between random points.
-        weights: root mean square of each layer's weights.
-        accuracy: on the test images, ``(seeds, checkpoints)``.
-        theory: expected lengths between two images before training, ``(layers,)``.
-    """
-
-    steps: NDArray[np.int64]
-    near: Floats
-    far: Floats
-    near_transitions: Floats
-    far_transitions: Floats
-    weights: Floats
-    accuracy: Floats
-    theory: Floats
-
-    @classmethod
-    def of(cls, found: list[Numbers]) -> Course:
-        """From what was measured of every seed."""
-        names = ("near", "far", "near_transitions", "far_transitions", "weights", "accuracy")
-        arrays = {name: np.array([f[name] for f in found], np.float64) for name in names}
-        theory = np.exp(np.log([f["theory"] for f in found]).mean(0))
-        return cls(np.array(found[0]["steps"]), **arrays, theory=theory)
-
-    def change(self, name: str = "near", since: int = 0) -> Floats:
-        """Logarithm of a measure at the end over that at a checkpoint: ``(seeds, layers)``."""
-        values = getattr(self, name)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.log(values[:, -1] / values[:, since])
+def change(course: xr.Dataset, name: str = "near", since: int = 0) -> Floats:
+    """Logarithm of a measure at the end over that at a checkpoint: ``(seeds, layers)``."""
+    values = course[name].values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(values[:, -1] / values[:, since])
 
 
 SUBMISSION = "ICLR 2017 submission of Raghu et al."
@@ -143,9 +115,9 @@ EXPONENTIAL = Claim(
 )
 
 
-def judge(found: Mapping[str, Course]) -> tuple[Finding, ...]:
+def judge(found: xr.Dataset) -> tuple[Finding, ...]:
     """All findings."""
-    large, small, relu = (found[name] for name in STARTS)
+    large, small, relu = (found.sel(start=name) for name in STARTS)
     return (
         judge_shrinking(large),
         judge_near(large, small),
@@ -157,16 +129,16 @@ def judge(found: Mapping[str, Course]) -> tuple[Finding, ...]:
     )
 
 
-def judge_shrinking(large: Course) -> Finding:
+def judge_shrinking(large: xr.Dataset) -> Finding:
     """Whether all layers but the first shrink."""
-    ratios = by_layer(large.change())
+    ratios = by_layer(change(large))
     checks = [ratios[0].above(1), all(ratio.below(1) for ratio in ratios[1:])]
     return Finding(SHRINKS, Verdict.of(checks), f"End over start by layer: {listed(ratios)}.", numbered(ratios))
 
 
-def judge_near(large: Course, small: Course) -> Finding:
+def judge_near(large: xr.Dataset, small: xr.Dataset) -> Finding:
     """Whether length changes more near the data."""
-    gaps = [Mean.of((course.change("near") - course.change("far"))[:, 1:].mean(1)) for course in (large, small)]
+    gaps = [Mean.of((change(course, "near") - change(course, "far"))[:, 1:].mean(1)) for course in (large, small)]
     factors = [gap.exp() for gap in gaps]
     text = (
         f"End over start between images, over that between random points: {factors[0]} from σ_w² = 16, {factors[1]} "
@@ -176,40 +148,40 @@ def judge_near(large: Course, small: Course) -> Finding:
     return Finding(NEAR, Verdict.of([gaps[0].below(0), gaps[1].above(0)]), text, numbers)
 
 
-def judge_weights(large: Course) -> Finding:
+def judge_weights(large: xr.Dataset) -> Finding:
     """Whether weights stay while length shrinks."""
-    ratio = float((large.weights[:, -1] / large.weights[:, 0]).mean(0)[1:DEPTH].min())
-    shrunk = Mean.of(large.change()[:, 1:].mean(1))
+    ratio = float((large.weights.values[:, -1] / large.weights.values[:, 0]).mean(0)[1:].min())
+    shrunk = Mean.of(change(large)[:, 1:].mean(1))
     verdict = Verdict.graded(ratio if shrunk.below(0) else float("nan"), held=0.99, partly=0.95)
     text = f"Smallest ratio of weights {ratio:.3f}; length end over start, layers 2 to {DEPTH}: {shrunk.exp()}."
     return Finding(WEIGHTS, verdict, text, {"smallest ratio": ratio, "length, end over start": shrunk.exp().value})
 
 
-def judge_reversal(large: Course) -> Finding:
+def judge_reversal(large: xr.Dataset) -> Finding:
     """Whether length grows again at the end."""
-    last = Mean.of(large.change(since=-2)[:, 1:].mean(1))
+    last = Mean.of(change(large, since=-2)[:, 1:].mean(1))
     verdict = Verdict.of([last.above(0), last.value > 0])
-    between = f"step {large.steps[-2]:,} to {large.steps[-1]:,}"
+    between = "step {:,} to {:,}".format(*large.step.values[-2:])
     return Finding(
         REVERSES, verdict, f"From {between} length is multiplied by {last.exp()}.", {"factor": last.exp().value}
     )
 
 
-def judge_growing(small: Course) -> Finding:
+def judge_growing(small: xr.Dataset) -> Finding:
     """Whether length grows from the small start."""
-    change = small.change()
-    ratios, whole = by_layer(change), Mean.of(change.mean(1))
+    logs = change(small)
+    ratios, whole = by_layer(logs), Mean.of(logs.mean(1))
     verdict = Verdict.of([whole.above(0), all(ratio.above(1) for ratio in ratios)])
     text = f"End over start by layer: {listed(ratios)}; all layers {whole.exp()}."
     return Finding(GROWS, verdict, text, {**numbered(ratios), "all layers": whole.exp().value})
 
 
-def judge_transitions(large: Course) -> Finding:
+def judge_transitions(large: xr.Dataset) -> Finding:
     """Whether transitions go with length."""
     with np.errstate(divide="ignore", invalid="ignore"):
         length, switches = (
             np.log(values[:, 1:, 1:] / values[:, :1, 1:]).reshape(len(values), -1)
-            for values in (large.near, large.near_transitions)
+            for values in (large.near.values, large.near_transitions.values)
         )
     found = [np.corrcoef(a, b)[0, 1] if np.isfinite([a, b]).all() and np.ptp(b) else np.nan
              for a, b in zip(length, switches, strict=True)]  # fmt: skip
@@ -218,10 +190,11 @@ def judge_transitions(large: Course) -> Finding:
     return Finding(SWITCHES, verdict, f"Correlation {mean}.", {"correlation": mean.value})
 
 
-def judge_exponential(relu: Course) -> Finding:
+def judge_exponential(relu: xr.Dataset) -> Finding:
     """Whether training makes length grow with depth."""
-    growth = [Mean.of(np.log(relu.near[:, at, -1] / relu.near[:, at, 0]) / (DEPTH - 1)) for at in (0, -1)]
-    straight = straightness(np.log(relu.near[:, -1]).mean(0))
+    near = relu.near.values
+    growth = [Mean.of(np.log(near[:, at, -1] / near[:, at, 0]) / (DEPTH - 1)) for at in (0, -1)]
+    straight = straightness(np.log(near[:, -1]).mean(0))
     grows = growth[1].above(0)
     verdict = Verdict.of([grows, grows and not growth[0].above(0), grows and straight >= 0.9])
     before, after = (one.exp() for one in growth)
@@ -266,60 +239,151 @@ def arcs(split: Split, count: int, seed: int) -> tuple[list[Arc], list[Arc]]:
     return near, far
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Train one network and look at it."""
-    start, seed = STARTS[str(cell["start"])], int(cell["seed"])
+    start, seed = STARTS[cell["start"]], cell["seed"]
     split = Split.of(settings.data, flat=True, most=4000 if settings.quick else None, most_tested=2000)
     net = dense(split.shape[0], width(settings), DEPTH, start.activation, start.variance)(seed)
     near, far = arcs(split, 4 if settings.quick else 16, seed)
     steps = checkpoints(recipe(settings).steps, 6 if settings.quick else 12)
-    records: list[Numbers] = []
-
-    def look(step: int) -> None:
-        if step in steps:
-            records.append(seen(net, near, far) | {"accuracy": accuracy(net, split.test)})
-
-    fit(net, split.train, recipe(settings), seed, look)
+    course = watched(
+        net, split.train, recipe(settings), seed, steps,
+        lambda: seen(net, near, far) | {"accuracy": accuracy(net, split.test)},
+    )  # fmt: skip
     expected = [
         length_growth(start.activation, start.variance**0.5, width=width(settings), depth=DEPTH, curve=arc).lengths
         for arc in near
     ]
-    theory = np.exp(np.log(expected).mean(0))
-    return {name: [r[name] for r in records] for name in records[0]} | {"steps": steps, "theory": theory.tolist()}
+    return course.assign(theory=("layer", np.exp(np.log(expected).mean(0))))
 
 
-def seen(net: nn.Module, near: list[Arc], far: list[Arc]) -> Numbers:
-    """Lengths and transitions of both kinds of arcs by hidden layer, and the weights' sizes."""
+def seen(net: nn.Module, near: list[Arc], far: list[Arc]) -> dict[str, Any]:
+    """Lengths and transitions of both kinds of arcs by hidden layer, and its weights' size (root mean square)."""
     traces = trace_paths(net, [*near, *far], progress=False)
     length, switches = traces.values("length"), traces.values("transitions")
     with np.errstate(divide="ignore"):  # a network that died has length 0
         hidden = np.log(length[:, 1:-1] / length[:, :1])
     parts = {"near": slice(len(near)), "far": slice(len(near), None)}
-    found: Numbers = {name: np.exp(hidden[part].mean(0)).tolist() for name, part in parts.items()}
+    found: dict[str, Any] = {name: np.exp(hidden[part].mean(0)).tolist() for name, part in parts.items()}
     found |= {f"{name}_transitions": switches[part].mean(0).tolist() for name, part in parts.items()}
     weights = [float(p.detach().double().square().mean().sqrt()) for p in net.parameters() if p.ndim > 1]
-    return found | {"weights": weights}
+    return found | {"weights": weights[:-1]}
 
 
-def run(settings: Settings) -> Made:
-    """Train from all starts."""
-    seeds = seeds_of(settings, 5, 10)
-    cells: list[dict[str, Any]] = [{"start": name, "seed": seed} for name in STARTS for seed in seeds]
-    numbers = measured(settings, cells, measure)
-    found = {
-        name: Course.of([n for n, cell in zip(numbers, cells, strict=True) if cell["start"] == name]) for name in STARTS
+BARS = "Points: geometric means over seeds; bars: 95% intervals (Student's t on the logarithm)."
+
+
+def drawings(found: xr.Dataset, setting: str) -> dict[str, Drawing]:
+    """All figures by name."""
+    return {
+        "length": Drawing(
+            partial(draw_length, found=found),
+            "Length of an arc's image after each hidden layer over that of the arc, against the training step. "
+            f"{setting} {BARS} Dashes at the left: expected for random weights along the same arcs between images, at "
+            "infinite width.",
+            "Length by layer during training, from a large and a small start, near data and far from it.",
+            height=5.4,
+        ),
+        "transitions": Drawing(
+            partial(draw_transitions, found=found),
+            "Transitions of a hidden layer's units (state switches: of hard-tanh at −1 and 1) along an arc between "
+            f"two images, means over arcs, against the training step. {setting} {BARS}",
+            "Transitions by layer during training, from a large and a small start.",
+            height=3.6,
+        ),
+        "growth": Drawing(
+            partial(draw_growth, course=found.sel(start="relu")),
+            "Length (left) and transitions (right; ReLU: a unit switches on or off) of arcs between two images by "
+            f"hidden layer, at steps of the training. {setting} {BARS} Dashes: expected length for random weights, "
+            "exact at this width.",
+            "Length and transitions against the layer for a ReLU network, before, during and after training.",
+            height=3.8,
+        ),
     }
+
+
+def theory(course: xr.Dataset) -> Floats:
+    """Expected lengths between two images before training, by layer: geometric means over seeds."""
+    return np.exp(np.log(course.theory.values).mean(0))
+
+
+def draw_length(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
+    """Length against the step: rows are starts, columns near and far."""
+    axes = figure.subplots(2, 2, sharex=True, sharey="row")
+    for row, name in zip(axes, ("large", "small"), strict=True):
+        course = found.sel(start=name)
+        for ax, values, where in ((row[0], course.near, "images"), (row[1], course.far, "random points")):
+            _course(ax, theme, values, theory(course) if where == "images" else None)
+            ax.set_title(f"{STARTS[name].label}\nbetween {where}")
+        row[0].set_ylabel("length / that of the arc")
+    for ax in axes[0]:
+        ax.set_xlabel("")
+    drawing.legend(figure, axes[0, 0], *drawing.key(theme, theory_at_step_0="--"))
+
+
+def draw_transitions(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
+    """Transitions against the step, between images."""
+    axes = figure.subplots(1, 2)
+    for ax, name in zip(axes, ("large", "small"), strict=True):
+        _course(ax, theme, found.near_transitions.sel(start=name))
+        ax.set_title(STARTS[name].label)
+    axes[0].set_ylabel("transitions an arc")
+    drawing.legend(figure, axes[0])
+
+
+def _course(ax: Axes, theme: Theme, found: xr.DataArray, expected: Floats | None = None) -> None:
+    """One line a layer against the step, on logarithmic axes that hold step 0."""
+    steps, values = found.step.values, found.values
+    first = int(steps[1])
+    for i, colour in enumerate(drawing.ramp(values.shape[2], theme)):
+        mean, bars = geometric(values[:, :, i])
+        drawing.measured(ax, steps, mean, bars, colour=colour, mark=drawing.MARKS[i], label=f"layer {i + 1}", line=True)
+        if expected is not None:
+            drawing.theory(ax, [-0.45 * first, 0.3 * first], [expected[i]] * 2, colour=colour, style="--")
+    drawing.step_axis(ax, steps)
+    drawing.plain_log(ax)
+
+
+def draw_growth(figure: Figure, theme: Theme, course: xr.Dataset) -> None:
+    """Length and transitions against the layer, one line a checkpoint."""
+    left, right = figure.subplots(1, 2)
+    at, steps = course.layer.values, course.step.values
+    chosen = np.unique(np.linspace(0, len(steps) - 1, 4).round().astype(int))
+    for i, colour in zip(chosen, drawing.ramp(len(chosen), theme), strict=True):
+        step = f"step {steps[i]:,}"
+        mark = drawing.MARKS[int(np.flatnonzero(chosen == i)[0])]
+        for ax, values in ((left, course.near), (right, course.near_transitions)):
+            mean, bars = geometric(values.values[:, i])
+            drawing.measured(ax, at, mean, bars, colour=colour, mark=mark, label=step, line=True)
+    drawing.theory(left, at, theory(course), colour=theme.ink, style="--", label="theory, step 0")
+    for ax, words in ((left, "length / that of the arc"), (right, "transitions an arc")):
+        drawing.whole_axis(ax, at.tolist())
+        ax.set_xlabel("hidden layer")
+        ax.set_ylabel(words)
+        drawing.plain_log(ax)
+    left.set_title(STARTS["relu"].label)
+    drawing.legend(figure, left)
+
+
+@experiment("Figure 8", "Length and transitions during training", uses_data=True)
+def training(settings: Settings) -> Made:
+    """Length and transitions along arcs between images and between random points while networks are trained."""
+    seeds = seeds_of(settings, 5, 10)
+    found = measured(settings, measure, start=list(STARTS), seed=seeds)
     count = 4 if settings.quick else 16
     setting = (
         f"{settings.data.name}. Fully connected, {DEPTH} hidden layers of {width(settings)}, σ_b = 0, trained by "
         f"{recipe(settings).words}; {len(seeds)} seeds from {seeds[0]} on, each with {count} arcs "
         "cos(πt/2) x₀ + sin(πt/2) x₁ between two test images and as many between random points of the same norms."
     )
-    reached = ", ".join(f"{found[name].accuracy[:, -1].mean():.2f} ({STARTS[name].words})" for name in STARTS)
+    tables = ["near", "far", "near_transitions", "far_transitions"]
+    reached = ", ".join(
+        f"{found.accuracy.sel(start=name).values[:, -1].mean():.2f} ({start.words})" for name, start in STARTS.items()
+    )
     return Made(
         findings=judge(found),
-        figures=drawings(found, {name: start.label for name, start in STARTS.items()}, setting),
-        tables={"course": table(found)},
+        figures=drawings(found, setting),
+        tables={"course": found[tables].to_dataframe().reset_index()},
         setting=setting,
         notes=(
             f"Test accuracy at the end: {reached}.",
@@ -327,31 +391,3 @@ def run(settings: Settings) -> Made:
             "its figure.",
         ),
     )
-
-
-def table(found: Mapping[str, Course]) -> Any:
-    """One row a start, seed, checkpoint and hidden layer."""
-    import pandas as pd
-
-    names = ("near", "far", "near_transitions", "far_transitions")
-    rows = [
-        {"start": start, "seed": seed, "step": int(step), "layer": layer + 1}
-        | {name: float(getattr(course, name)[seed, at, layer]) for name in names}
-        for start, course in found.items()
-        for seed in range(len(course.near))
-        for at, step in enumerate(course.steps)
-        for layer in range(course.near.shape[2])
-    ]
-    return pd.DataFrame(rows)
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="training",
-        title="Length and transitions during training",
-        of_paper="Figure 8",
-        run=run,
-        about="Length and transitions along arcs between images and between random points while networks are trained.",
-        uses_data=True,
-    ),
-)

@@ -4,30 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from netfold.measures.tracing import trace_paths
 from netfold.networks import random_network
 from netfold.paths import Arc
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.ensembles import Ensemble, Floats, by_layer, linearised, sweep
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
-from netfold.reproduce.kept import Cell, Numbers, measured
+from netfold.reproduce.ensembles import Floats, Key, by_layer, linearised, rising, scales
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Cell, Ensemble, measured, sweep
 from netfold.reproduce.statistics import Mean, means, straightness
 from netfold.theory import crossing_rate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
-
-Key = tuple[int, float]
-"""Width and sigma_w^2."""
 
 STRAIGHT = 0.99
 POWER = 0.5
@@ -87,16 +80,6 @@ class Counted:
             for key, counts in self.counts.items()
         }
 
-    @property
-    def widths(self) -> list[int]:
-        """In order."""
-        return sorted({width for width, _ in self.counts})
-
-    @property
-    def variances(self) -> list[float]:
-        """In order."""
-        return sorted({variance for _, variance in self.counts})
-
     def table(self) -> pd.DataFrame:
         """One row a width, sigma_w^2 and layer."""
         rows = [
@@ -124,12 +107,13 @@ def judge_exponential(found: Counted) -> Finding:
 
 def judge_width(found: Counted) -> Finding:
     """Whether counts grow at most like the square root of the width."""
-    narrow, wide = found.widths[0], found.widths[-1]
+    widths, variances = scales(found.counts)
+    narrow, wide = widths[0], widths[-1]
     powers = {
         v: float(
             np.log(found.counts[wide, v][:, -1].mean() / found.counts[narrow, v][:, -1].mean()) / np.log(wide / narrow)
         )
-        for v in found.variances
+        for v in variances
     }
     told = ", ".join(f"{power:.2f} at σ_w² = {v:g}" for v, power in powers.items()).replace("-", "−")
     depth = next(iter(found.counts.values())).shape[1]
@@ -140,11 +124,9 @@ def judge_width(found: Counted) -> Finding:
 
 def judge_scale(found: Counted) -> Finding:
     """Whether larger weights mean faster growth."""
-    growth = found.growth
-    steps = [(k, a, b) for k in found.widths for a, b in pairwise(found.variances)]
-    checks = [growth[k, b].low > growth[k, a].high for k, a, b in steps]
-    wide = found.widths[-1]
-    told = ", ".join(f"{growth[wide, v].value:.2f} at σ_w² = {v:g}" for v in found.variances)
+    growth, (widths, variances) = found.growth, scales(found.counts)
+    checks, wide = rising(growth), widths[-1]
+    told = ", ".join(f"{growth[wide, v].value:.2f} at σ_w² = {v:g}" for v in variances)
     text = (
         f"{sum(checks)} of {len(checks)} steps raise it with intervals apart. Growth per layer at k = {wide}: {told}."
     )
@@ -167,16 +149,16 @@ def judge_limit(rates: dict[int, Mean]) -> Finding:
     )
 
 
-def measure(settings: Settings, cell: Cell) -> Numbers:
+def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Sign transitions a unit, layer by layer, of one network on its arcs."""
-    width, number = int(cell["width"]), int(cell["network"])
-    images, ends = _ends(settings, number)
+    width, (images, ends) = cell["width"], _ends(settings, cell["network"])
     seed = int(settings.generator("transitions-depth", *cell.values()).integers(2**62))
     net = random_network(
-        images.shape[1], width, int(cell["depth"]), 1, "hardtanh", sigma_w=float(cell["variance"]) ** 0.5, seed=seed
+        images.shape[1], width, cell["depth"], 1, "hardtanh", sigma_w=cell["variance"] ** 0.5, seed=seed
     )
     traces = trace_paths(net, [Arc(images[a], images[b]) for a, b in ends], progress=False)
-    return {"sign_transitions": np.mean([trace.sign_transitions / width for trace in traces], axis=0).tolist()}
+    means_over_arcs = np.mean([trace.sign_transitions / width for trace in traces], axis=0)
+    return xr.Dataset({"sign_transitions": ("layer", means_over_arcs)})
 
 
 def _ends(settings: Settings, number: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -191,8 +173,9 @@ def _ends(settings: Settings, number: int) -> tuple[NDArray[np.float32], NDArray
 def draw(figure: Figure, theme: Theme, found: Counted, rates: dict[int, Mean]) -> None:
     """Left: transitions per unit, layer by layer. Right: growth per layer in the limit, against width."""
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    shades = dict(zip(found.variances, drawing.ramp(len(found.variances), theme), strict=True))
-    marks = dict(zip(found.widths, drawing.MARKS, strict=False))
+    narrow_to_wide, variances = scales(found.counts)
+    shades = dict(zip(variances, drawing.ramp(len(variances), theme), strict=True))
+    marks = dict(zip(narrow_to_wide, drawing.MARKS, strict=False))
     for (k, v), counts in found.counts.items():
         mean, half = means(counts)
         drawing.measured(left, np.arange(1, len(mean) + 1), mean, half, colour=shades[v], mark=marks[k])
@@ -213,37 +196,10 @@ def draw(figure: Figure, theme: Theme, found: Counted, rates: dict[int, Mean]) -
     right.set_yticks(ticks, [str(t) for t in ticks])
     right.minorticks_off()
     right.set_title(rf"$\sigma_w$ = {LARGE:g}")
-    handles = [*(drawing.swatch(shades[v], label=rf"$\sigma_w^2$ = {v:g}") for v in found.variances),
-               *(drawing.swatch(theme.ink, marks[k], f"k = {k}") for k in found.widths),
+    handles = [*(drawing.swatch(shades[v], label=rf"$\sigma_w^2$ = {v:g}") for v in variances),
+               *(drawing.swatch(theme.ink, marks[k], f"k = {k}") for k in narrow_to_wide),
                *drawing.key(theme, theory="-", **{"√k": ":"})]  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-
-
-def run(settings: Settings) -> Made:
-    """Measure arcs between images, then the limit of very large weights."""
-    quick = settings.quick
-    widths, variances = ((32, 128), (4.0, 9.0, 16.0)) if quick else ((50, 100, 200, 400), (2.0, 4.0, 9.0, 16.0))
-    depth, networks = (5, 8) if quick else (7, 25)
-    cells: list[dict[str, Any]] = [
-        {"width": k, "variance": v, "depth": depth, "network": i}
-        for k in widths
-        for v in variances
-        for i in range(networks)
-    ]
-    numbers = measured(settings, cells, measure)
-    counts = {
-        (k, v): np.array([n["sign_transitions"] for n, cell in zip(numbers, cells, strict=True)
-                          if (cell["width"], cell["variance"]) == (k, v)])
-        for k in widths for v in variances
-    }  # fmt: skip
-    found = Counted(counts, {v: _expected(settings, v, depth, networks) for v in variances})
-    limits = (16, 32, 64) if quick else (8, 16, 32, 64, 128)
-    many = 60 if quick else 300
-    limit = sweep(
-        settings, [{"inputs": k, "width": k} for k in limits], ["sign_transitions"], many, "limit",
-        depth=3, sigma_w=LARGE, activation="hardtanh", path="arc",
-    )  # fmt: skip
-    return _made(settings, found, limit, depth, networks, many)
 
 
 def _expected(settings: Settings, variance: float, depth: int, networks: int) -> Floats:
@@ -287,7 +243,7 @@ def _made(settings: Settings, found: Counted, limit: Ensemble, depth: int, netwo
     return Made(
         findings=(judge_exponential(found), judge_width(found), judge_scale(found), judge_limit(rates)),
         figures={"transitions": Drawing(partial(draw, found=found, rates=rates), caption, about, height=4.4)},
-        tables={"layers": found.table(), "limit": limit.layers.drop(columns=["draw"], errors="ignore")},
+        tables={"layers": found.table(), "limit": limit.table},
         setting=setting,
         notes=(
             *limit.notes,
@@ -297,13 +253,20 @@ def _made(settings: Settings, found: Counted, limit: Ensemble, depth: int, netwo
     )
 
 
-EXPERIMENTS = (
-    Experiment(
-        name="transitions-depth",
-        title="Transitions with depth",
-        of_paper="Figure 2",
-        run=run,
-        about="Sign transitions on arcs between two images, by depth, width and σ_w, in random hard-tanh networks.",
-        uses_data=True,
-    ),
-)
+@experiment("Figure 2", "Transitions with depth", uses_data=True)
+def transitions_depth(settings: Settings) -> Made:
+    """Sign transitions on arcs between two images, by depth, width and σ_w, in random hard-tanh networks."""
+    quick = settings.quick
+    widths, variances = ((32, 128), (4.0, 9.0, 16.0)) if quick else ((50, 100, 200, 400), (2.0, 4.0, 9.0, 16.0))
+    depth, networks = (5, 8) if quick else (7, 25)
+    axes = {"width": widths, "variance": variances, "depth": (depth,), "network": range(networks)}
+    numbers = measured(settings, measure, **axes).sign_transitions.squeeze("depth")
+    counts = {(k, v): numbers.sel(width=k, variance=v).values for k in widths for v in variances}
+    found = Counted(counts, {v: _expected(settings, v, depth, networks) for v in variances})
+    limits = (16, 32, 64) if quick else (8, 16, 32, 64, 128)
+    many = 60 if quick else 300
+    limit = sweep(
+        settings, [{"inputs": k, "width": k} for k in limits], ["sign_transitions"], many, "limit",
+        depth=3, sigma_w=LARGE, activation="hardtanh", path="arc",
+    )  # fmt: skip
+    return _made(settings, found, limit, depth, networks, many)

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.ensembles import Ensemble, Floats, by_layer, sweep
-from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
+from netfold.reproduce.ensembles import Floats, Key, by_layer, scales
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.harness import Ensemble, sweep
 from netfold.reproduce.statistics import means
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from netfold.plots.themes import Theme
-
-Key = tuple[int, float]
-"""Width and sigma_w^2."""
 
 SLOPE = 0.1
 STRAIGHT = 0.99
@@ -106,7 +101,7 @@ def judge_angular(found: Paired) -> Finding:
 def draw(figure: Figure, theme: Theme, found: Paired) -> None:
     """Transitions against Euclidean and against angular length, a mark a layer."""
     left, right = figure.subplots(1, 2, sharey=True)
-    widths, variances = sorted({k for k, _ in found.lengths}), sorted({v for _, v in found.lengths})
+    widths, variances = scales(found.lengths)
     shades = dict(zip(variances, drawing.ramp(len(variances), theme), strict=True))
     marks = dict(zip(widths, drawing.MARKS, strict=False))
     for (k, v), transitions in found.transitions.items():
@@ -129,8 +124,9 @@ def draw(figure: Figure, theme: Theme, found: Paired) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
 
 
-def run(settings: Settings) -> Made:
-    """Measure hard-tanh networks of several widths and scales."""
+@experiment("Figure 5", "Transitions against length")
+def transitions_length(settings: Settings) -> Made:
+    """Sign transitions against Euclidean and angular length in random hard-tanh networks, a point a layer."""
     quick = settings.quick
     widths = (32, 128) if quick else (16, 32, 64, 128, 256)
     variances = (4.0, 16.0, 64.0) if quick else (2.0, 4.0, 8.0, 16.0, 64.0, 256.0)
@@ -154,18 +150,7 @@ def run(settings: Settings) -> Made:
     return Made(
         findings=(judge_proportional(found), judge_angular(found)),
         figures={"transitions": Drawing(partial(draw, found=found), caption, about, height=4.4)},
-        tables={"layers": measured.layers.drop(columns=["draw"], errors="ignore")},
+        tables={"layers": measured.table},
         setting=setting,
         notes=measured.notes,
     )
-
-
-EXPERIMENTS = (
-    Experiment(
-        name="transitions-length",
-        title="Transitions against length",
-        of_paper="Figure 5",
-        run=run,
-        about="Sign transitions against Euclidean and angular length in random hard-tanh networks, a point a layer.",
-    ),
-)

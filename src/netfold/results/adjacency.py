@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.paths.refinement import key
 from netfold.exact.plane.layers import States
 from netfold.exact.plane.mesh import Mesh
+from netfold.results.base import Record, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,25 +24,20 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+AREA = "squared units of the input space"
+
 SAME = 2.0**-40
 """Two affine maps are one where they differ by less than this share of the output's size on the rectangle."""
 
 
-@dataclass(frozen=True, eq=False)
-class Neighbours:
-    """Pairs of regions with a common border, each pair once.
+class Neighbours(Record):
+    """Pairs of regions with a common border, each pair once."""
 
-    Attributes:
-        first, second: the regions.
-        layer: the layer, from 0, and ``unit`` the unit whose state differs between them.
-        length: Euclidean length of the common border, in input space.
-    """
-
-    first: Ints
-    second: Ints
-    layer: Ints
-    unit: Ints
-    length: Floats
+    first: Ints = measured("one of the two regions", ("pair",))
+    second: Ints = measured("the other one", ("pair",))
+    layer: Ints = measured("the layer, from 0, of the unit whose state differs between them", ("pair",))
+    unit: Ints = measured("that unit", ("pair",))
+    length: Floats = measured("length of the common border", ("pair",), "units of the input space")
 
     def __len__(self) -> int:
         return len(self.first)
@@ -51,31 +46,25 @@ class Neighbours:
         """One row a pair."""
         import pandas as pd
 
-        return pd.DataFrame({name: getattr(self, name) for name in ("first", "second", "layer", "unit", "length")})
+        return pd.DataFrame(vars(self))
 
     def __repr__(self) -> str:
         return f"<{len(self):,} pairs of neighbours>"
 
 
-@dataclass(frozen=True)
-class Density:
+class Density(Record):
     """Regions per area near data points, against the rest of the rectangle.
 
     A region is near where its centroid is within ``radius`` of a point; areas are those of the regions themselves.
-
-    Attributes:
-        near: regions per area near the points, and ``far`` of the others; NaN where there are none.
-        near_regions, far_regions: how many, and ``near_area``, ``far_area`` their area, in input space.
-        radius: how near is near, in input space.
     """
 
-    near: float
-    far: float
-    near_regions: int
-    far_regions: int
-    near_area: float
-    far_area: float
-    radius: float
+    near: float = measured("regions per area near the points; NaN where there are none", unit=f"1 / {AREA}")
+    far: float = measured("regions per area elsewhere", unit=f"1 / {AREA}")
+    near_regions: int = measured("regions near the points")
+    far_regions: int = measured("all others")
+    near_area: float = measured("area of the regions near the points", unit=AREA)
+    far_area: float = measured("area of the others", unit=AREA)
+    radius: float = measured("how near is near", unit="units of the input space")
 
 
 def neighbours(mesh: Mesh, region_of_piece: Ints, last_layer: int, frame: Floats) -> Neighbours:

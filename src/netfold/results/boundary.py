@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from netfold.exact.plane.mesh import Mesh
+from netfold.results.base import Record, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,20 +20,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class DecisionBoundary:
+class DecisionBoundary(Record):
     """The segments on which two classes tie, and the regions between them.
 
     The class is the largest output, or for a single output whether it is above 0. It is an affine rule on every
     activation region, so the boundary is made of straight segments; they are exact.
-
-    Attributes:
-        segments: ends in (a, b), shape ``(segments, 2, 2)``, with the first class on the left.
-        classes: the two classes, ``(segments, 2)``.
-        regions: the activation region that each segment runs through; where it runs along a border, that on its left.
-        region_classes: class of every class region (a maximal connected set of one class).
-        region_areas: its area in input space.
-        frame: takes (a, b) to orthonormal coordinates of input space.
 
     Example:
         >>> import netfold as nf
@@ -46,12 +37,17 @@ class DecisionBoundary:
         True
     """
 
-    segments: Floats
-    classes: Ints
-    regions: Ints
-    region_classes: Ints
-    region_areas: Floats
-    frame: Floats
+    segments: Floats = measured("ends in (a, b), with the first class on the left", ("segment", "end", "coordinate"))
+    classes: Ints = measured("the two classes", ("segment", "side"))
+    regions: Ints = measured(
+        "activation region that each segment runs through; where it runs along a border, that on its left",
+        ("segment",),
+    )
+    region_classes: Ints = measured(
+        "class of every class region (a maximal connected set of one class)", ("class_region",)
+    )
+    region_areas: Floats = measured("area of every class region", ("class_region",), "squared units of the input space")
+    frame: Floats = measured("takes (a, b) to orthonormal coordinates of input space", ("axis", "coordinate"))
 
     @cached_property
     def lengths(self) -> Floats:

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.results.base import Record, Result, Variable, above, measured, variable
+
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
-    from matplotlib.axes import Axes
 
 
-FORMAT = "netfold local complexity 1"
+class WatchedLayer(Record):
+    """A nonlinearity whose units are watched."""
+
+    name: str = measured("its module path", coordinate=True)
+    op: str = measured("its operation", coordinate=True)
+    units: int = measured("how many units it has", coordinate=True)
 
 
-@dataclass(frozen=True)
-class WatchedLayer:
-    """A nonlinearity whose units are watched: its module path, operation and number of units."""
-
-    name: str
-    op: str
-    units: int
-
-
-@dataclass(frozen=True, eq=False)
-class LocalComplexity:
+class LocalComplexity(Result):
     """How many units change their state around each of some points.
-
-    Attributes:
-        counts: units that do, ``(points, layers)``.
-        layers: the layers, in order.
-        left_out: nonlinearities whose units have no state of their own (normalisation, softmax, products).
-        radius: distance of the vertices from their point, in units of the input space.
-        directions: how many directions the cross-polytope has; it has twice as many vertices.
-        counting_rule: what was counted.
-        provenance: model, seed, versions, time.
 
     Example:
         >>> import numpy as np, netfold as nf
@@ -49,13 +32,21 @@ class LocalComplexity:
         ((10, 2), True)
     """
 
-    counts: NDArray[np.int64]
-    layers: tuple[WatchedLayer, ...]
-    left_out: tuple[str, ...]
-    radius: float
-    directions: int
-    counting_rule: str
-    provenance: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    FORMAT = "netfold local complexity 1"
+
+    counts: NDArray[np.int64] = measured("units whose state differs", ("point", "layer"))
+    layers: tuple[WatchedLayer, ...] = measured("the layers, in order", ("layer",))
+    left_out: tuple[str, ...] = measured(
+        "nonlinearities whose units have no state of their own (normalisation, softmax, products)"
+    )
+    radius: float = measured("distance of the vertices from their point", unit="units of the input space")
+    directions: int = measured("how many directions the cross-polytope has; it has twice as many vertices")
+    counting_rule: str = measured("what was counted")
+    provenance: dict[str, Any] = measured(
+        "model, seed, versions, time", default_factory=dict, compare=False, repr=False
+    )
+
+    plot = above("netfold.plots.complexity:by_layer")
 
     @property
     def total(self) -> NDArray[np.int64]:
@@ -94,73 +85,6 @@ class LocalComplexity:
             }
         )
 
-    def to_xarray(self) -> xr.Dataset:
-        """Everything as a dataset with the dimensions ``point`` and ``layer``; words are attributes."""
-        import xarray as xr
-
-        return xr.Dataset(
-            {"counts": (("point", "layer"), self.counts, {"long_name": "units whose state differs", "units": "1"})},
-            {
-                "layer": np.arange(1, len(self.layers) + 1),
-                "name": ("layer", np.array([layer.name for layer in self.layers], object)),
-                "op": ("layer", np.array([layer.op for layer in self.layers], object)),
-                "units": ("layer", np.array([layer.units for layer in self.layers], np.int64)),
-            },
-            {
-                "format": FORMAT,
-                "radius": self.radius,
-                "directions": self.directions,
-                "left_out": json.dumps(self.left_out),
-                "counting_rule": self.counting_rule,
-                "provenance": json.dumps(self.provenance, default=str),
-            },
-        )
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a netCDF-4 file, whole or not at all.
-
-        Raises:
-            InvalidInputError: the folder does not exist.
-        """
-        from netfold.files import write_dataset
-
-        write_dataset(self.to_xarray(), path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> LocalComplexity:
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            UntrustedFileError: the file is a pickle.
-            CorruptFileError: the file is damaged, or holds something else.
-        """
-        from netfold.files import read_dataset
-
-        return read_dataset(path, FORMAT, "local complexity", _read)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the share of every layer's units, averaged over points, with two standard errors.
-
-        Args:
-            ax: where to draw; a new figure by default.
-
-        Returns:
-            The axes drawn on.
-        """
-        from netfold.plots.complexity import by_layer
-
-        return by_layer(self, ax)
-
-
-def _read(found: xr.Dataset) -> LocalComplexity:
-    columns = [found[name].values.tolist() for name in ("name", "op", "units")]
-    return LocalComplexity(
-        found["counts"].values.astype(np.int64),
-        tuple(WatchedLayer(*row) for row in zip(*columns, strict=True)),
-        tuple(json.loads(found.attrs["left_out"])),
-        float(found.attrs["radius"]),
-        int(found.attrs["directions"]),
-        str(found.attrs["counting_rule"]),
-        json.loads(found.attrs["provenance"]),
-    )
+    def _more(self) -> dict[str, Variable]:
+        number = np.arange(1, len(self.layers) + 1)
+        return {"layer": variable(number, "number of the layer, from 1", ("layer",), coordinate=True)}

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import field
 from typing import Any
 
-from netfold.measures.cell_counts import CellJob, count_cells
+from netfold.results.base import Result, counted, measured
+from netfold.results.status import Certainty, Standing
 
 
-@dataclass(frozen=True)
-class CountResult:
+class CountResult(Result):
     """A number of regions, with how it was found; ``int(count)`` is the number.
-
-    Attributes:
-        regions: the number.
-        by_layer: activation regions of the network cut off after each layer, one entry a layer; empty where the
-            method does not find them.
-        method: how it was counted, and ``domain`` where.
-        uncertain: places where the count rests on the tolerance or on rounding: exact where 0.
-        margin: the closest decision, as a share of the scale of the layer's values; ``None`` where every close
-            decision was settled exactly, so that there is nothing to fear from one.
-        counting_rule: what was counted.
-        decisions: signs that were decided, and ``resolved_exactly``: those among them that float64 could not certify
-            and that were decided in rational arithmetic; ``None`` for planes and paths. They tell the effort, which
-            depends a little on how the work was divided.
-        provenance: model, versions, number type, time.
 
     Example:
         >>> import netfold as nf
@@ -34,18 +21,45 @@ class CountResult:
         (True, 'exact')
     """
 
-    regions: int
-    by_layer: tuple[int, ...]
-    method: str
-    domain: str
-    uncertain: int
-    margin: float | None
-    counting_rule: str
-    decisions: int | None = field(default=None, compare=False)
-    resolved_exactly: int | None = field(default=None, compare=False)
-    provenance: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    _inradius: float | None = field(default=None, compare=False, repr=False)
-    _job: CellJob | None = field(default=None, compare=False, repr=False)
+    FORMAT = "netfold count of regions 1"
+
+    regions: int = measured("the number")
+    by_layer: tuple[int, ...] = measured(
+        "activation regions of the network cut off after each layer, one entry a layer; empty where the method does "
+        "not find them",
+        name="regions_by_layer",
+    )
+    method: str = measured("how it was counted")
+    domain: str = measured("where it was counted")
+    uncertain: int = measured("places where the count rests on the tolerance or on rounding: exact where 0")
+    margin: float | None = measured(
+        "the closest decision, as a share of the scale of the layer's values; ``None`` where every close decision was "
+        "settled exactly, so that there is nothing to fear from one"
+    )
+    counting_rule: str = measured("what was counted")
+    decisions: int | None = measured(
+        "signs that were decided; ``None`` for planes and paths. They tell the effort, which depends a little on how "
+        "the work was divided",
+        default=None,
+        compare=False,
+    )
+    resolved_exactly: int | None = measured(
+        "those among them that float64 could not certify and that were decided in rational arithmetic",
+        default=None,
+        compare=False,
+    )
+    provenance: dict[str, Any] = measured(
+        "model, versions, number type, time", default_factory=dict, compare=False, repr=False
+    )
+    _inradius: float | None = measured(
+        "the smallest inradius, where it is known",
+        unit="units of the input space",
+        name="smallest_inradius",
+        default=None,
+        compare=False,
+        repr=False,
+    )
+    _walk: Callable[[], float | None] | None = field(default=None, compare=False, repr=False)
 
     def __int__(self) -> int:
         return self.regions
@@ -58,27 +72,32 @@ class CountResult:
         """Radius of the largest ball in the thinnest region, in input space; infinite where every region holds any.
 
         Found with the count where it was made with ``inradius=True``; otherwise by another walk, when it is first
-        asked for, which takes a few times as long as the count did. ``None`` for planes and paths.
+        asked for, which takes a few times as long as the count did. ``None`` for planes and paths, and for a count
+        that was loaded without it.
         """
-        if self._inradius is None and self._job is not None:
-            found = count_cells(replace(self._job, inradius=True)).sums.smallest_inradius
-            object.__setattr__(self, "_inradius", found)
+        if self._inradius is None and self._walk is not None:
+            object.__setattr__(self, "_inradius", self._walk())
         return self._inradius
 
     @property
-    def status(self) -> str:
+    def status(self) -> Standing:
         """``exact``, or what the count rests on."""
         if self.decisions is None or not self.uncertain:
             return status_of(self.uncertain)
-        return f"exact but for {self.uncertain:,} ties closer than the digits taken of square roots"
+        return Certainty.ROOTS.text(f" {self.uncertain:,} ties closer than the digits taken of square roots")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All numbers and words, for JSON; the smallest inradius where it is known."""
+        return super().to_dict() | {"status": self.status}
 
 
-def status_of(uncertain: int) -> str:
+def status_of(uncertain: int) -> Standing:
     """``exact``, or how many decisions rest on the tolerance.
 
     Example:
         >>> status_of(0), status_of(2)
         ('exact', 'exact up to the tolerance, which decided in 2 places')
     """
-    places = "1 place" if uncertain == 1 else f"{uncertain:,} places"
-    return "exact" if uncertain == 0 else f"exact up to the tolerance, which decided in {places}"
+    if uncertain == 0:
+        return Certainty.EXACT.text()
+    return Certainty.TOLERANCE.text(f", which decided in {counted(uncertain, 'place')}")

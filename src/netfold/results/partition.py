@@ -2,64 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
-
-from netfold.exact.plane.layers import States
-from netfold.exact.plane.mesh import Mesh
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-import os
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+import numpy as np
+from numpy.typing import NDArray
+
 from netfold.capture import Program
 from netfold.errors import InvalidInputError
-from netfold.exact.plane.layers import numbered, unpacked
+from netfold.exact.plane.layers import States, numbered, unpacked
+from netfold.exact.plane.mesh import Mesh
 from netfold.paths import Plane
 from netfold.results import adjacency
+from netfold.results.base import Record, Result, Variable, above, measured, plain, variable
 from netfold.results.boundary import DecisionBoundary, boundary_of
 from netfold.results.counts import status_of
+from netfold.results.status import Standing
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 Color = Literal["class", "layer", "area", "output", "density"]
 
+INPUT = "units of the input space"
 
-@dataclass(frozen=True)
-class PartitionLayer:
-    """What one nonlinearity does to the plane.
 
-    Attributes:
-        name: module path of the nonlinearity, and ``op`` the operation.
-        units: how many units it has.
-        planes: bits that the state of a unit takes in the stored patterns.
-        selects: whether a state is the number of the entry that wins, or of the knots below the pre-activation.
-        regions: activation regions of the network cut off after this layer.
-        edge_length: Euclidean length, in input space, of the borders that this layer makes inside the rectangle.
-    """
+class PartitionLayer(Record):
+    """What one nonlinearity does to the plane."""
 
-    name: str
-    op: str
-    units: int
-    planes: int
-    selects: bool
-    regions: int
-    edge_length: float
+    name: str = measured("module path of the nonlinearity")
+    op: str = measured("its operation")
+    units: int = measured("how many units it has")
+    planes: int = measured("bits that the state of a unit takes in the stored patterns")
+    selects: bool = measured(
+        "whether a state is the number of the entry that wins, or of the knots below the pre-activation"
+    )
+    regions: int = measured("activation regions of the network cut off after the layer")
+    edge_length: float = measured("length of the borders that the layer makes inside the rectangle", unit=INPUT)
 
     @property
     def label(self) -> str:
@@ -95,23 +80,11 @@ class Polygons(Sequence[Floats]):
         return f"<{len(self):,} polygons>"
 
 
-@dataclass(frozen=True, eq=False)
-class Partition:
+class Partition(Result):
     """The activation regions of a network on a rectangle of a plane.
 
     Regions are numbered from 0, so that those inside one region of an earlier layer follow each other. Coordinates
     are (a, b) of the plane; areas and lengths are Euclidean, in input space.
-
-    Attributes:
-        plane: the plane, and ``bounds`` the rectangle (a from, a to, b from, b to).
-        layers: one record a nonlinearity, in order.
-        outputs: number of outputs.
-        mesh: vertices and polygons, cut by class too.
-        method: how it was found.
-        uncertain: places where the partition rests on the tolerance or on rounding: exact where 0.
-        margin: the closest decision, as a share of the scale of the layer's values.
-        counting_rule: what was counted.
-        provenance: model, versions, number type, time.
 
     Example:
         >>> import netfold as nf
@@ -123,17 +96,25 @@ class Partition:
         4.0
     """
 
-    plane: Plane
-    bounds: tuple[float, float, float, float]
-    layers: tuple[PartitionLayer, ...]
-    outputs: int
-    mesh: Mesh = field(repr=False)
-    method: str
-    uncertain: int
-    margin: float
-    counting_rule: str
-    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+    FORMAT = "netfold partition 1"
+
+    plane: Plane = measured("the plane", told_by=lambda stored: _plane(stored))
+    bounds: tuple[float, float, float, float] = measured("the rectangle: a from, a to, b from, b to")
+    layers: tuple[PartitionLayer, ...] = measured(
+        "one record a nonlinearity, in order", told_by=lambda stored: _layers(stored)
+    )
+    outputs: int = measured("number of outputs")
+    mesh: Mesh = measured("vertices and polygons, cut by class too", told_by=lambda stored: _mesh(stored), repr=False)
+    method: str = measured("how it was found")
+    uncertain: int = measured("places where the partition rests on the tolerance or on rounding: exact where 0")
+    margin: float = measured("the closest decision, as a share of the scale of the layer's values")
+    counting_rule: str = measured("what was counted")
+    provenance: dict[str, Any] = measured("model, versions, number type, time", default_factory=dict, compare=False)
     program: Program | None = field(default=None, compare=False, repr=False)
+
+    plot = above("netfold.plots.partitions:plot")
+    plot_layers = above("netfold.plots.partitions:plot_layers")
+    explore = above("netfold.plots.explore:write")
 
     @property
     def regions(self) -> int:
@@ -146,7 +127,7 @@ class Partition:
         return np.array([layer.regions for layer in self.layers], np.int64)
 
     @property
-    def status(self) -> str:
+    def status(self) -> Standing:
         """``exact``, or what the partition rests on."""
         return status_of(self.uncertain)
 
@@ -357,65 +338,54 @@ class Partition:
             frame[f"region_after_{number + 1}"] = self.ancestors(number)
         return frame.rename_axis("region")
 
-    def to_xarray(self) -> xr.Dataset:
-        """The partition as a dataset: vertices, polygons, states, layers, with units in the attributes."""
-        from netfold.results import partition_files
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers, for JSON: layers, statistics and areas of classes; not the regions one by one."""
+        names = (
+            "regions",
+            "regions_by_layer",
+            "bounds",
+            "status",
+            "uncertain",
+            "margin",
+            "counting_rule",
+            "provenance",
+        )
+        layers = [{name: getattr(x, name) for name in ("name", "op", "units", "edge_length")} for x in self.layers]
+        found = {name: getattr(self, name) for name in names}
+        return plain({**found, "layers": layers, "statistics": self.statistics(), "class_areas": self.class_areas})
 
-        return partition_files.dataset(self)
+    def _shown(self) -> pd.DataFrame:
+        import pandas as pd
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the partition to a netCDF-4 file, whole or not at all.
+        return pd.DataFrame([layer.to_dict() for layer in self.layers])
 
-        Raises:
-            InvalidInputError: the folder does not exist.
-        """
-        from netfold.results import partition_files
+    def _more(self) -> dict[str, Variable]:
+        mesh, plane = self.mesh, self.plane
+        edges = np.array([layer.edge_length for layer in self.layers], np.float64)
+        spans = np.stack([w.ravel() for w in (plane.origin, plane.u, plane.v)])
+        made = "what made the edge to the next vertex: layer * 2^32 + unit; -1 to -4 for the rectangle's sides"
+        within = "number of the region each polygon lies in after every layer; last by class"
+        return {
+            "vertices": variable(mesh.xy, "coordinates (a, b) of every vertex", ("vertex", "coordinate")),
+            "made": variable(mesh.made, "layer that made the vertex, from 0; -1 for a corner", ("vertex",)),
+            "loop": variable(mesh.loop, "vertices of the polygons, counter-clockwise, one after the other", ("edge",)),
+            "label": variable(mesh.label, made, ("edge",)),
+            "corners": variable(np.diff(mesh.start), "how many of them each polygon has", ("polygon",)),
+            "ancestor": variable(mesh.ids, within, ("polygon", "stage")),
+            "states": variable(mesh.states, "bits of the states of all units, plane by plane", ("polygon", "word")),
+            "region": variable(self.region_of_piece, "region of every polygon", ("polygon",)),
+            "class": variable(self.classes, "class of every polygon", ("polygon",)),
+            "area": variable(self.areas, "area of every region", ("region_number",), f"squared {INPUT}"),
+            "regions": variable(self.regions_by_layer, "activation regions up to the layer", ("layer",)),
+            "edge_length": variable(edges, "length of the borders that the layer makes", ("layer",), INPUT),
+            "plane": variable(spans, "origin, u and v, flattened", ("direction", "feature"), INPUT),
+        }
 
-        partition_files.write(self, path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Partition:
-        """Read a partition that `save` wrote; it holds all but the network, so it has no output maps.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            UntrustedFileError: the file is a pickle.
-            CorruptFileError: the file is damaged, or holds something else.
-        """
-        from netfold.results import partition_files
-
-        return partition_files.read(path)
-
-    def plot(self, color: Color = "class", ax: Axes | None = None, **options: Any) -> Axes:
-        """Draw the regions: see `netfold.plots.partitions.plot`.
-
-        Args:
-            color: ``class``, ``layer`` (borders by the layer that made them), ``area``, ``output`` or ``density``.
-            ax: where to draw; a new figure by default.
-            options: further arguments of `netfold.plots.partitions.plot`.
-
-        Returns:
-            The axes drawn on.
-        """
-        from netfold.plots import partitions
-
-        return partitions.plot(self, color, ax, **options)
-
-    def plot_layers(self, **options: Any) -> NDArray[Any]:
-        """Draw the borders of layer 1, of layers 1 and 2, and so on, side by side (Raghu et al. 2017, figure 1)."""
-        from netfold.plots import partitions
-
-        return partitions.plot_layers(self, **options)
-
-    def explore(self, path: str | os.PathLike[str] = "partition.html") -> None:
-        """Write an interactive page that needs no network: pan, zoom, hover, layers switched on and off.
-
-        Args:
-            path: the page to write.
-        """
-        from netfold.plots import explore
-
-        explore.write(self, path)
+    def _attributes(self) -> dict[str, Any]:
+        names = ("name", "op", "units", "planes", "selects")
+        layers = json.dumps([{name: getattr(layer, name) for name in names} for layer in self.layers])
+        plane = {"plane_bounds": list(self.plane.bounds), "input_shape": list(self.plane.shape)}
+        return {**super()._attributes(), **plane, "layers": layers, "status": str(self.status)}
 
     def __repr__(self) -> str:
         what = f" of {self.provenance['model']}" if "model" in self.provenance else ""
@@ -434,3 +404,34 @@ class Partition:
 
 def _words(layer: PartitionLayer) -> int:
     return layer.planes * -(-layer.units // 64)
+
+
+def _plane(stored: Mapping[str, Any]) -> Plane:
+    shape = tuple(int(n) for n in np.atleast_1d(stored["input_shape"]))
+    left, right, bottom, top = (float(x) for x in stored["plane_bounds"])
+    origin, u, v = (row.reshape(shape) for row in stored["plane"])
+    return Plane(origin, u, v, (left, right, bottom, top))
+
+
+def _layers(stored: Mapping[str, Any]) -> tuple[PartitionLayer, ...]:
+    numbers = zip(json.loads(stored["layers"]), stored["regions"], stored["edge_length"], strict=True)
+    return tuple(PartitionLayer(**one, regions=int(regions), edge_length=float(x)) for one, regions, x in numbers)
+
+
+def _mesh(stored: Mapping[str, Any]) -> Mesh:
+    start = np.concatenate([[0], np.cumsum(stored["corners"])])
+    names = ("vertices", "made", "loop", "label", "ancestor", "states")
+    xy, made, loop, label, ids, states = (stored[name] for name in names)
+    mesh = Mesh(xy, made, start, loop, label, ids, states)
+    _require_sound(mesh, regions=len(stored["area"]), layers=len(stored["regions"]))
+    return mesh
+
+
+def _require_sound(mesh: Mesh, regions: int, layers: int) -> None:
+    """Every number that stands for a place in another array is one: compiled code looks there without asking."""
+    pieces = len(mesh.start) - 1
+    places = [(mesh.loop, len(mesh.xy)), (mesh.ids, pieces), (mesh.ids[:, :layers], regions)]
+    inside = all(not array.size or 0 <= array.min() <= array.max() < most for array, most in places)
+    whole = mesh.start[-1] == len(mesh.loop) and (not pieces or np.diff(mesh.start).min() > 0)
+    if not inside or not whole or mesh.ids.shape != (pieces, layers + 1):
+        raise ValueError("its polygons name vertices or regions that it does not hold")

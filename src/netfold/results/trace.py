@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.results.base import Record, Result, Variable, above, counted, measured, plain, variable
+from netfold.results.status import Standing
+
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    from matplotlib.axes import Axes
 
-    from netfold.capture import Model
-    from netfold.paths import Path
-    from netfold.theory import Comparison, Diagnosis, Law
+COUNTS = ("transitions", "sign_transitions", "saturation_passages")
+"""What is counted in a layer."""
 
 
-@dataclass(frozen=True)
-class LayerRecord:
-    """What one nonlinearity does to a path.
+class LayerRecord(Record):
+    """What one nonlinearity does to a path."""
 
-    Attributes:
-        name: module path of the nonlinearity, and ``op`` the operation.
-        units: how many units it has.
-        transitions: state switches along the path, summed over units.
-        sign_transitions: how often a pre-activation crosses 0, summed over units (0 for max pooling, whose
-            units have no pre-activation).
-        saturation_passages: passages from one saturated state to the other, summed over units.
-        length: Euclidean length of the path's image after this layer.
-        growth: ``length`` over the length before this layer (of the input path for the first).
-        angular_length: length of the image projected on the unit sphere, in radians.
-        turning: total absolute turning angle of the image (its total curvature), in radians.
-    """
-
-    name: str
-    op: str
-    units: int
-    transitions: int
-    sign_transitions: int
-    saturation_passages: int
-    length: float
-    growth: float
-    angular_length: float
-    turning: float
+    name: str = measured("module path of the nonlinearity", coordinate=True)
+    op: str = measured("its operation", coordinate=True)
+    units: int = measured("how many units it has", coordinate=True)
+    transitions: int = measured("state switches along the path, summed over units")
+    sign_transitions: int = measured(
+        "pre-activations crossing 0, summed over units (0 for max pooling, whose units have no pre-activation)"
+    )
+    saturation_passages: int = measured("passages from one saturated state to the other, summed over units")
+    length: float = measured("Euclidean length of the path's image after the layer", unit="units of the layer's space")
+    growth: float = measured("length over the length before the layer (of the input path for the first)")
+    angular_length: float = measured("length of the image projected on the unit sphere", unit="rad")
+    turning: float = measured("total absolute turning angle of the image (its total curvature)", unit="rad")
 
     @property
     def label(self) -> str:
@@ -53,61 +40,31 @@ class LayerRecord:
         return self.op if self.name.isdigit() else self.name
 
 
-@dataclass(frozen=True, eq=False)
-class OutputRecord:
-    """What the path's image does in the network's output.
+class OutputRecord(Record):
+    """What the path's image does in the network's output."""
 
-    Attributes:
-        size: number of outputs.
-        length: Euclidean length of the output's image, ``angular_length`` on the unit sphere, ``turning``
-            angle.
-        class_changes: parameters t where the largest output changes; for one output, where its sign changes.
-        classes: the class on each stretch between them (index of the largest output; 0 or 1 for one output).
-        sign_changes: how often each output changes its sign.
-    """
-
-    size: int
-    length: float
-    angular_length: float
-    turning: float
-    class_changes: NDArray[np.float64]
-    classes: NDArray[np.int64]
-    sign_changes: NDArray[np.int64]
-
-    def __eq__(self, other: object) -> bool:
-        """Whether every value is the same."""
-        return same(self, other) if isinstance(other, OutputRecord) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((self.size, self.length, len(self.class_changes)))
+    size: int = measured("number of outputs", told_by=lambda stored: len(stored["sign_changes"]))
+    length: float = measured(
+        "Euclidean length of the output's image", (), "units of the output space", name="output_length"
+    )
+    angular_length: float = measured(
+        "length of the output's image on the unit sphere", (), "rad", name="output_angular_length"
+    )
+    turning: float = measured("total absolute turning angle of the output's image", (), "rad", name="output_turning")
+    class_changes: NDArray[np.float64] = measured(
+        "path parameters t where the largest output changes; for one output, where its sign changes",
+        ("class_change",),
+    )
+    classes: NDArray[np.int64] = measured(
+        "class on each stretch between them (number of the largest output; 0 or 1 for one output)", ("stretch",)
+    )
+    sign_changes: NDArray[np.int64] = measured("how often each output changes its sign", ("output",))
 
 
-@dataclass(frozen=True, eq=False)
-class Trace:
+class Trace(Result):
     """The regions, transitions and lengths that a path meets in a network.
 
     Two traces are equal when every measured value is; provenance (which holds the time) is not compared.
-
-    Attributes:
-        regions: activation regions crossed, breakpoints + 1.
-        patterns: distinct activation patterns met; on a straight line as many as regions, since the points of a
-            pattern are a convex set and the line never comes back to one.
-        linear_pieces: maximal pieces of the path on which the output is one affine (on arcs: harmonic)
-            function.
-        breakpoints: increasing parameters in (0, 1) where a unit changes its state.
-        breakpoint_layers: for each breakpoint, the first layer in which a unit changes there, counted from 0.
-        layers: one record a nonlinearity, in order.
-        output: what happens to the output.
-        input_length: Euclidean length of the path itself.
-        method: ``exact`` or ``sampled``.
-        error: estimated absolute error of each of ``lengths`` (rounding alone where exact).
-        status: ``exact``, ``converged`` or ``not converged``, with the reason.
-        margin: how close the closest sign decision was, as a multiple of its own scale.
-        doubtful: places on the path where float64 cannot prove what a unit does; None without ``certify=True``.
-        resolved: those among them that higher precision or rational arithmetic decided.
-        uncertain: those that stay open, so that the counts are proven where this is 0.
-        counting_rule: which definition of each count was used.
-        provenance: model, path, versions, seed, number type, time.
 
     Example:
         >>> import netfold as nf
@@ -119,23 +76,54 @@ class Trace:
         ['input', 'act1', 'act2', 'output']
     """
 
-    regions: int
-    patterns: int
-    linear_pieces: int
-    breakpoints: NDArray[np.float64]
-    breakpoint_layers: NDArray[np.int64]
-    layers: tuple[LayerRecord, ...]
-    output: OutputRecord
-    input_length: float
-    method: str
-    error: NDArray[np.float64]
-    status: str
-    margin: float
-    counting_rule: str
-    doubtful: int | None = None
-    resolved: int | None = None
-    uncertain: int | None = None
-    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+    FORMAT = "netfold traces 1"
+
+    regions: int = measured("activation regions crossed, breakpoints + 1", ())
+    patterns: int = measured(
+        "distinct activation patterns met; on a straight line as many as regions, since the points of a pattern are a "
+        "convex set and the line never comes back to one",
+        (),
+    )
+    linear_pieces: int = measured(
+        "maximal pieces of the path on which the output is one affine (on arcs: harmonic) function", ()
+    )
+    breakpoints: NDArray[np.float64] = measured(
+        "increasing path parameters t in (0, 1) where a unit changes its state", ("breakpoint",)
+    )
+    breakpoint_layers: NDArray[np.int64] = measured(
+        "for each breakpoint, the first layer in which a unit changes there, from 0", ("breakpoint",)
+    )
+    layers: tuple[LayerRecord, ...] = measured("one record a nonlinearity, in order", ("layer",))
+    output: OutputRecord = measured("what happens to the output")
+    input_length: float = measured("Euclidean length of the path itself", (), "units of the input space")
+    method: str = measured("``exact`` or ``sampled``")
+    error: NDArray[np.float64] = measured(
+        "estimated absolute error of each of ``lengths`` (rounding alone where exact)",
+        ("stage",),
+        "units of the stage's space",
+    )
+    status: Standing = measured(
+        "``exact``, ``converged`` or ``not converged``, with the reason; its ``kind`` for programs"
+    )
+    margin: float = measured("how close the closest sign decision was, as a multiple of its own scale", ())
+    counting_rule: str = measured("which definition of each count was used")
+    doubtful: int | None = measured(
+        "places on the path where float64 cannot prove what a unit does; None (stored as -1) without ``certify=True``",
+        (),
+        default=None,
+    )
+    resolved: int | None = measured(
+        "those among them that higher precision or rational arithmetic decided", (), default=None
+    )
+    uncertain: int | None = measured(
+        "those that stay open, so that the counts are proven where this is 0", (), default=None
+    )
+    provenance: dict[str, Any] = measured(
+        "model, path, versions, seed, number type, time", default_factory=dict, compare=False
+    )
+
+    plot = above("netfold.plots.traces:breakpoints")
+    compare = above("netfold.comparison.compare:compare")
 
     @property
     def transitions(self) -> NDArray[np.int64]:
@@ -175,93 +163,57 @@ class Trace:
         Returns:
             The table.
         """
-        from netfold.results import codec
+        import pandas as pd
 
-        return codec.table(self)
+        def whole(first: int | None, name: str, last: int | None) -> pd.Series:
+            return pd.Series([first, *(getattr(layer, name) for layer in self.layers), last], dtype="Int64")
 
-    def to_xarray(self) -> xr.Dataset:
-        """Everything the trace holds, as a dataset that netCDF can store without loss.
+        frame = pd.DataFrame({"layer": range(len(self.layers) + 2), "name": self._stages})
+        frame["op"] = ["", *(layer.op for layer in self.layers), ""]
+        frame["units"] = whole(None, "units", self.output.size)
+        signs = int(self.output.sign_changes.sum())
+        for count in COUNTS:
+            frame[count] = whole(None, count, signs if count == "sign_transitions" else None)
+        frame["regions"] = pd.Series([None, *self.regions_by_layer.tolist(), None], dtype="Int64")
+        frame["length"] = self.lengths
+        frame["error"] = self.error
+        with np.errstate(divide="ignore", invalid="ignore"):
+            frame["growth"] = np.append(np.nan, self.lengths[1:] / self.lengths[:-1])
+        for angle in ("angular_length", "turning"):
+            frame[angle] = [np.nan, *(getattr(layer, angle) for layer in self.layers), getattr(self.output, angle)]
+        return frame
 
-        Dimensions: ``layer``, ``breakpoint``, ``stage`` (input, layers, output), ``output``, ``class_change``
-        and ``stretch`` (between class changes). Attributes: the counting rule, the method, its status and the
-        provenance (as JSON). Units are in every variable's attributes.
+    def to_dict(self) -> dict[str, Any]:
+        """Counts, breakpoints, one entry a layer, and what was counted, for JSON; layers are numbered from 1."""
+        table = self.to_dataframe().astype(object)
+        return plain(
+            {
+                **{name: getattr(self, name) for name in ("regions", "patterns", "linear_pieces")},
+                "by_layer": table.where(table.notna(), None).to_dict(orient="records"),
+                "breakpoints": self.breakpoints,
+                "breakpoint_layers": self.breakpoint_layers + 1,
+                "class_changes": self.output.class_changes,
+                "classes": self.output.classes,
+                **{name: getattr(self, name) for name in ("method", "status", "margin", "counting_rule", "provenance")},
+            }
+        )
 
-        Returns:
-            The dataset.
-        """
-        from netfold.results import codec
+    @property
+    def _stages(self) -> list[str]:
+        return ["input", *(layer.name for layer in self.layers), "output"]
 
-        return codec.dataset(self)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the trace to a netCDF-4 file, whole or not at all.
-
-        Args:
-            path: the file, usually with the ending ``.nc``.
-
-        Raises:
-            InvalidInputError: the folder does not exist.
-        """
-        from netfold.files import write_dataset
-
-        write_dataset(self.to_xarray(), path)
+    def _more(self) -> dict[str, Variable]:
+        number = np.arange(1, len(self.layers) + 1)
+        return {
+            "layer": variable(number, "number of the layer, from 1", ("layer",), coordinate=True),
+            "stage_name": variable(self._stages, "input, layers, output", ("stage",), coordinate=True),
+        }
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Trace:
-        """Read a trace that `save` wrote.
-
-        Args:
-            path: the file.
-
-        Returns:
-            A trace equal to the saved one, with the same provenance.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            UntrustedFileError: the file is a pickle.
-            CorruptFileError: the file is damaged, or holds something else.
-        """
-        from netfold.results import codec
-
-        return codec.read_trace(path)
-
-    def compare(self, path: Path, law: Model | Diagnosis | Law | None = None, **stated: Any) -> Comparison:
-        """Every measured number beside its prediction for random weights: see `netfold.theory.compare`.
-
-        Args:
-            path: the path that was traced.
-            law: the network, its diagnosis, or a law; or state ``activation``, ``sigma_w`` and ``sigma_b``.
-
-        Example:
-            >>> import netfold as nf
-            >>> net, line = nf.random_network(2, 50, 2), nf.Line([1.0, 0.5], [-1.0, 0.5])
-            >>> found = nf.trace_path(net, line).compare(line, net)
-            >>> [row.name for row in found["growth"] if abs(row.gap) < 3]
-            ['act1', 'act2', 'output']
-        """
-        from netfold.theory import compare
-
-        return compare([self], path, law, **stated)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the breakpoints along t, one row a layer, and the class under them.
-
-        Args:
-            ax: where to draw; a new figure by default.
-
-        Returns:
-            The axes drawn on.
-        """
-        from netfold.plots import traces
-
-        return traces.breakpoints(self, ax)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether every measured value is the same."""
-        return same(self, other) if isinstance(other, Trace) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash((self.regions, self.patterns, self.layers))
+    def _of(cls, stored: xr.Dataset) -> Trace:
+        if "path" in stored.dims:
+            raise KeyError("it holds many traces: use Traces.load")
+        return super()._of(stored)
 
     def __repr__(self) -> str:
         lines = [self._headline()]
@@ -279,11 +231,6 @@ class Trace:
         lines.append(f"  {'output':<{width}}  {'':<12} {self.output.size:>7} {'':>11} {self.output.length:>11.4g}")
         return "\n".join([*lines, f"counted: {self.counting_rule}"])
 
-    def _repr_html_(self) -> str:
-        from netfold.results import codec
-
-        return codec.html(self._headline(), self.to_dataframe(), f"Counted: {self.counting_rule}")
-
     def _headline(self) -> str:
         what = f" of {self.provenance['model']}" if "model" in self.provenance else ""
         return (
@@ -291,33 +238,3 @@ class Trace:
             f"{counted(self.linear_pieces, 'linear piece')}; "
             f"{counted(int(self.transitions.sum()), 'transition')} ({self.status})"
         )
-
-
-def counted(number: int, noun: str) -> str:
-    """A number with its noun in the singular or the plural.
-
-    Example:
-        >>> counted(1, "region"), counted(1200, "region")
-        ('1 region', '1,200 regions')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two values are equal all the way down, with NaN equal to NaN.
-
-    Example:
-        >>> same((1, np.array([0.5, np.nan])), (1, np.array([0.5, np.nan])))
-        True
-    """
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, np.ndarray):
-        return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, float):
-        return a == b or (a != a and b != b)
-    if isinstance(a, Trace | OutputRecord | LayerRecord):
-        return all(same(getattr(a, f.name), getattr(b, f.name)) for f in fields(a) if f.compare)
-    return bool(a == b)

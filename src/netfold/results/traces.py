@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
@@ -10,23 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
+from netfold.results.base import Saved, Variable, above, counted, dataset, declared, variable
 from netfold.results.intervals import estimate
-from netfold.results.trace import Trace, counted
+from netfold.results.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    from matplotlib.axes import Axes
-
-    from netfold.capture import Model
-    from netfold.paths import Path
-    from netfold.theory import Comparison, Diagnosis, Law
 
 MEASURES = ("length", "growth", "transitions", "regions")
 """What `Traces.summary` summarises, layer by layer."""
 
+RAGGED = ("breakpoint", "class_change", "stretch")
+"""Dimensions of which every path has a length of its own."""
 
-class Traces(Sequence[Trace]):
+
+class Traces(Saved, Sequence[Trace]):
     """Traces of several paths through one network, in order; a sequence that cannot be changed.
 
     Args:
@@ -45,6 +43,11 @@ class Traces(Sequence[Trace]):
         >>> summary[summary["measure"] == "growth"]["name"].tolist()
         ['act1', 'act2', 'output']
     """
+
+    FORMAT = Trace.FORMAT
+
+    plot = above("netfold.plots.traces:of_layers")
+    compare = above("netfold.comparison.compare:compare")
 
     def __init__(self, traces: Iterable[Trace]) -> None:
         self._traces = tuple(traces)
@@ -143,71 +146,39 @@ class Traces(Sequence[Trace]):
         Returns:
             The dataset.
         """
-        from netfold.results import codec
-
-        return codec.stack(self)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the traces to a netCDF-4 file, whole or not at all.
-
-        Args:
-            path: the file, usually with the ending ``.nc``.
-
-        Raises:
-            InvalidInputError: the folder does not exist.
-        """
-        from netfold.files import write_dataset
-
-        write_dataset(self.to_xarray(), path)
+        each = [{**trace._variables(), **trace._more()} for trace in self]
+        found = {name: _stacked([own[name] for own in each]) for name in each[0]}
+        for dim in RAGGED:
+            name = next(name for name, (_, what) in each[0].items() if what.dims == (dim,))
+            sizes = [len(own[name].values) for own in each]
+            whose = np.repeat(np.arange(len(self)), sizes)
+            found[f"{dim}_path"] = variable(whose, f"path that each {dim} belongs to", (dim,))
+        words = [trace._attributes() for trace in self]
+        meanings = {one.name: one.quantity.meaning for one in declared(Trace)}
+        for name in words[0]:
+            found[name] = variable([own[name] for own in words], meanings[name], ("path",))
+        return dataset(found, {"format": self.FORMAT})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], group: str | None = None) -> Traces:
-        """Read traces that `save` wrote.
+    def _of(cls, stored: xr.Dataset) -> Traces:
+        if "path" not in stored.dims:
+            raise KeyError("it holds a single trace: use Trace.load")
+        paths = range(stored.sizes["path"])
+        rows: dict[str, Any] = {}
+        for name, found in stored.variables.items():
+            rows[str(name)] = found.values if "path" in found.dims else [found.values] * len(paths)
+            if found.dims and found.dims[0] in RAGGED:
+                sizes = np.bincount(stored[f"{found.dims[0]}_path"].values.astype(np.int64), minlength=len(paths))
+                rows[str(name)] = np.split(found.values, np.cumsum(sizes)[:-1])
+        return cls(Trace._read({name: values[path] for name, values in rows.items()}) for path in paths)
 
-        Args:
-            path: the file.
-            group: the netCDF group to read, as in the ``measurements.nc`` of a report (``trained``,
-                ``initial``).
+    def _shown(self) -> pd.DataFrame:
+        return self.summary()
 
-        Returns:
-            Traces equal to the saved ones.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            UntrustedFileError: the file is a pickle.
-            CorruptFileError: the file is damaged, or holds something else.
-        """
-        from netfold.results import codec
-
-        return cls(codec.read_traces(path, group))
-
-    def compare(
-        self, paths: Path | Sequence[Path], law: Model | Diagnosis | Law | None = None, **stated: Any
-    ) -> Comparison:
-        """Means beside their predictions for random weights: see `netfold.theory.compare`.
-
-        Args:
-            paths: the paths that were traced, or one for all.
-            law: the network, its diagnosis, or a law; or state ``activation``, ``sigma_w`` and ``sigma_b``; and
-                ``draws="networks"`` where every trace is of another draw of the weights.
-        """
-        from netfold.theory import compare
-
-        return compare(self, paths, law, **stated)
-
-    def plot(self, measure: str = "transitions", ax: Axes | None = None) -> Axes:
-        """Draw one measure layer by layer: the mean, its 95% interval, and every path behind it.
-
-        Args:
-            measure: ``length``, ``growth``, ``transitions`` or ``regions``.
-            ax: where to draw; a new figure by default.
-
-        Returns:
-            The axes drawn on.
-        """
-        from netfold.plots import traces
-
-        return traces.by_layer({"": self}, measure, ax=ax)
+    @property
+    def counting_rule(self) -> str:
+        """Which definition of each count was used."""
+        return self[0].counting_rule
 
     def __repr__(self) -> str:
         regions = np.array([trace.regions for trace in self])
@@ -218,10 +189,15 @@ class Traces(Sequence[Trace]):
             f"{regions.mean():.4g} regions a path on average ({regions.min():,} to {regions.max():,})"
         )
 
-    def _repr_html_(self) -> str:
-        from netfold.results import codec
 
-        return codec.html(repr(self), self.summary(), f"Counted: {self[0].counting_rule}")
+def _stacked(each: Sequence[Variable]) -> Variable:
+    """One variable of all traces; what labels a dimension is the same in all, and ragged rows follow each other."""
+    what, values = each[0].quantity, [found.values for found in each]
+    if what.coordinate:
+        return each[0]
+    if what.dims and what.dims[0] in RAGGED:
+        return Variable(np.concatenate(values), what)
+    return Variable(np.stack(values), what._replace(dims=("path", *(what.dims or ()))))
 
 
 def _require_one_network(traces: Sequence[Trace]) -> None:

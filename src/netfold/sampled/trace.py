@@ -18,6 +18,7 @@ from netfold.exact.paths.refinement import KEYS, switch
 from netfold.paths import Path
 from netfold.progress import progress_bar
 from netfold.results.provenance import provenance
+from netfold.results.status import Certainty, Standing
 from netfold.results.trace import LayerRecord, OutputRecord, Trace
 from netfold.sampled import measure
 from netfold.sampled.adaptive import Refinement
@@ -259,7 +260,7 @@ def _passages(rule: object, changes: _Changes) -> int:
     return int(((states[1:] != states[:-1]) & (unit[1:] == unit[:-1])).sum())
 
 
-def _status(refinement: Refinement, measures: Floats, errors: Floats) -> str:
+def _status(refinement: Refinement, measures: Floats, errors: Floats) -> Standing:
     """``converged``, or what is missing and what to do about it."""
     reasons = []
     if refinement.starved:
@@ -276,5 +277,5 @@ def _status(refinement: Refinement, measures: Floats, errors: Floats) -> str:
             names = ["the path", *(f"layer '{layer.name}'" for layer in refinement.flow.program.layers), "the output"]
             reasons.append(f"the {what} of {names[n]} is {measures[n, kind]:.6g} +- {errors[n, kind]:.1g}")
     if not reasons:
-        return "converged"
-    return f"not converged: {'; '.join(reasons)}; raise budget= or tolerance="
+        return Certainty.CONVERGED.text()
+    return Certainty.SHORT_OF_BUDGET.text(f": {'; '.join(reasons)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +15,13 @@ from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import trace_ellipses
 from netfold.renamed import renamed
+from netfold.results.base import Result, above, measured
 from netfold.results.provenance import surroundings
 from netfold.sensitivity.layers import weight_layers
 from netfold.sensitivity.sweeping import LayerSweep, WeightTape, as_points
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
-    from matplotlib.axes import Axes
 
 Ints = NDArray[np.int64]
 
@@ -31,33 +29,24 @@ NARROW = 2.0**-40
 """Share of the sweep below which the stretch between two label changes is within their rounding and is not counted."""
 
 
-@dataclass(frozen=True, eq=False)
-class Dichotomies:
-    """Labellings met while the weights of one layer run along W cos t + W' sin t, for several layers.
+class Dichotomies(Result):
+    """Labellings met while the weights of one layer run along W cos t + W' sin t, for several layers."""
 
-    Attributes:
-        layers: the swept layers; ``remaining_depth`` the nonlinearities behind each.
-        counts: distinct labellings met, shape ``(layers, sweeps)``.
-        changes: label changes along the sweep, summed over inputs, ``(layers, sweeps)``.
-        narrow: stretches too narrow to count, ``(layers, sweeps)``: a count is proven only up to so many.
-        inputs: how many inputs were labelled; ``classes`` in how many classes.
-        angle: how far t runs.
-        vc_dimension: an upper bound for all weights of the network (see `vc_dimension_bound`).
-        counting_rule: what was counted.
-        provenance: model, seed, versions.
-    """
+    FORMAT = "netfold dichotomies 1"
 
-    layers: tuple[str, ...]
-    remaining_depth: Ints
-    counts: Ints
-    changes: Ints
-    narrow: Ints
-    inputs: int
-    classes: int
-    angle: float
-    vc_dimension: float
-    counting_rule: str
-    provenance: dict[str, Any] = field(default_factory=dict)
+    layers: tuple[str, ...] = measured("the swept layers", ("layer",), name="layer", coordinate=True)
+    remaining_depth: Ints = measured("nonlinearities behind each", ("layer",), coordinate=True)
+    counts: Ints = measured("distinct labellings met", ("layer", "sweep"))
+    changes: Ints = measured("label changes along the sweep, summed over inputs", ("layer", "sweep"))
+    narrow: Ints = measured("stretches too narrow to count: a count is proven only up to so many", ("layer", "sweep"))
+    inputs: int = measured("how many inputs were labelled")
+    classes: int = measured("in how many classes")
+    angle: float = measured("how far t runs", unit="rad")
+    vc_dimension: float = measured("an upper bound for all weights of the network (see `vc_dimension_bound`)")
+    counting_rule: str = measured("what was counted")
+    provenance: dict[str, Any] = measured("model, seed, versions", default_factory=dict, compare=False)
+
+    plot = above("netfold.plots.sensitivity:dichotomies")
 
     @property
     def ceiling(self) -> int:
@@ -70,48 +59,17 @@ class Dichotomies:
         """One row a layer and sweep: ``layer``, ``remaining_depth``, ``sweep``, ``count``, ``changes``, ``narrow``."""
         import pandas as pd
 
-        rows = [
+        layers, sweeps = self.counts.shape
+        return pd.DataFrame(
             {
-                "layer": name,
-                "remaining_depth": int(self.remaining_depth[i]),
-                "sweep": s,
-                "count": int(self.counts[i, s]),
-                "changes": int(self.changes[i, s]),
-                "narrow": int(self.narrow[i, s]),
+                "layer": np.repeat(self.layers, sweeps),
+                "remaining_depth": np.repeat(self.remaining_depth, sweeps),
+                "sweep": np.tile(np.arange(sweeps), layers),
+                "count": self.counts.ravel(),
+                "changes": self.changes.ravel(),
+                "narrow": self.narrow.ravel(),
             }
-            for i, name in enumerate(self.layers)
-            for s in range(self.counts.shape[1])
-        ]
-        return pd.DataFrame(rows)
-
-    def to_xarray(self) -> xr.Dataset:
-        """Everything, with the dimensions ``layer`` and ``sweep``."""
-        import xarray as xr
-
-        data = {name: (("layer", "sweep"), getattr(self, name)) for name in ("counts", "changes", "narrow")}
-        coordinates = {"layer": list(self.layers), "remaining_depth": ("layer", self.remaining_depth)}
-        attributes = {name: getattr(self, name) for name in ("inputs", "classes", "angle", "counting_rule")}
-        return xr.Dataset(data, coordinates, attributes)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the number of labellings against the remaining depth, one mark a sweep, with the ceiling."""
-        from netfold.plots.axes import axes_or_new
-        from netfold.plots.themes import LIGHT
-
-        ax = axes_or_new(ax)
-        depth = np.repeat(self.remaining_depth[:, None], self.counts.shape[1], 1)
-        ax.semilogy(
-            depth.ravel(), self.counts.ravel(), "o", color=LIGHT.main, alpha=0.45, markersize=5, label="one sweep"
         )
-        order = np.argsort(self.remaining_depth)
-        mean = np.exp(np.log(self.counts).mean(1))
-        ax.semilogy(self.remaining_depth[order], mean[order], "-", color=LIGHT.main, label="geometric mean")
-        ax.axhline(self.ceiling, color=LIGHT.ink, linestyle=(0, (5, 3)), label=f"ceiling, {self.ceiling:,}")
-        ax.set_xticks(np.unique(self.remaining_depth))
-        ax.set_xlabel("remaining depth (nonlinearities behind the swept layer)")
-        ax.set_ylabel(f"labellings of {self.inputs} inputs")
-        ax.legend()
-        return ax
 
     def __repr__(self) -> str:
         width = max(len(name) for name in self.layers)

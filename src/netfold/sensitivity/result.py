@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import enum
-import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
+from netfold.results.base import Record, Result, Variable, above, counted, measured, variable
 from netfold.results.intervals import half_width
-from netfold.results.trace import counted
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 
@@ -41,61 +37,53 @@ class Effect(enum.IntEnum):
         )[self]
 
 
-@dataclass(frozen=True)
-class PerturbedLayer:
-    """A layer that was perturbed.
+class PerturbedLayer(Record):
+    """A layer that was perturbed."""
 
-    Attributes:
-        name: its module path.
-        kind: its class.
-        weights: how many weights it has, without biases.
-        shared_with: other modules with the same tensors, perturbed with it.
-    """
-
-    name: str
-    kind: str
-    weights: int
-    shared_with: tuple[str, ...] = ()
+    name: str = measured("its module path", name="layer", coordinate=True)
+    kind: str = measured("its class", coordinate=True)
+    weights: int = measured("how many weights it has, without biases", coordinate=True)
+    shared_with: tuple[str, ...] = measured(
+        "other modules with the same tensors, perturbed with it", coordinate=True, default=()
+    )
 
 
-@dataclass(frozen=True, eq=False)
-class Sensitivity:
+class Sensitivity(Result):
     """How a metric changes when each layer of a network is perturbed alone.
 
     Arrays have the axes ``layer``, ``strength`` and ``repeat``, in the order of ``layers`` and ``strengths``. A
     perturbation without randomness has one repeat.
-
-    Attributes:
-        metric: its name, and ``higher_is_better`` its direction.
-        perturbation: what was done, in words; ``stronger_upward`` whether more of it is stronger.
-        clean: the metric of the network as it is, and ``clean_error`` its standard error over inputs.
-        layers: the layers, in the order in which the model holds them.
-        strengths: how strong, NaN where the perturbation has no scale; shape ``(S,)``.
-        values: the metric with the layer perturbed, shape ``(L, S, R)``.
-        data_error: standard error of the mean change over inputs (paired), ``(L, S)``; NaN for a metric of the
-            whole data.
-        output_change: root mean square change of the outputs over that of the clean outputs, ``(L, S)``.
-        effect: an `Effect`, ``(L, S)``.
-        inputs: how many inputs were used.
-        counting_rule: what exactly was measured.
-        provenance: model, seed, versions, time.
     """
 
-    metric: str
-    higher_is_better: bool
-    perturbation: str
-    stronger_upward: bool
-    clean: float
-    clean_error: float
-    layers: tuple[PerturbedLayer, ...]
-    strengths: Floats
-    values: Floats
-    data_error: Floats
-    output_change: Floats
-    effect: NDArray[np.int64]
-    inputs: int
-    counting_rule: str
-    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+    FORMAT = "netfold sensitivity 1"
+    RULE = "Measured"
+
+    metric: str = measured("the name of the metric")
+    higher_is_better: bool = measured("its direction")
+    perturbation: str = measured("what was done, in words")
+    stronger_upward: bool = measured("whether more of it is stronger")
+    clean: float = measured("the metric of the network as it is")
+    clean_error: float = measured("its standard error over inputs")
+    layers: tuple[PerturbedLayer, ...] = measured("the layers, in the order in which the model holds them", ("layer",))
+    strengths: Floats = measured(
+        "how strong, NaN where the perturbation has no scale", ("strength",), name="strength", coordinate=True
+    )
+    values: Floats = measured("the metric with the layer perturbed", ("layer", "strength", "repeat"))
+    data_error: Floats = measured(
+        "standard error of the mean change over inputs (paired); NaN for a metric of the whole data",
+        ("layer", "strength"),
+    )
+    output_change: Floats = measured(
+        "root mean square change of the outputs over that of the clean outputs", ("layer", "strength")
+    )
+    effect: NDArray[np.int64] = measured(
+        "an `Effect`: " + "; ".join(f"{e.value}: {e.words}" for e in Effect), ("layer", "strength")
+    )
+    inputs: int = measured("how many inputs were used")
+    counting_rule: str = measured("what exactly was measured")
+    provenance: dict[str, Any] = measured("model, seed, versions, time", default_factory=dict, compare=False)
+
+    plot = above("netfold.plots.sensitivity:plot")
 
     @property
     def mean(self) -> Floats:
@@ -203,9 +191,22 @@ class Sensitivity:
         Returns:
             The table.
         """
-        from netfold.sensitivity import labelled
+        import pandas as pd
 
-        return labelled.table(self)
+        loss, half = self.loss, self.interval
+        columns = {"mean": self.mean, "loss": loss, "low": loss - half, "high": loss + half}
+        each = len(self.strengths)
+        return pd.DataFrame(
+            {
+                "layer": np.repeat([layer.name for layer in self.layers], each),
+                "kind": np.repeat([layer.kind for layer in self.layers], each),
+                "weights": np.repeat([layer.weights for layer in self.layers], each),
+                "strength": np.tile(self.strengths, len(self.layers)),
+                **{name: values.ravel() for name, values in columns.items()},
+                "output_change": self.output_change.ravel(),
+                "effect": [Effect(effect).words for effect in self.effect.ravel()],
+            }
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers in plain dictionaries and lists, for JSON."""
@@ -221,62 +222,12 @@ class Sensitivity:
             "provenance": self.provenance,
         }
 
-    def to_xarray(self) -> xr.Dataset:
-        """Everything, as a dataset with the dimensions ``layer``, ``strength`` and ``repeat``."""
-        from netfold.sensitivity import labelled
-
-        return labelled.dataset(self)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a netCDF-4 file, whole or not at all.
-
-        Args:
-            path: the file, usually with the ending ``.nc``.
-        """
-        from netfold.sensitivity import labelled
-
-        labelled.write(self, path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Sensitivity:
-        """Read what `save` wrote.
-
-        Args:
-            path: the file.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            UntrustedFileError: the file is a pickle.
-            CorruptFileError: the file is damaged, or holds something else.
-        """
-        from netfold.sensitivity import labelled
-
-        return labelled.read(path)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the metric against the strength, one line a layer (as figure 6 of the paper); or against the layer.
-
-        Args:
-            ax: where to draw; a new figure by default.
-
-        Returns:
-            The axes drawn on.
-        """
-        from netfold.plots import sensitivity
-
-        return sensitivity.curves(self, ax) if len(self.strengths) > 1 else sensitivity.by_layer(self, ax)
-
-    def __eq__(self, other: object) -> bool:
-        """Whether every measured value is the same."""
-        if not isinstance(other, Sensitivity):
-            return NotImplemented
-        from netfold.results.trace import same
-
-        names = [name for name in self.__dataclass_fields__ if name not in ("provenance", "layers")]
-        return self.layers == other.layers and all(same(getattr(self, n), getattr(other, n)) for n in names)
-
-    def __hash__(self) -> int:
-        return hash((self.metric, self.perturbation, self.clean, self.layers))
+    def _more(self) -> dict[str, Variable]:
+        each = ("layer", "strength")
+        return {
+            "loss": variable(self.loss, "how much worse the metric gets", each),
+            "interval": variable(self.interval, "half width of the 95% interval", each),
+        }
 
     def __repr__(self) -> str:
         column = self._column(None) if not np.isnan(self.strengths).all() else 0
@@ -294,8 +245,3 @@ class Sensitivity:
             else:
                 lines.append(f"{row}  {Effect(self.effect[i, column]).words}")
         return "\n".join([*lines, f"measured: {self.counting_rule}"])
-
-    def _repr_html_(self) -> str:
-        from netfold.results import codec
-
-        return codec.html(repr(self).splitlines()[0], self.to_dataframe(), f"Measured: {self.counting_rule}")

@@ -41,7 +41,10 @@ def _widths(name: str, value: Any) -> int | list[int]:
 
 
 def _number(name: str, value: Any, zero: bool = False) -> float:
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    try:
+        number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        number = math.inf
     if not (math.isfinite(number) and (number > 0 or (zero and number == 0))):
         raise InvalidInputError(f"{name} must be a finite number {'>= 0' if zero else '> 0'}, got {value!r}")
     return number + 0.0

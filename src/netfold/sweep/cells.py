@@ -7,18 +7,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from netfold.errors import InvalidInputError
 from netfold.measures.ensembles import Templates, Traced, trace_each
 from netfold.networks import random_network
 from netfold.paths import Arc, Circle, Line, Path
+from netfold.progress import one_thread
 from netfold.sweep.arguments import Settings
 from netfold.sweep.measures import measured
 from netfold.sweep.plan import Cell
@@ -63,7 +62,7 @@ def measure_cells(cells: Sequence[Cell], seed: int, measures: Sequence[str]) -> 
     Networks are drawn as they are needed, so that large ones do not fill the memory.
     """
     batch = _Batch(seed, measures, cells)
-    with _one_thread():
+    with one_thread():
         for traced in trace_each(batch.drawn(), _known.templates):
             batch.add(traced)
     return [batch.outcomes[i] for i in range(len(cells))]
@@ -147,16 +146,6 @@ def random_path(settings: Settings, generator: np.random.Generator) -> Path:
 def failed(failure: BaseException) -> str:
     """The message of a failure, in one line with the name of its class."""
     return f"{type(failure).__name__}: {' '.join(str(failure).split())}"[:2000]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def to_json(value: Mapping[str, Any] | Sequence[Any]) -> str:

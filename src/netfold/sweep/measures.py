@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,15 +59,29 @@ MEASURES: dict[str, Measure] = {
 
 
 def check(name: Any) -> None:
-    """Refuse what is neither the name of a measure nor an importable ``module:function``.
+    """Refuse what is neither the name of a measure nor of the form ``module:function``; nothing is imported.
 
     Raises:
         InvalidInputError: it is neither.
     """
-    if not isinstance(name, str) or (name not in MEASURES and ":" not in name):
+    if not isinstance(name, str) or (name not in MEASURES and not _names_function(name)):
         raise InvalidInputError(f"unknown measure {name!r}; known are {', '.join(MEASURES)}, or module:function")
-    if name not in MEASURES:
-        _imported(name)
+
+
+def _names_function(name: str) -> bool:
+    module, _, function = name.partition(":")
+    return all(part.isidentifier() for part in (*module.split("."), function))
+
+
+def require_importable(names: Iterable[str]) -> None:
+    """Import the user's functions among these names, as a run does: reading a plan or a file of results never does.
+
+    Raises:
+        InvalidInputError: there is no such function.
+    """
+    for name in names:
+        if name not in MEASURES:
+            _imported(name)
 
 
 def measured(name: str, network: nn.Module, path: Path, trace: Trace) -> Value:

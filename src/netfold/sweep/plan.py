@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from netfold.errors import InvalidInputError
+from netfold.files import require_file
 from netfold.sweep.arguments import ARGUMENTS, Settings, spelled, whole
 from netfold.sweep.measures import check
 from netfold.sweep.sources import Draw, Grid, Listed, Source
 
 SOURCES = ("grid", "cells", "draw")
 ENTRIES = ("seed", "repeats", "measures", "fixed", "spread", *SOURCES)
+MOST_CELLS = 10**9
 SPREAD = ("workers", "backend", "scheduler")
 
 
@@ -76,10 +78,11 @@ class Plan:
         """
         if isinstance(document, Mapping):
             return cls._from_dict(document)
+        require_file(document, "plan")
         try:
             with open(document, "rb") as file:
                 return cls._from_dict(tomllib.load(file))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, InvalidInputError) as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidInputError(f"the plan {os.fspath(document)}: {error}") from error
 
     @classmethod
@@ -95,11 +98,17 @@ class Plan:
         for name in document["measures"]:
             check(name)
         seed = whole("seed", document.get("seed", 0), 0)
+        repeats = whole("repeats", document.get("repeats", 1))
+        source = _source(named[0], document, seed)
+        if source.size * repeats > MOST_CELLS:
+            raise InvalidInputError(
+                f"the plan has {source.size * repeats:,} cells, at most {MOST_CELLS:,} can be told apart; split it"
+            )
         spread = _table("spread", document)
         _require_known("entry of [spread]", spread, SPREAD)
         return cls(
-            source=_source(named[0], document, seed),
-            repeats=whole("repeats", document.get("repeats", 1)),
+            source=source,
+            repeats=repeats,
             measures=tuple(dict.fromkeys(document["measures"])),
             seed=seed,
             spread=dict(spread),
@@ -108,7 +117,7 @@ class Plan:
     @property
     def size(self) -> int:
         """How many cells there are."""
-        return len(self.source) * self.repeats
+        return self.source.size * self.repeats
 
     def __iter__(self) -> Iterator[Cell]:
         # Replicates outside: a sweep that is stopped early has seen all settings a few times.

@@ -6,10 +6,10 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from typing import Any
 
@@ -35,6 +35,11 @@ BATCH_SECONDS = 0.5
 WAVE = 4
 """Batches a worker that are under way together where a backend hands results over only together (Ray's does)."""
 
+Measure = Callable[[Sequence[Cell]], list[Outcome]]
+"""What a worker does with a batch; it must go through pickle."""
+
+MOST_WORKERS = 10_000
+
 EXTRAS = {"dask": "dask distributed", "ray": "ray"}
 
 
@@ -49,6 +54,8 @@ class Spread:
     def __post_init__(self) -> None:
         if self.workers is not None:
             whole("workers", self.workers)
+            if self.workers > MOST_WORKERS:
+                raise InvalidInputError(f"workers must be at most {MOST_WORKERS:,}, got {self.workers:,}")
         if not isinstance(self.backend, str) or not self.backend:
             raise InvalidInputError(f"backend must be the name of a joblib backend, got {self.backend!r}")
         if self.scheduler is not None and self.backend != "dask":
@@ -69,6 +76,7 @@ class Todo:
     run: int
     retry: bool
     bar: tqdm
+    measure: Measure
     seconds: float = BATCH_SECONDS
     out: dict[int, list[Cell]] = field(default_factory=dict)
 
@@ -112,20 +120,30 @@ class Todo:
             self.bar.n += count
 
 
-def run_plan(plan: Plan, store: Store, spread: Spread, *, retry: bool = False, progress: bool | None = None) -> None:
+def run_plan(
+    plan: Plan,
+    store: Store,
+    spread: Spread,
+    *,
+    measure: Measure | None = None,
+    retry: bool = False,
+    progress: bool | None = None,
+) -> None:
     """Measure what the store lacks of a plan.
 
     Args:
         plan: the plan.
         store: where results go, each as soon as it is there.
         spread: who does the work; no number depends on it.
+        measure: gives the outcomes of some cells; by default those of random networks (`measure_cells`).
         retry: also measure again what failed in an earlier run.
         progress: show a bar with the time left; by default only in a terminal.
     """
+    measure = measure or partial(measure_cells, seed=plan.seed, measures=plan.measures)
     run = store.begin(plan, workers=spread.workers or cpu_count(), backend="inline" if spread.here else spread.backend)
     while True:
         with progress_bar(plan.size, "sweep", "cell", progress, smoothing=0, leave=True) as bar:
-            todo = Todo(plan, store, run, retry, bar)
+            todo = Todo(plan, store, run, retry, bar, measure)
             try:
                 with _outcomes(todo, spread) as found:
                     for number, outcomes in found:
@@ -137,12 +155,11 @@ def run_plan(plan: Plan, store: Store, spread: Spread, *, retry: bool = False, p
 
 @contextmanager
 def _outcomes(todo: Todo, spread: Spread) -> Iterator[Iterator[tuple[int, list[Outcome]]]]:
-    plan = todo.plan
     if spread.here:
-        yield ((number, measure_cells(batch, plan.seed, plan.measures)) for number, batch in todo.batches())
+        yield ((number, todo.measure(batch)) for number, batch in todo.batches())
         return
     parent = os.getpid() if spread.backend == "loky" else None
-    calls = (delayed(_numbered)(number, batch, plan.seed, plan.measures, parent) for number, batch in todo.batches())
+    calls = (delayed(_numbered)(number, batch, todo.measure, parent) for number, batch in todo.batches())
     with _backend(spread):
         try:
             pool: Any = Parallel(n_jobs=spread.workers or -1, batch_size=1, return_as="generator_unordered")  # pyright: ignore[reportArgumentType]
@@ -187,13 +204,11 @@ def _imported(module: str, name: str) -> Any:
         raise InvalidInputError(f"backend {name!r} needs {module}: pip install {EXTRAS[name]}") from error
 
 
-def _numbered(
-    number: int, batch: list[Cell], seed: int, measures: tuple[str, ...], parent: int | None
-) -> tuple[int, list[Outcome]]:
+def _numbered(number: int, batch: list[Cell], measure: Measure, parent: int | None) -> tuple[int, list[Outcome]]:
     # Inside another joblib worker the pool is this process itself, which must not be ended.
     if parent is not None and parent != os.getpid():
         _end_with(parent)
-    return number, measure_cells(batch, seed, measures)
+    return number, measure(batch)
 
 
 @lru_cache(maxsize=1)
@@ -217,7 +232,7 @@ def _settle(todo: Todo) -> None:
             alone = alone or ProcessPoolExecutor(1)
             begin = time.perf_counter()
             try:
-                [outcome] = alone.submit(measure_cells, [cell], todo.plan.seed, todo.plan.measures).result()
+                [outcome] = alone.submit(todo.measure, [cell]).result()
             except TerminatedWorkerError as error:
                 outcome = Outcome(cell, "failed", {}, "", failed(error), time.perf_counter() - begin)
                 alone.shutdown()

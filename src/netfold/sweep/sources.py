@@ -19,8 +19,9 @@ from netfold.sweep.arguments import ARGUMENTS, Settings, complete, spelled, whol
 class Source(Protocol):
     """Something that gives complete settings, one cell's after the other, without holding them all."""
 
-    def __len__(self) -> int:
-        """How many settings there are."""
+    @property
+    def size(self) -> int:
+        """How many settings there are; more than ``len`` can say, where a plan says so."""
         ...
 
     def __iter__(self) -> Iterator[Settings]:
@@ -54,7 +55,9 @@ class Grid:
             raise InvalidInputError("widths listed layer by layer also say the depth: leave depth out")
         complete({name: options[0] for name, options in self.values.items()})
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many settings there are."""
         return math.prod(len(options) for options in self.values.values())
 
     def __iter__(self) -> Iterator[Settings]:
@@ -94,7 +97,9 @@ class Listed:
         if not self.cells:
             raise InvalidInputError("the plan lists no cells")
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many settings there are."""
         return len(self.cells)
 
     def __iter__(self) -> Iterator[Settings]:
@@ -164,7 +169,9 @@ class Draw:
             self.options[name] = Range.read(name, value) if isinstance(value, Mapping) else _spelled_list(name, value)
         self._draw(0)
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """How many settings there are."""
         return self.count
 
     def __iter__(self) -> Iterator[Settings]:

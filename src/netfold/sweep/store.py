@@ -6,15 +6,16 @@ import datetime
 import json
 import os
 import sqlite3
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from netfold.errors import CorruptFileError, InvalidInputError
+from netfold.files import require_file, temporary_beside
 from netfold.results.provenance import surroundings
 from netfold.sweep.cells import Outcome, to_json
 from netfold.sweep.plan import Plan
@@ -111,8 +112,15 @@ class Store:
 
     @property
     def plan(self) -> Plan:
-        """The plan of the latest run."""
-        return Plan.read(json.loads(self._meta("plan")))
+        """The plan of the latest run.
+
+        Raises:
+            CorruptFileError: what is stored is no plan.
+        """
+        try:
+            return Plan.read(self._stored_plan())
+        except InvalidInputError as error:
+            raise _damaged(self.path, f"its plan: {error}") from error
 
     def require_compatible(self, plan: Plan) -> None:
         """Refuse a plan whose numbers could not stand beside those in the store.
@@ -120,7 +128,7 @@ class Store:
         Raises:
             InvalidInputError: the seeds or the measures differ.
         """
-        here = json.loads(self._meta("plan"))
+        here = self._stored_plan()
         if here["seed"] != plan.seed:
             raise InvalidInputError(
                 f"{self.path} was made with seed {here['seed']}, the plan has seed {plan.seed}: its numbers would come "
@@ -165,10 +173,7 @@ class Store:
         with self._using() as database:
             found = database.execute("SELECT * FROM cells ORDER BY key").fetchall()
         for key, settings, replicate, status, values, note, error, seconds, run in found:
-            try:
-                told, numbers = json.loads(settings), json.loads(values)
-            except ValueError as failure:
-                raise _damaged(self.path, f"cell {key}: {failure}") from failure
+            told, numbers = (_object(self.path, f"cell {key}", text) for text in (settings, values))
             yield Row(key, told, replicate, status, numbers, note, error, seconds, run)
 
     def runs(self) -> list[dict[str, Any]]:
@@ -176,7 +181,8 @@ class Store:
         with self._using() as database:
             found = database.execute("SELECT id, started, plan, provenance FROM runs ORDER BY id").fetchall()
         return [
-            {"run": run, "started": started, "plan": json.loads(plan), **json.loads(provenance)}
+            {"run": run, "started": started, "plan": _object(self.path, f"run {run}", plan)}
+            | _object(self.path, f"run {run}", provenance)
             for run, started, plan, provenance in found
         ]
 
@@ -191,9 +197,13 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _meta(self, name: str) -> str:
+    def _stored_plan(self) -> dict[str, Any]:
         with self._using() as database:
-            return database.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()[0]
+            row = database.execute("SELECT value FROM meta WHERE name = 'plan'").fetchone()
+        found = _object(self.path, "its plan", row[0] if row else None)
+        if "seed" not in found or not isinstance(found.get("measures"), list):
+            raise _damaged(self.path, "its plan says neither seed nor measures")
+        return found
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:
@@ -202,44 +212,69 @@ class Store:
             try:
                 yield self._database
             except sqlite3.OperationalError as error:
+                if "decode" in str(error):
+                    raise _damaged(self.path, "a text is not UTF-8") from error
                 # A full disk, no permission, another process that holds the file: no damage.
                 raise OSError(f"{self.path}: {error}") from error
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 raise _damaged(self.path, str(error)) from error
 
     def _require_sound(self, database: sqlite3.Connection) -> None:
+        # Views, triggers and tables of other kinds would compute what a query only asks to read.
+        database.execute("PRAGMA trusted_schema = OFF")
+        if _schema(database) != _expected_schema():
+            raise CorruptFileError(f"{self.path} has other tables than {FORMAT!r}, so it is left as it is")
         problems = [row[0] for row in database.execute("PRAGMA quick_check(1)")]
         if problems != ["ok"]:
             raise _damaged(self.path, problems[0])
-        tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        stated = (
-            database.execute("SELECT value FROM meta WHERE name = 'format'").fetchone() if "meta" in tables else None
-        )
-        if stated != (FORMAT,) or not {"runs", "cells"} <= tables:
+        stated = database.execute("SELECT value FROM meta WHERE name = 'format'").fetchone()
+        if stated != (FORMAT,):
             found = "no format" if stated is None else f"the format {stated[0]!r}"
             raise CorruptFileError(f"{self.path} states {found}, expected {FORMAT!r}; it is left as it is")
 
 
+def _schema(database: sqlite3.Connection) -> set[tuple[str, ...]]:
+    return set(database.execute("SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master"))
+
+
+@cache
+def _expected_schema() -> set[tuple[str, ...]]:
+    database = sqlite3.connect(":memory:")
+    database.executescript(SCHEMA)
+    found = _schema(database)
+    database.close()
+    return found
+
+
+def _object(path: Path, where: str, text: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise _damaged(path, f"{where}: {error}") from error
+    if not isinstance(found, dict):
+        raise _damaged(path, f"{where}: {type(found).__name__} where an object is expected")
+    return found
+
+
 def _require_ours(path: Path) -> None:
     """Look at the bytes alone: SQLite would complete an empty file, and recover a foreign one."""
+    require_file(path, "sweep's file")
     with path.open("rb") as file:
         head = file.read(100)
     if len(head) < 100 or head[:16] != MAGIC or int.from_bytes(head[68:72], "big") != APPLICATION:
         what = "is empty" if not head else "is no store of a sweep"
-        raise CorruptFileError(f"{path} {what}, so it is left as it is; name another file for the sweep")
+        raise CorruptFileError(f"{path} {what}, so it is left as it is; delete it, or name another file")
 
 
 def _damaged(path: Path, what: str) -> CorruptFileError:
     what = " ".join(what.split())
-    return CorruptFileError(f"{path} is damaged ({what}) and left as it is; name another file for the sweep")
+    return CorruptFileError(f"{path} is damaged ({what}) and left as it is; delete it, or name another file")
 
 
 def _make(target: Path, plan: Plan) -> None:
     """Make an empty store beside the target and give it its name once it is complete."""
-    if not target.parent.is_dir():
-        raise InvalidInputError(f"cannot write {target}: the folder {target.parent} does not exist; make it first")
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-        made = Path(folder) / "store"
+    made = temporary_beside(target)
+    try:
         database = sqlite3.connect(made, isolation_level=None)
         try:
             database.executescript(SCHEMA)
@@ -256,3 +291,5 @@ def _make(target: Path, plan: Plan) -> None:
             return
         except OSError:
             made.rename(target)
+    finally:
+        made.unlink(missing_ok=True)

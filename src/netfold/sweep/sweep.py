@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from netfold.errors import InvalidInputError
 from netfold.files import write_dataset
+from netfold.sweep.measures import require_importable
 from netfold.sweep.plan import Plan
 from netfold.sweep.run import LOOKED_UP, Spread, run_plan
 from netfold.sweep.sources import Grid
@@ -92,7 +93,7 @@ class Sweep:
 
     @classmethod
     def open(cls, store: str | os.PathLike[str]) -> Sweep:
-        """The sweep in a file, with the plan of its latest run.
+        """The sweep in a file, with the plan of its latest run. Only `run` imports the functions that the plan names.
 
         Raises:
             FileNotFoundError: there is no such file.
@@ -126,10 +127,12 @@ class Sweep:
 
         Raises:
             CorruptFileError: the file is damaged or holds something else; it is left as it is.
-            InvalidInputError: the file holds a sweep with another seed or other measures.
+            InvalidInputError: the file holds a sweep with another seed or other measures, or a measure
+                ``module:function`` cannot be imported.
         """
         told = {"workers": workers, "backend": backend, "scheduler": scheduler}
         spread = Spread(**{**self.plan.spread, **{k: v for k, v in told.items() if v is not None}})
+        require_importable(self.plan.measures)
         with Store.create(self.store, self.plan) as store:
             run_plan(self.plan, store, spread, retry=retry, progress=progress)
         return self.status()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,41 +11,40 @@ from scipy.special import erf
 
 from netfold.errors import InvalidInputError
 from netfold.formats import table
+from netfold.results.base import Result, above, measured
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.curves import Leg, propagate, standard_or_path
-from netfold.theory.fixed_points import ActivationLike, gains_by_layer
+from netfold.theory.fixed_points import ActivationLike, Status, gains_by_layer
 from netfold.theory.gaussian import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class CrossingRate:
-    """Expected transitions per unit along a curve, layer by layer; see `crossing_rate`.
+class CrossingRate(Result):
+    """Expected transitions per unit along a curve, layer by layer; see `crossing_rate`."""
 
-    Attributes:
-        activation: name of the activation.
-        sign_transitions: expected crossings of 0 by one pre-activation of each layer, along the whole curve.
-        transitions: expected state switches of one unit of each layer (crossings of the activation's kinks);
-            nan for a smooth activation, which has no states.
-        exact_layers: in how many first layers the numbers hold at every width; later ones are for infinite
-            width.
-        error: absolute error estimate of both, the larger, one entry a layer.
-    """
+    FORMAT = "netfold crossing rate 1"
 
-    activation: str
-    sign_transitions: Array
-    transitions: Array
-    exact_layers: int
-    error: Array
+    activation: str = measured("name of the activation")
+    sign_transitions: Array = measured(
+        "expected crossings of 0 by one pre-activation of each layer, along the whole curve", ("layer",)
+    )
+    transitions: Array = measured(
+        "expected state switches of one unit of each layer (crossings of the activation's kinks); nan for a smooth "
+        "activation, which has no states",
+        ("layer",),
+    )
+    exact_layers: int = measured("first layers in which the numbers hold at every width; later ones for infinite width")
+    error: Array = measured("absolute error estimate of both, the larger", ("layer",))
+
+    plot = above("netfold.plots.theory:crossings")
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """``converged``, or ``not converged`` where the error estimate is above 1e-6 of the count."""
         counts = np.fmax(self.sign_transitions, self.transitions)
-        return "converged" if (self.error <= 1e-6 * np.maximum(counts, 1e-6)).all() else "not converged"
+        return Status.CONVERGED if (self.error <= 1e-6 * np.maximum(counts, 1e-6)).all() else Status.INACCURATE
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row a layer."""
@@ -57,22 +55,11 @@ class CrossingRate:
         columns |= {"error": self.error}
         return pd.DataFrame({"layer": layer} | columns | {"exact": layer <= self.exact_layers})
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Transitions and sign transitions per unit, layer by layer, on a logarithmic axis.
-
-        Args:
-            ax: axes to draw on; new ones by default.
-        """
-        from netfold.plots.theory import draw_layers
-
-        columns = {"transitions": self.transitions, "sign transitions": self.sign_transitions}
-        return draw_layers(columns, f"expected per unit of {self.activation}", ax)
-
     def __repr__(self) -> str:
         title = f"transitions expected of one {self.activation} unit of each layer:"
         holds = f"exact at every width in layer {self.exact_layers}, for infinite width after it"
         shown = self.to_dataframe().drop(columns=["error", "exact"])
-        return table(title, shown, holds, "" if self.status == "converged" else self.status)
+        return table(title, shown, holds, "" if self.status is Status.CONVERGED else self.status)
 
 
 def kac_rice(square: Array, speed: Array, drift: Array, level: float = 0.0) -> Array:

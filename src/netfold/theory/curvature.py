@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from netfold.errors import InvalidInputError
 from netfold.formats import table
+from netfold.results.base import Result, above, measured
 from netfold.theory.activations import as_activation
 from netfold.theory.fixed_points import ActivationLike, check_gains
 from netfold.theory.gaussian import Array
@@ -16,22 +16,22 @@ from netfold.theory.mean_field import mean_field
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class CurvatureGrowth:
-    """What becomes of a circle in a wide network; arrays over the pre-activations of layers 1 to depth.
+class CurvatureGrowth(Result):
+    """What becomes of a circle in a wide network, in the pre-activations of layers 1 to depth."""
 
-    Attributes:
-        curvature: kappa sqrt(width), the curvature of the image; inf after the first kinked activation.
-        length: Euclidean length over that of the circle in layer 1.
-        tangent_length: length of the curve of unit tangents over that of layer 1's circle, which is 2 pi.
-    """
+    FORMAT = "netfold curvature growth 1"
 
-    curvature: Array
-    length: Array
-    tangent_length: Array
+    curvature: Array = measured(
+        "kappa sqrt(width), the curvature of the image; inf after the first kinked activation", ("layer",)
+    )
+    length: Array = measured("Euclidean length over that of the circle in layer 1", ("layer",))
+    tangent_length: Array = measured(
+        "length of the curve of unit tangents over that of layer 1's circle, which is 2 pi", ("layer",)
+    )
+
+    plot = above("netfold.plots.theory:curvature")
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row a layer."""
@@ -39,17 +39,6 @@ class CurvatureGrowth:
 
         columns = {"curvature": self.curvature, "length": self.length, "tangent_length": self.tangent_length}
         return pd.DataFrame({"layer": np.arange(1, len(self.length) + 1)} | columns)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Length and tangent length layer by layer, on a logarithmic axis.
-
-        Args:
-            ax: axes to draw on; new ones by default.
-        """
-        from netfold.plots.theory import draw_layers
-
-        columns = {"length": self.length, "length of the tangents": self.tangent_length}
-        return draw_layers(columns, "over that in layer 1, infinite width", ax)
 
     def __repr__(self) -> str:
         return table("image of a circle, infinite width:", self.to_dataframe())

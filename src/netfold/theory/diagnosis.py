@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netfold.results.base import above
 from netfold.theory.activations import Activation
 from netfold.theory.ensemble import Scale, WeightStatistics
 from netfold.theory.fixed_points import Phase, Status
@@ -15,7 +16,6 @@ from netfold.theory.mean_field import MeanField
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ class Diagnosis:
     structure: str
     warnings: tuple[str, ...]
 
+    plot = above("netfold.plots.theory:diagnosis")
+
     @property
     def hidden(self) -> tuple[LayerDiagnosis, ...]:
         """The layers with an activation."""
@@ -117,15 +119,28 @@ class Diagnosis:
 
         return pd.DataFrame([_record(number, layer) for number, layer in enumerate(self.layers, 1)])
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """chi_1 of every hidden layer with three standard errors, and the line between order and chaos.
-
-        Args:
-            ax: axes to draw on; new ones by default.
-        """
-        from netfold.plots.theory import draw_diagnosis
-
-        return draw_diagnosis(self, ax)
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict, its numbers and those of every layer, for JSON."""
+        return {
+            "model": self.name,
+            "phase": str(self.phase) if self.phase is not None else None,
+            "chi_1": self.chi_1,
+            "chi_1_error": self.chi_1_error,
+            "sigma_w": self.sigma_w.value,
+            "sigma_w_error": self.sigma_w.error,
+            "sigma_b": self.sigma_b.value,
+            "sigma_b_error": self.sigma_b.error,
+            "depth": self.depth,
+            "depth_range": self.depth_range,
+            "trainable_depth": self.trainable_depth,
+            "critical_sigma_w": self.critical_sigma_w,
+            "rescale": self.rescale,
+            "judged": self.judged,
+            "looks_random": self.random,
+            "layers": self.to_dataframe().to_dict("records"),
+            "verdict": self.verdict,
+            "warnings": self.warnings,
+        }
 
     def __repr__(self) -> str:
         frame = self.to_dataframe()

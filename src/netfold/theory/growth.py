@@ -12,15 +12,15 @@ import numpy as np
 
 from netfold.errors import InvalidInputError
 from netfold.formats import table
+from netfold.results.base import Result, above, measured
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.chi import chi_mean, gated_chi_mean
 from netfold.theory.curves import InputCurve, propagate, standard_or_path
-from netfold.theory.fixed_points import ActivationLike, gains_by_layer
+from netfold.theory.fixed_points import ActivationLike, Status, gains_by_layer
 from netfold.theory.gaussian import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 
 class Method(StrEnum):
@@ -30,31 +30,28 @@ class Method(StrEnum):
     INFINITE = "infinite width"
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class LengthGrowth:
-    """Expected growth of a curve, layer by layer; see `length_growth`.
+class LengthGrowth(Result):
+    """Expected growth of a curve, layer by layer; see `length_growth`."""
 
-    Attributes:
-        activation: name of the activation.
-        growth: expected length of each layer's image over the one before, in order; the readout last if asked
-            for.
-        lengths: expected length of each layer's image over that of the input curve.
-        energy_growth: the same ratio for the energy, the integral of the squared speed.
-        method: whether this holds at the width given, or in the limit of infinite width.
-        error: relative error estimate of ``lengths``, one entry a layer.
-    """
+    FORMAT = "netfold length growth 1"
 
-    activation: str
-    growth: Array
-    lengths: Array
-    energy_growth: Array
-    method: Method
-    error: Array
+    activation: str = measured("name of the activation")
+    growth: Array = measured(
+        "expected length of each layer's image over the one before; the readout last if asked for", ("layer",)
+    )
+    lengths: Array = measured("expected length of each layer's image over that of the input curve", ("layer",))
+    energy_growth: Array = measured(
+        "growth of the energy, the integral of the squared speed, in each layer", ("layer",)
+    )
+    method: Method = measured("whether this holds at the width given, or in the limit of infinite width")
+    error: Array = measured("relative error estimate of ``lengths``", ("layer",))
+
+    plot = above("netfold.plots.theory:growth")
 
     @property
-    def status(self) -> str:
+    def status(self) -> Status:
         """``converged``, or ``not converged`` where the error estimate is above 1e-6."""
-        return "converged" if (self.error < 1e-6).all() else "not converged"
+        return Status.CONVERGED if (self.error < 1e-6).all() else Status.INACCURATE
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row a layer."""
@@ -65,20 +62,10 @@ class LengthGrowth:
         rows.insert(0, "layer", np.arange(1, len(rows) + 1))
         return rows
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Length after every layer over that of the input curve, on a logarithmic axis.
-
-        Args:
-            ax: axes to draw on; new ones by default.
-        """
-        from netfold.plots.theory import draw_layers
-
-        return draw_layers({self.activation: self.lengths}, f"length over that of the input, {self.method}", ax)
-
     def __repr__(self) -> str:
         title = f"growth of a curve's length, {self.activation}, {self.method}:"
         shown = self.to_dataframe().drop(columns="error")
-        return table(title, shown, "" if self.status == "converged" else self.status)
+        return table(title, shown, "" if self.status is Status.CONVERGED else self.status)
 
 
 def length_growth(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
 from netfold.formats import six_digits
+from netfold.results.base import above
 from netfold.theory.activations import as_activation
 from netfold.theory.fixed_points import ActivationLike, Phase, phase_of, solve
 from netfold.theory.gaussian import Array
@@ -18,7 +19,6 @@ from netfold.theory.gaussian import Array
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    from matplotlib.axes import Axes
 
 NUMBERS = ("q", "c", "chi_1", "chi_2", "chi_radial", "curvature", "xi_q", "xi_c", "error")
 
@@ -40,6 +40,8 @@ class PhaseDiagram:
     numbers: dict[str, Array]
     phase: NDArray[np.object_]
     status: NDArray[np.object_]
+
+    plot = above("netfold.plots.theory:phases")
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row a grid point."""
@@ -63,39 +65,6 @@ class PhaseDiagram:
             f"sigma_b {six_digits(b[0])} to {six_digits(b[-1])}, {size:,} points: {shares}; see plot() and "
             "to_dataframe()"
         )
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Growth per layer, sqrt(chi_1), over the gains, with the critical line chi_1 = 1.
-
-        Purple is ordered, orange chaotic; hatching marks where the signal grows without bound.
-
-        Args:
-            ax: axes to draw on; new ones by default.
-        """
-        import matplotlib.pyplot as plt
-        from matplotlib.colors import TwoSlopeNorm
-        from matplotlib.lines import Line2D
-        from matplotlib.patches import Patch
-
-        ax = ax if ax is not None else plt.subplots(figsize=(6.4, 4.8), layout="constrained")[1]
-        growth = np.sqrt(self.numbers["chi_1"])
-        finite = np.append(growth[np.isfinite(growth)], [1 - 1e-3, 1 + 1e-3])
-        norm = TwoSlopeNorm(1.0, finite.min(), finite.max())
-        picture = ax.pcolormesh(self.sigma_w, self.sigma_b, growth, cmap="PuOr_r", norm=norm, shading="nearest")
-        marks: list[Line2D | Patch] = []
-        if min(growth.shape) > 1 and growth.min() < 1 < growth.max():
-            ax.contour(self.sigma_w, self.sigma_b, growth, levels=[1.0], colors="black", linewidths=2)
-            marks.append(Line2D([], [], color="black", linewidth=2, label="chi_1 passes 1"))
-        endless = np.isinf(self.numbers["q"]).astype(float)
-        if min(growth.shape) > 1 and endless.any():
-            ax.contourf(self.sigma_w, self.sigma_b, endless, levels=[0.5, 1.5], colors="none", hatches=["//"])
-            marks.append(Patch(facecolor="none", hatch="//", edgecolor="black", label="signal grows without bound"))
-        if marks:
-            ax.legend(handles=marks, loc="upper left", fontsize=9)
-        ax.figure.colorbar(picture, ax=ax, label="growth of a circle per layer, sqrt(chi_1)")
-        ax.set(xlabel="weight gain sigma_w", ylabel="bias standard deviation sigma_b")
-        ax.set_title(f"{self.activation}: ordered (purple), chaotic (orange); infinite width", fontsize=10)
-        return ax
 
 
 def phase_diagram(

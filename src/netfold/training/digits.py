@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import nn
 
 from netfold.networks import random_network
 from netfold.progress import one_thread, progress_bar
+from netfold.training.loop import Part, accuracy, fit
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,12 @@ class Digits:
     def shape(self) -> tuple[int, int]:
         """Height and width of an image."""
         return (8, 8)
+
+    @property
+    def parts(self) -> tuple[Part, Part]:
+        """Images and labels to train on, and those kept aside, as tensors."""
+        x, y, z, w = map(torch.from_numpy, (self.train, self.train_labels, self.test, self.test_labels))
+        return (x, y), (z, w)
 
 
 @dataclass(frozen=True)
@@ -117,32 +123,18 @@ def train(
     begin = time.perf_counter()
     net = random_network(inputs=64, width=width, depth=depth, outputs=10, activation="relu", seed=seed)
     initial = copy.deepcopy(net)
-    x, y = torch.from_numpy(digits.train), torch.from_numpy(digits.train_labels)
-    shuffle = torch.Generator().manual_seed(seed)
+    part, kept_aside = digits.parts
+    steps = epochs * -(-len(part[0]) // batch)
     optimizer = torch.optim.Adam(net.parameters(), lr=learning_rate)
-    bar = progress_bar(epochs, "training on digits", "epoch", None if progress else False)
+    bar = progress_bar(steps, "training on digits", "step", None if progress else False)
     with bar, one_thread():
-        for _ in range(epochs):
-            for rows in torch.randperm(len(x), generator=shuffle).split(batch):
-                optimizer.zero_grad()
-                cross_entropy(net(x[rows]), y[rows]).backward()
-                optimizer.step()
-            bar.update()
-        optimizer.zero_grad()
-        seconds = time.perf_counter() - begin
-        steps = f"{epochs} epochs, {batch} images a step, cross-entropy"
+        fit(net, part, optimizer, steps, batch, seed, look=lambda step: bar.update(step - bar.n))
         return Trained(
             net,
             initial,
-            test_accuracy=_accuracy(net, digits.test, digits.test_labels),
-            initial_accuracy=_accuracy(initial, digits.test, digits.test_labels),
-            train_accuracy=_accuracy(net, digits.train, digits.train_labels),
-            recipe=f"Adam, learning rate {learning_rate:g}, {steps}",
-            seconds=seconds,
+            test_accuracy=accuracy(net, kept_aside),
+            initial_accuracy=accuracy(initial, kept_aside),
+            train_accuracy=accuracy(net, part),
+            recipe=f"Adam, learning rate {learning_rate:g}, {epochs} epochs, {batch} images a step, cross-entropy",
+            seconds=time.perf_counter() - begin,
         )
-
-
-def _accuracy(net: nn.Module, images: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    with torch.no_grad():
-        found: Tensor = net(torch.from_numpy(images)).argmax(1)
-    return float((found.numpy() == labels).mean())

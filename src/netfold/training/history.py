@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,18 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
-from netfold.files import read_dataset, write_dataset
+from netfold.results.base import Saved, above, plain, same
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
-    from matplotlib.figure import Figure
-
-FORMAT = "netfold history 1"
 
 
-@dataclass
-class History:
+@dataclass(eq=False)
+class History(Saved):
     """Numbers by name, at training steps; a measure that is missing at a step is NaN there.
 
     Attributes:
@@ -39,6 +35,10 @@ class History:
         >>> history["regions"].tolist(), history.names
         ([3.0, 5.0], ['regions', 'length/act1'])
     """
+
+    FORMAT = "netfold history 1"
+
+    plot = above("netfold.plots.training:history")
 
     steps: list[int] = field(default_factory=list)
     records: list[dict[str, float]] = field(default_factory=list)
@@ -65,6 +65,19 @@ class History:
         """How many steps were measured."""
         return len(self.steps)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether every number at every step is the same; one that is missing is NaN."""
+        if not isinstance(other, History):
+            return NotImplemented
+        one, two = ({name: found[name] for name in found.names} for found in (self, other))
+        return (self.steps, self.missed) == (other.steps, other.missed) and same(one, two)
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]  it grows
+
+    def to_dict(self) -> dict[str, Any]:
+        """The steps with their numbers, for JSON."""
+        return {"steps": [{"step": step, **plain(found)} for step, found in zip(self.steps, self.records, strict=True)]}
+
     def to_dataframe(self) -> pd.DataFrame:
         """One row a step, one column a measure."""
         import pandas as pd
@@ -84,22 +97,7 @@ class History:
             data[group] = (("step", f"{group}_part"), np.stack([self[f"{group}/{p}"] for p in parts], 1))
             coordinates[f"{group}_part"] = parts
         missed = json.dumps({str(step): why for step, why in self.missed.items()})
-        return xr.Dataset(data, coordinates, {"format": FORMAT, "missed": missed})
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a netCDF-4 file, whole or not at all."""
-        write_dataset(self.to_xarray(), path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> History:
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            UntrustedFileError: the file is a pickle.
-            CorruptFileError: the file is damaged, or holds something else.
-        """
-        return read_dataset(path, FORMAT, "history", cls._of)
+        return xr.Dataset(data, coordinates, {"format": self.FORMAT, "missed": missed})
 
     @classmethod
     def _of(cls, stored: xr.Dataset) -> History:
@@ -114,12 +112,6 @@ class History:
         steps = [int(step) for step in stored["step"].values]
         missed = {int(step): why for step, why in json.loads(stored.attrs["missed"]).items()}
         return cls(steps, [{k: float(v[i]) for k, v in columns.items()} for i in range(len(steps))], missed)
-
-    def plot(self) -> Figure:
-        """Draw every measure against the step, one panel a group, one line a layer from dark (input) to light."""
-        from netfold.plots.training import history
-
-        return history(self)
 
     @property
     def groups(self) -> dict[str, list[str]]:

@@ -2,95 +2,79 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from netfold.errors import InvalidInputError
 from netfold.progress import progress_bar
+from netfold.results.base import Result, Variable, above, measured, variable
 from netfold.results.provenance import surroundings
 from netfold.sensitivity.layers import WeightLayer, weight_layers
-from netfold.training.single_layer_files import NONE, read, table, write
+from netfold.training.loop import Part, accuracy, fit
 
 if TYPE_CHECKING:
     import pandas as pd
-    import xarray as xr
-    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class SingleLayerTraining:
-    """Accuracy of networks of which one layer alone was trained.
+NONE = "none"
 
-    Attributes:
-        layers: the layers that were trained alone, in the order in which the model holds them.
-        train: accuracy on the training data, shape ``(layers, seeds)``, and ``test`` on the data kept aside (NaN
-            without).
-        untrained: accuracy before training, ``(2, seeds)``: train, test; and ``whole`` with all layers trained (NaN
-            where that was not asked for).
-        weights: how many parameters each layer has.
-        seeds: the seeds.
-        recipe: how it was trained, in words.
-        provenance: versions, time.
-    """
 
-    layers: tuple[str, ...]
-    train: Floats
-    test: Floats
-    untrained: Floats
-    whole: Floats
-    weights: NDArray[np.int64]
-    seeds: tuple[int, ...]
-    recipe: str
-    provenance: dict[str, Any] = field(default_factory=dict, compare=False)
+class SingleLayerTraining(Result):
+    """Accuracy of networks of which one layer alone was trained."""
+
+    FORMAT = "netfold single layer training 1"
+
+    layers: tuple[str, ...] = measured(
+        "the layers that were trained alone, in the order in which the model holds them",
+        ("layer",),
+        name="layer",
+        coordinate=True,
+    )
+    train: Floats = measured("accuracy on the training data", ("layer", "seed"))
+    test: Floats = measured("accuracy on the data kept aside (NaN without)", ("layer", "seed"))
+    untrained: Floats = measured("accuracy before training: train, test", ("part", "seed"))
+    whole: Floats = measured("accuracy with all layers trained (NaN where that was not asked for)", ("part", "seed"))
+    weights: NDArray[np.int64] = measured("how many parameters each layer has", ("layer",), coordinate=True)
+    seeds: tuple[int, ...] = measured("the seeds", ("seed",), name="seed", coordinate=True)
+    recipe: str = measured("how it was trained, in words")
+    provenance: dict[str, Any] = measured("versions, time", default_factory=dict, compare=False)
+
+    plot = above("netfold.plots.training:single_layer")
+
+    @property
+    def _lines(self) -> list[tuple[str, Floats, Floats]]:
+        """Accuracies on the training data and on those kept aside: with no layer trained, each, and all."""
+        alone = zip(self.layers, self.train, self.test, strict=True)
+        return [(NONE, *self.untrained), *alone, ("all", *self.whole)]
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row a layer and seed (and for no layer, all layers): ``layer``, ``seed``, ``train``, ``test``."""
-        return table(self)
+        import pandas as pd
 
-    def to_xarray(self) -> xr.Dataset:
-        """Accuracies with the dimensions ``layer`` and ``seed``."""
-        from netfold.training.single_layer_files import dataset
+        rows = [
+            {"layer": name, "seed": seed, "train": a, "test": b}
+            for name, train, test in self._lines
+            for seed, a, b in zip(self.seeds, train, test, strict=True)
+        ]
+        return pd.DataFrame(rows)
 
-        return dataset(self)
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write to a netCDF-4 file, whole or not at all."""
-        write(self, path)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> SingleLayerTraining:
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            UntrustedFileError: the file is a pickle.
-            CorruptFileError: the file is damaged, or holds something else.
-        """
-        return cls(**read(path))
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw accuracy against the layer that was trained; bars are 95% intervals over seeds (Student's t)."""
-        from netfold.plots.training import single_layer
-
-        return single_layer(self, ax)
+    def _more(self) -> dict[str, Variable]:
+        return {"part": variable(["train", "test"], "which data", ("part",), coordinate=True)}
 
     def __repr__(self) -> str:
         width = max(len(name) for name in (*self.layers, NONE))
         lines = [f"SingleLayerTraining, {len(self.seeds)} seeds: {self.recipe}"]
         lines.append(f"  {'trained alone':<{max(width, 13)}} {'train':>8} {'test':>8} {'sd(test)':>9}")
-        rows = [(NONE, *self.untrained), *zip(self.layers, self.train, self.test, strict=True), ("all", *self.whole)]
-        for name, a, b in rows:
+        for name, a, b in self._lines:
             if not np.isnan(a).all():
                 lines.append(f"  {name:<{max(width, 13)}} {a.mean():>8.4f} {b.mean():>8.4f} {b.std():>9.4f}")
         return "\n".join(lines)
@@ -219,34 +203,20 @@ def _one_seed(
     return found if whole else [*found, (np.nan, np.nan)]
 
 
-def _train(net: nn.Module, names: set[str], data: tuple[Tensor, Tensor], recipe: Recipe, seed: int) -> None:
+def _train(net: nn.Module, names: set[str], data: Part, recipe: Recipe, seed: int) -> None:
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name in names)
         parameter.grad = None
     trained = [p for p in net.parameters() if p.requires_grad]
     optimizer = recipe.optimizer(trained, lr=recipe.learning_rate)
-    x, y = data
-    order = torch.Generator().manual_seed(seed)
+    steps = recipe.epochs * -(-len(data[0]) // recipe.batch)
     with torch.random.fork_rng(), torch.enable_grad():
         torch.default_generator.manual_seed(seed)  # dropout, where there is any
-        net.train()
-        for _ in range(recipe.epochs):
-            for rows in torch.randperm(len(x), generator=order).split(recipe.batch):
-                rows = rows.to(x.device)
-                optimizer.zero_grad()
-                cross_entropy(net(x[rows]), y[rows]).backward()
-                optimizer.step()
-    net.eval()
+        fit(net, data, optimizer, steps, recipe.batch, seed)
 
 
-def _accuracies(net: nn.Module, parts: list[tuple[Tensor, Tensor]]) -> tuple[float, float]:
-    net.eval()
-    with torch.no_grad():
-        found = [
-            float(torch.cat([(net(a).argmax(1) == b) for a, b in zip(x.split(1024), y.split(1024), strict=True)])
-                  .double().mean())
-            for x, y in parts
-        ]  # fmt: skip
+def _accuracies(net: nn.Module, parts: list[Part]) -> tuple[float, float]:
+    found = [accuracy(net.eval(), part) for part in parts]
     return found[0], found[1] if len(found) > 1 else float("nan")
 
 

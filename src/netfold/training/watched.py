@@ -18,7 +18,7 @@ from netfold.measures.complexity import orthonormal, switching
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Path
 from netfold.renamed import renamed
-from netfold.sensitivity import Perturbation, layer_sensitivity
+from netfold.sensitivity import Effect, Perturbation, layer_sensitivity
 from netfold.sensitivity.measure import QUARTER
 
 Along = Literal["length", "growth", "transitions", "regions"]
@@ -163,6 +163,6 @@ class LayerLoss(Watched):
         found = layer_sensitivity(
             model, self.data, self.metric, self.perturbation, self.repeats, self.seed, progress=False
         )
-        loss = np.where(found.effect[:, 0] == 0, found.loss[:, 0], np.nan)
+        loss = np.where(found.effect[:, 0] == Effect.MEASURED, found.loss[:, 0], np.nan)
         named = {f"sensitivity/{la.name}": float(value) for la, value in zip(found.layers, loss, strict=True)}
         return {found.metric: found.clean, **named}

@@ -116,7 +116,7 @@ class Absolute(nn.Module):
 
 def _activation(layer: Layer) -> nn.Module:
     if len(layer.knots) == 2:
-        return nn.Hardtanh()
+        return nn.Hardtanh() if layer.slopes[0] == 0 else nn.Softshrink()
     slope = layer.slopes[0]
     return nn.ReLU() if slope == 0 else Absolute() if slope == -1 else nn.LeakyReLU(slope)
 

@@ -67,6 +67,7 @@ class Layer:
 LEAKY = {"slopes": (0.25, 1.0)}
 HARDTANH = {"knots": (-1.0, 1.0), "slopes": (0.0, 1.0, 0.0), "at_knot": -1.0}
 ABSOLUTE = {"slopes": (-1.0, 1.0)}
+SOFTSHRINK = {"knots": (-0.5, 0.5), "slopes": (1.0, 0.0, 1.0)}
 
 
 @dataclass(frozen=True)

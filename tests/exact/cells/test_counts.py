@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from math import comb
 
 import numpy as np
@@ -10,7 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import netfold as nf
+from netfold.exact.cells.description.engine import DoubleDescription
 from netfold.exact.cells.engine import whole
+from netfold.exact.cells.network import CellNetwork
+from netfold.exact.cells.simplex.engine import Simplex
 from netfold.measures.cell_counts import CellJob
 from tests.exact.cells import networks, reference
 from tests.exact.cells.reference import HARDTANH, Layer
@@ -87,3 +91,44 @@ def test_hardtanh_units_are_pairs_of_parallel_hyperplanes(inputs, units, seed):
     layer = Layer(rng.standard_normal((units, inputs)), rng.standard_normal(units), **HARDTANH)
     expected = sum(comb(units, i) * 2**i for i in range(inputs + 1))
     assert int(nf.count_regions(networks.module([layer]), threads=1)) == expected
+
+
+@settings(max_examples=25, deadline=None)
+@given(networks.degenerate_networks(max_inputs=2), st.integers(0, 2**32), st.lists(st.sampled_from([0.0, 1.0])))
+def test_rows_of_zeros_in_a_polytope_bound_nothing(layers, seed, offsets):
+    """A half-space ``0 x <= b`` with b >= 0 changes nothing, wherever it stands; for both engines."""
+    rng, m = np.random.default_rng(seed), layers[0].weights.shape[1]
+    normals, limits = rng.integers(-2, 3, (3, m)).astype(float), rng.integers(0, 3, 3).astype(float)
+    order = rng.permutation(3 + len(offsets))
+    rows = np.concatenate([normals, np.zeros((len(offsets), m))])[order], np.append(limits, offsets)[order]
+    network = CellNetwork.of(nf.capture(networks.module(layers), shape=(m,)), nf.Polytope(*rows))
+    walls = [np.append(-n, b) for n, b in zip(normals, limits, strict=True) if n.any()]
+    expected = reference.patterns(layers, walls, exact=True)
+    for engine in (DoubleDescription(network), Simplex(network)):
+        found = engine.run(whole(), budget=1 << 40, collect=True).cells
+        assert found is not None
+        assert set(map(tuple, found.states.tolist())) == expected
+
+
+@pytest.mark.parametrize("inputs", [2, 7])
+def test_a_row_of_zeros_alone_is_all_of_space_or_nothing(inputs):
+    """``0 x <= 0`` and ``0 x <= 1`` hold everywhere; ``0 x <= -1`` holds nowhere and leaves no region."""
+    layers = networks.random_case([inputs, 3, 2], 1)
+    model, zeros = networks.module(layers), np.zeros((1, inputs))
+    counts = [int(nf.count_regions(model, nf.Polytope(zeros, [b]), threads=1)) for b in (0.0, 1.0, -1.0)]
+    assert counts == [int(nf.count_regions(model, threads=1))] * 2 + [0]
+    assert list(nf.enumerate_regions(model, nf.Polytope(zeros, [-1.0]))) == []
+
+
+@pytest.mark.parametrize("inputs", [2, 7])
+def test_half_infinite_boxes_are_polytopes_and_warn_of_nothing(inputs):
+    """A limit at infinity is no half-space."""
+    model = networks.module(networks.random_case([inputs, 3, 2], 2))
+    low, high = np.full(inputs, -np.inf), np.full(inputs, np.inf)
+    low[0], high[1] = -0.5, 0.25
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        count = int(nf.count_regions(model, nf.Box(low, high), threads=1))
+    assert count == int(
+        nf.count_regions(model, nf.Polytope(np.diag([-1.0, 1.0] + [0.0] * (inputs - 2))[:2], [0.5, 0.25]), threads=1)
+    )

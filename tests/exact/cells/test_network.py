@@ -113,8 +113,8 @@ def test_stored_weights_stay():
     network = prepared(model, (2,))
     assert network.frame.m == 1
     (slot,) = network.frame.coordinates.tolist()
-    assert network.exact_row(0) == ({0: Fraction([0.1, 0.2][slot])}, Fraction(0.3))
-    (product,), constant = list(network.exact_row(1)[0].values()), network.exact_row(1)[1]
+    assert network.rows[0].row(0) == ({0: Fraction([0.1, 0.2][slot])}, Fraction(0.3))
+    (product,), constant = list(network.rows[1].row(0)[0].values()), network.rows[1].row(0)[1]
     assert (product, constant) == (Fraction(0.7) * Fraction(0.1), Fraction(0.2))
     assert network.arrays.slack.tolist() == [0.0, 2.0**-53]
 

@@ -10,7 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from netfold.exact.lp.rational import Row, integer_row, interior, lowest, supports, value_at
+from netfold.exact.lp.rational import (
+    Row,
+    bounded,
+    implied,
+    inradius,
+    integer_row,
+    interior,
+    least,
+    lowest,
+    null_space,
+    supports,
+    value_at,
+)
 
 
 def row(m: int) -> st.SearchStrategy[Row]:
@@ -106,3 +118,47 @@ def test_multipliers_prove_a_row(target: Row, follows: bool) -> None:
 def test_rows_that_leave_a_direction_free_prove_nothing_across_it() -> None:
     assert not supports([[1, 0, 0]], [1, 1, 5], [Fraction(1), Fraction(1)])
     assert supports([[1, 0, 0]], [2, 0, 5], [Fraction(1), Fraction(1)])
+
+
+@settings(deadline=None, max_examples=150)
+@given(systems)
+def test_least_values_implications_and_balls_are_those_of_highs(system: tuple[int, list[Row]]) -> None:
+    """On a full-dimensional cell: the last row's least value on the others, whether it is implied, the largest ball."""
+    m, (*rows, target) = system
+    inner = interior([*rows, target], m)
+    if inner is None or not rows:
+        return
+    a = np.array(rows, float)
+    solved = linprog(target[:m], A_ub=-a[:, :m], b_ub=a[:, m], bounds=(None, None), method="highs")
+    value = least(rows, target, inner)
+    assert (value is None) == (solved.status in (3, 4))
+    if value is not None:
+        assert float(value) == pytest.approx(solved.fun + target[m], abs=1e-7)
+    assert implied(target, rows) == (value is not None and value >= 0)
+    cost, length = np.append(np.zeros(m), -1.0), np.linalg.norm(a[:, :m], axis=1)
+    ball = linprog(cost, A_ub=np.c_[-a[:, :m], length], b_ub=a[:, m], bounds=(None, None), method="highs")
+    assert inradius(rows) == (pytest.approx(-ball.fun, abs=1e-7) if ball.status == 0 else np.inf)
+
+
+@settings(deadline=None, max_examples=150)
+@given(systems)
+def test_bounded_cells_end_along_every_axis(system: tuple[int, list[Row]]) -> None:
+    """A cell is bounded where every coordinate has a least and a largest value on it, by HiGHS."""
+    m, rows = system
+    if interior(rows, m) is None:
+        return
+    a, axes = np.array(rows, float), [sign * axis for axis in np.eye(m) for sign in (1.0, -1.0)]
+    ends = [linprog(c, A_ub=-a[:, :m], b_ub=a[:, m], bounds=(None, None), method="highs").status for c in axes]
+    assert bounded(rows, m) == (set(ends) == {0})
+    assert not bounded(rows, m + 1)
+
+
+def test_null_space():
+    """Integer null vectors: x.rows = 0, as many as the rank leaves."""
+    rows = [[2, 4, -2, 0], [1, 2, 1, 3], [3, 6, -1, 3]]
+    basis = null_space(rows, 4)
+    assert len(basis) == 2
+    assert not (np.array(rows) @ np.array(basis).T).any()
+    assert np.linalg.matrix_rank(np.array(basis)) == 2
+    assert null_space([], 2) == [[1, 0], [0, 1]]
+    assert null_space([[10**40, 1]], 2) in ([[-1, 10**40]], [[1, -(10**40)]])

@@ -10,15 +10,12 @@ from functools import cached_property
 import numpy as np
 import scipy.linalg
 from numba import njit
-from numpy.typing import NDArray
 
 from netfold.domains import Box, Domain
 from netfold.errors import InvalidInputError
-from netfold.exact.matrices.coefficients import Floats
 from netfold.exact.matrices.skip import Rows
+from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
-
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,8 @@ def frame_of(rows: list[Rows], shape: tuple[int, ...], domain: Domain) -> tuple[
     if isinstance(domain, Box):
         low, high = domain.limits(shape)
         kept = np.flatnonzero(read)
-        base = np.where(np.isfinite(low) & np.isfinite(high), low / 2 + high / 2, np.clip(0.0, low, high))
+        base, ends = np.clip(0.0, low, high), np.isfinite(low) & np.isfinite(high)
+        base[ends] = low[ends] / 2 + high[ends] / 2
         half = (high - low)[~read] / 2
         return _whole(shape, kept, base, float(half.min(initial=math.inf))), _limits(low[kept], high[kept])
     normals, offsets = domain.half_spaces(shape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -15,10 +14,57 @@ from netfold.domains import Domain
 from netfold.exact.cells.frame import Frame, frame_of
 from netfold.exact.matrices.coefficients import Pieces
 from netfold.exact.matrices.explicit import ExplicitProgram
-from netfold.exact.matrices.skip import ExactRow, Rows, SkipForm, joined
+from netfold.exact.matrices.forced import ForcedRows
+from netfold.exact.matrices.skip import Rows, SkipForm, joined
+from netfold.exact.numerics.arrays import Bools, Floats, Ints
 
 States = NDArray[np.int16]
 """States of all units, in network order."""
+
+
+class Arrays(NamedTuple):
+    """A network in skip form: every pre-activation in terms of the frame's coordinates and earlier units.
+
+    Row ``r`` is ``const[r] + sum(val[e] * z[col[e]] for e in range(ptr[r], ptr[r + 1]))``. Slots ``z[0:m]`` hold the
+    coordinates of the point, slot ``z[m + u]`` the output of unit ``u``. Units are numbered over the whole network,
+    layer by layer.
+
+    Attributes:
+        m: number of coordinates.
+        ptr: where the entries of every row begin, ``(rows + 1,)``; their slots are ``col`` and their values ``val``.
+        const: constant of every row.
+        slack: bound on the relative error of a row's stored coefficients; 0 where they are exact.
+        full: for every layer whose rows take every unit of the layer before and nothing else, where its matrix begins
+            in ``full_values``, transposed: a unit's weights in all rows, then the next unit's; otherwise -1.
+        row_begin: first row of every layer, ``(layers + 1,)``, and ``unit_begin`` its first unit.
+        selects: whether the units of a layer select one of several rows; otherwise unit ``i`` of a layer applies a
+            piecewise-linear function to the layer's row ``i``.
+        largest: whether a selecting layer takes the largest row, or the smallest.
+        pieces: number of states of every unit.
+        knots: knots of elementwise units, ``(units, K)``, increasing, padded with infinity.
+        slopes: slope on every piece, ``(units, K + 1)``, padded with 0, and ``offsets`` likewise.
+        candidates: rows that a selecting unit chooses from, ``(units, C)``, padded with -1.
+        order: the units in the order in which they are decided; layer by layer.
+    """
+
+    m: int
+    ptr: Ints
+    col: Ints
+    val: Floats
+    const: Floats
+    slack: Floats
+    full: Ints
+    full_values: Floats
+    row_begin: Ints
+    unit_begin: Ints
+    selects: Bools
+    largest: Bools
+    pieces: Ints
+    knots: Floats
+    slopes: Floats
+    offsets: Floats
+    candidates: Ints
+    order: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +73,7 @@ class CellNetwork:
 
     Attributes:
         arrays: its rows and units on the frame, in float64, for compiled code.
-        rows: all pre-activation rows over the slots of the frame.
+        rows: the pre-activation rows of every layer, over the slots of the frame.
         walls: half-spaces of the domain, ``(walls, m + 1)``: the last entry of a row is its constant, and the domain
             is where every row is at least 0. They are meant exactly.
         frame: the coordinates, and how they stand in input space.
@@ -38,7 +84,7 @@ class CellNetwork:
     """
 
     arrays: Arrays
-    rows: Rows
+    rows: tuple[Rows, ...]
     walls: Floats
     frame: Frame
     homogeneous: bool
@@ -63,8 +109,9 @@ class CellNetwork:
     def on(form: SkipForm, frame: Frame, walls: Floats, domain: Domain) -> CellNetwork:
         """A skip form on a frame."""
         slots = np.concatenate([frame.coordinates, np.arange(form.inputs, form.output.slots)])
-        rows = joined([r.only(slots) for r in form.rows]) if form.rows else form.output.only(slots).take(np.arange(0))
-        arrays = _arrays(form.layers, [len(r) for r in form.rows], rows, frame.m)
+        rows = tuple(r.only(slots) for r in form.rows)
+        whole = joined(list(rows)) if rows else form.output.only(slots).take(np.arange(0))
+        arrays = _arrays(form.layers, [len(r) for r in rows], whole, frame.m)
         flat = (arrays.const == 0).all() and (~np.isfinite(arrays.knots) | (arrays.knots == 0)).all()
         return CellNetwork(arrays, rows, walls, frame, bool(flat) and domain is None, form, domain)
 
@@ -83,14 +130,9 @@ class CellNetwork:
         """Whether all coefficients are rational numbers, so that every tie is decided as it stands."""
         return self.form.rational
 
-    def exact_row(self, r: int) -> ExactRow:
-        """A pre-activation row, exactly: its coefficients by slot of the frame, and its constant."""
-        return self.rows.row(r)
-
-    @cached_property
-    def exact_pieces(self) -> tuple[Pieces | None, ...]:
-        """Knots, slopes and offsets of every layer as fractions; ``None`` for selections."""
-        return tuple(None if isinstance(layer.rule, Selection) else Pieces.of(layer) for layer in self.layers)
+    def forced_rows(self) -> ForcedRows:
+        """The pre-activations on cells, exactly, over the coordinates of the frame."""
+        return ForcedRows(self.layers, self.rows, self.frame.m)
 
 
 def _arrays(layers: tuple[Layer, ...], counts: list[int], rows: Rows, m: int) -> Arrays:
@@ -153,54 +195,3 @@ def _full_matrices(rows: Rows, row_begin: Ints, unit_begin: Ints, m: int) -> tup
             parts.append(np.asarray(rows.matrix.data[own], np.float64).reshape(count, -1).T.ravel())
             length += len(parts[-1])
     return begins, np.concatenate(parts)
-
-
-Floats = NDArray[np.float64]
-
-
-Ints = NDArray[np.int64]
-
-
-class Arrays(NamedTuple):
-    """A network in skip form: every pre-activation in terms of the frame's coordinates and earlier units.
-
-    Row ``r`` is ``const[r] + sum(val[e] * z[col[e]] for e in range(ptr[r], ptr[r + 1]))``. Slots ``z[0:m]`` hold the
-    coordinates of the point, slot ``z[m + u]`` the output of unit ``u``. Units are numbered over the whole network,
-    layer by layer.
-
-    Attributes:
-        m: number of coordinates.
-        ptr: where the entries of every row begin, ``(rows + 1,)``; their slots are ``col`` and their values ``val``.
-        const: constant of every row.
-        slack: bound on the relative error of a row's stored coefficients; 0 where they are exact.
-        full: for every layer whose rows take every unit of the layer before and nothing else, where its matrix begins
-            in ``full_values``, transposed: a unit's weights in all rows, then the next unit's; otherwise -1.
-        row_begin: first row of every layer, ``(layers + 1,)``, and ``unit_begin`` its first unit.
-        selects: whether the units of a layer select one of several rows; otherwise unit ``i`` of a layer applies a
-            piecewise-linear function to the layer's row ``i``.
-        largest: whether a selecting layer takes the largest row, or the smallest.
-        pieces: number of states of every unit.
-        knots: knots of elementwise units, ``(units, K)``, increasing, padded with infinity.
-        slopes: slope on every piece, ``(units, K + 1)``, padded with 0, and ``offsets`` likewise.
-        candidates: rows that a selecting unit chooses from, ``(units, C)``, padded with -1.
-        order: the units in the order in which they are decided; layer by layer.
-    """
-
-    m: int
-    ptr: Ints
-    col: Ints
-    val: Floats
-    const: Floats
-    slack: Floats
-    full: Ints
-    full_values: Floats
-    row_begin: Ints
-    unit_begin: Ints
-    selects: NDArray[np.bool_]
-    largest: NDArray[np.bool_]
-    pieces: Ints
-    knots: Floats
-    slopes: Floats
-    offsets: Floats
-    candidates: Ints
-    order: Ints

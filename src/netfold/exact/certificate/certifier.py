@@ -24,9 +24,7 @@ from netfold.exact.certificate.rational import OutOfBudgetError, RationalTrace, 
 from netfold.exact.certificate.rounding import Evaluation
 from netfold.exact.certificate.route import Route
 from netfold.exact.matrices.explicit import ROOT_BITS, ExplicitProgram
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from netfold.exact.numerics.arrays import Floats, Ints
 
 BUDGET = 3e8
 """Multiplications of long integers for one path: some 30 seconds."""

@@ -29,10 +29,8 @@ from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.program import Layer
 from netfold.exact.certificate.rounding import Bounded, largest_of, ranked, spread
 from netfold.exact.matrices.coefficients import Pieces
+from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass

@@ -28,11 +28,10 @@ from netfold.capture.program import Layer
 from netfold.exact.matrices.coefficients import Pieces, Step, split
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.numerics import double_double
+from netfold.exact.numerics.arrays import Floats
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.double_double import compiled_add as add
 from netfold.exact.numerics.double_double import compiled_multiply as multiply
-
-Floats = NDArray[np.float64]
 
 EPS = 2.0**-52
 EPS_PRECISE = 2.0**-100

@@ -12,10 +12,7 @@ from netfold.exact.certificate.proof import Cells
 from netfold.exact.certificate.rounding import EPS, EPS_PRECISE, Bounded
 from netfold.exact.matrices.coefficients import Fractions, fractions
 from netfold.exact.numerics import double_double
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
+from netfold.exact.numerics.arrays import Floats, Ints
 
 SHARE = 0.43
 """Where between its neighbours a parameter is placed. Not the middle: there a unit between the knots -1 and 1 is 0."""

@@ -15,8 +15,8 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from netfold.errors import InvalidInputError
-from netfold.exact.lp.dictionary import LEAN, begin, blocking, descending, exchange
-from netfold.exact.numerics.compiled import NOTHING
+from netfold.exact.lp.dictionary import begin, blocking, descending, exchange
+from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
 
 SHARE = 1e-13
 """Multipliers below this share do not count: they would change the radius by less than rounding does."""
@@ -56,7 +56,7 @@ def room_for(rows: int, m: int) -> Room:
     return Room(np.zeros((rows, m)), np.zeros(rows), tables[0], side, tables[1], basis, zero)
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def widest(columns, norm, side, m, end, inner, limit, room):
     """The radius of the cell, or ``limit`` where it is at least that.
 
@@ -89,7 +89,7 @@ def widest(columns, norm, side, m, end, inner, limit, room):
     return min(limit, ball(count, m, limit, room))
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def ball(count, m, limit, room):
     """Radius of ``rows @ y + slack >= r`` for ``count`` rows with ``slack > 0``; the centre is in ``zero``.
 

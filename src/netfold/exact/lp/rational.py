@@ -1,8 +1,9 @@
 """Linear programs in rational arithmetic: what float64 leaves open about a cell is decided here, without rounding.
 
 A cell is ``{x: a_i . x + b_i >= 0}`` with integer rows ``[*a_i, b_i]``. The simplex method walks on a *dictionary* (see
-`simplex`) of integers over one common denominator: exchanges keep them integers (Bareiss), so no fractions have to be
-reduced. It starts at a rational point strictly inside, so there is no first phase; Bland's rule ends every cycle.
+`netfold.exact.lp.dictionary`) of integers over one common denominator: exchanges keep them integers (Bareiss), so no
+fractions have to be reduced. It starts at a rational point strictly inside, so there is no first phase; Bland's rule
+ends every cycle.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ import math
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
+
+import numpy as np
+
+from netfold.exact.numerics.arrays import Floats
 
 Row = list[int]
 """Coefficients and constant of an affine function, scaled to integers by a positive factor."""
@@ -44,9 +49,13 @@ def integer_row(numbers: Iterable[Fraction | int | float]) -> Row:
     """
     exact = [Fraction(v) for v in numbers]
     scale = math.lcm(1, *(v.denominator for v in exact))
-    whole = [int(v * scale) for v in exact]
-    common = math.gcd(*whole)
-    return [v // common for v in whole] if common > 1 else whole
+    return primitive([int(v * scale) for v in exact])
+
+
+def primitive(row: Row) -> Row:
+    """A row of integers without a common factor."""
+    common = math.gcd(*row)
+    return [v // common for v in row] if common > 1 else row
 
 
 def value_at(row: Row, point: Sequence[Fraction]) -> Fraction:
@@ -118,6 +127,77 @@ def interior(rows: Sequence[Row], m: int) -> Point | None:
     return found.point[:m]
 
 
+def least(rows: Sequence[Row], target: Row, inner: Sequence[Fraction]) -> Fraction | None:
+    """The least value of a function on a cell; ``None`` where it gets as low as one likes.
+
+    Args:
+        rows: the cell, closed; all are positive at ``inner``.
+        target: the function, and ``inner``: a point strictly inside.
+
+    Example:
+        >>> least([[1, 0, -2], [0, 1, 3]], [1, 1, 0], [Fraction(3), Fraction(0)])
+        Fraction(-1, 1)
+    """
+    program, h, still = _Dictionary([*rows, target], inner), len(rows), 0
+    while True:
+        q, toward, _ = program.falling(h, 0, still > STILL)
+        if q is None:
+            return program.value(h) / program.unit
+        r, reach = program.blocking(range(h), q, toward)
+        if r is None:
+            return None
+        still = still + 1 if reach == 0 else 0
+        program.exchange(q, r)
+
+
+def implied(row: Row, others: Sequence[Row]) -> bool:
+    """Whether a half-space holds wherever others do, with which it has an inner point in common.
+
+    Example:
+        >>> implied([1, 1, 0], [[1, 0, 0], [0, 1, 0]]), implied([1, 0, 0], [[0, 1, 0]])
+        (True, False)
+    """
+    return not lowest(others, row, _inner([row, *others])).negative
+
+
+def bounded(rows: Sequence[Row], inputs: int) -> bool:
+    """Whether a cell of so many coordinates is bounded: all of them are read, and no direction leads inside for ever.
+
+    Where the normals have full rank, along such a direction the sum of all rows rises.
+    """
+    m = len(rows[0]) - 1
+    if m < inputs or null_space([row[:-1] for row in rows], m):
+        return False
+    return least(rows, [-sum(column) for column in zip(*rows, strict=True)], _inner(rows)) is not None
+
+
+def inradius(rows: Sequence[Row], gram: Floats | None = None) -> float:
+    """Radius of the largest ball in a cell with a point inside; infinite where there are balls of any size.
+
+    Args:
+        rows: the cell.
+        gram: scalar products of the coordinate functionals in the space of the ball; the identity by default.
+    """
+    lifted = []
+    for row in rows:
+        size = max(map(abs, row[:-1]), default=0)
+        normal = np.array([v / size for v in row[:-1]]) if size else np.zeros(0)
+        length = float(normal @ (normal if gram is None else gram @ normal)) if size else 0.0
+        if length > 0.0:
+            # a ball of radius r around x: a.x + b >= r |a|
+            lifted.append([*row[:-1], -size * Fraction(math.sqrt(length)), row[-1]])
+    start = [Fraction(0)] * (len(rows[0]) - 1) + [min((b / -a for *_, a, b in lifted), default=Fraction(0)) - 1]
+    value = least([integer_row(row) for row in lifted], [0] * (len(start) - 1) + [-1, 0], start)
+    return math.inf if value is None else -float(value)
+
+
+def _inner(rows: Sequence[Row]) -> Point:
+    point = interior(rows, len(rows[0]) - 1)
+    if point is None:
+        raise ArithmeticError("these half-spaces have no inner point in common")
+    return point
+
+
 def supports(rows: Sequence[Row], target: Row, inner: Sequence[Fraction]) -> bool:
     """Whether ``target`` is a sum of non-negative multiples of the rows and of a non-negative constant.
 
@@ -139,6 +219,37 @@ def supports(rows: Sequence[Row], target: Row, inner: Sequence[Fraction]) -> boo
         program.slope(h, q) >= 0 if program.columns[q] is not None else program.slope(h, q) == 0
         for q in range(len(inner))
     )
+
+
+def null_space(rows: Sequence[list[int]], size: int) -> list[list[int]]:
+    """A basis of the vectors that are 0 on all rows, in integers without a common factor."""
+    pivots: list[int] = []
+    reduced: list[list[int]] = []
+    for row in rows:
+        new = list(row)
+        for p, known in zip(pivots, reduced, strict=True):
+            if new[p]:
+                a, b = known[p], new[p]
+                new = [a * x - b * y for x, y in zip(new, known, strict=True)]
+        if not any(new):
+            continue
+        new = primitive(new)
+        pivot = next(j for j, v in enumerate(new) if v)
+        for i, known in enumerate(reduced):
+            if known[pivot]:
+                a, b = new[pivot], known[pivot]
+                reduced[i] = primitive([a * x - b * y for x, y in zip(known, new, strict=True)])
+        pivots.append(pivot)
+        reduced.append(new)
+    basis: list[list[int]] = []
+    for free in (j for j in range(size) if j not in pivots):
+        common = math.lcm(1, *(row[p] for p, row in zip(pivots, reduced, strict=True)))
+        vector = [0] * size
+        vector[free] = common
+        for p, row in zip(pivots, reduced, strict=True):
+            vector[p] = -row[free] * (common // row[p])
+        basis.append(primitive(vector))
+    return basis
 
 
 class _Dictionary:

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Layer, Node
+from netfold.exact.numerics.arrays import Floats
 
-Floats = NDArray[np.float64]
 Fractions = NDArray[np.object_]
 
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from netfold.capture.program import Layer
-from netfold.exact.matrices.coefficients import Coefficients, Floats, Fractions, Step, fractions, objects, split
+from netfold.exact.matrices.coefficients import Coefficients, Fractions, Step, fractions, objects, split
 from netfold.exact.matrices.explicit import ExplicitProgram
+from netfold.exact.numerics.arrays import Floats
 
 ExactRow = tuple[dict[int, Fraction], Fraction]
 """The coefficients of a row by slot, and its constant."""

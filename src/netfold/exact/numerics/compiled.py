@@ -12,6 +12,13 @@ FAST = {**COMPILED, "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums over units may be reordered into vectors; the order is fixed when the code is compiled."""
 
 
+LEAN, LEAN_FAST = ({**options, "_nrt": False} for options in (COMPILED, FAST))
+"""For passes that allocate nothing: their arrays need no reference counts, which cost more than the arithmetic."""
+
+INLINED = {**LEAN, "inline": "always"}
+"""For steps that many arrays pass through: handing them over costs as much as a step."""
+
+
 NONE, NOTHING = np.int64(-1), np.int64(0)
 """No unit, row or rival; no count yet. They have a type of their own: for a bare number in a call, what is called is
 compiled once more, which takes seconds."""

@@ -8,23 +8,22 @@ minimum that is clearly positive proves that it is not; what is closer is decide
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from netfold.capture.activations import Elementwise, Selection
 from netfold.domains import Box, Domain
 from netfold.exact.lp.dictionary import CROSSES, OPTIMAL, begin, descend
-from netfold.exact.lp.implied import implied
-from netfold.exact.matrices.coefficients import Floats, Pieces
-from netfold.exact.matrices.skip import ExactRow, SkipForm
+from netfold.exact.lp.rational import implied
+from netfold.exact.matrices.forced import CONSTANT, IntegerRow, dense_rows
+from netfold.exact.matrices.skip import SkipForm
+from netfold.exact.numerics.arrays import Bools, Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.regions.maps import RegionMaps
-
-Ints = NDArray[np.int64]
 
 WALL = -1
 """The layer of half-spaces that belong to the domain."""
@@ -149,14 +148,14 @@ def _of_selection(maps: RegionMaps, number: int, rule: Selection) -> Sides:
     return _settled(maps, made, close | rows.doubtful[winner] | rows.doubtful[other])
 
 
-def _settled(maps: RegionMaps, made: Sides, doubtful: NDArray[np.bool_]) -> Sides:
+def _settled(maps: RegionMaps, made: Sides, doubtful: Bools) -> Sides:
     """Half-spaces that may hold nothing but rounding are taken exactly; those that do not depend on x are left out."""
     normals, offsets = made.normals.copy(), made.offsets.copy()
     for i in np.flatnonzero(doubtful):
-        entries, constant = exact_side(maps, int(made.layers[i]), int(made.units[i]), int(made.rivals[i]))
-        normals[i], offsets[i] = 0.0, float(constant)
-        for column, value in entries.items():
-            normals[i, column] = float(value)
+        numbers, scale = exact_side(maps, int(made.layers[i]), int(made.units[i]), int(made.rivals[i]))
+        normals[i], offsets[i] = 0.0, numbers.get(CONSTANT, 0) / scale
+        for column in numbers.keys() - {CONSTANT}:
+            normals[i, column] = numbers[column] / scale
     flat = ~(normals != 0).any(1)
     still = np.flatnonzero(flat & (offsets == 0))
     standing = np.unique(np.column_stack([made.layers[still], made.units[still]]), axis=0)
@@ -164,26 +163,9 @@ def _settled(maps: RegionMaps, made: Sides, doubtful: NDArray[np.bool_]) -> Side
     return replace(Sides(normals, offsets, made.layers, made.units, made.rivals, NONE).take(kept), standing=standing)
 
 
-def exact_side(maps: RegionMaps, layer: int, unit: int, rival: int) -> ExactRow:
+def exact_side(maps: RegionMaps, layer: int, unit: int, rival: int) -> IntegerRow:
     """The half-space between a unit's state and another one, exactly."""
-    rule, state = maps.form.layers[layer].rule, int(maps.states[layer][unit])
-    if isinstance(rule, Selection):
-        a = maps.exact(layer, int(rule.candidates[unit, state]))
-        b = maps.exact(layer, int(rule.candidates[unit, rival]))
-        sign = 1 if rule.largest else -1
-        total = {c: sign * (a[0].get(c, Fraction(0)) - b[0].get(c, Fraction(0))) for c in {*a[0], *b[0]}}
-        return {c: v for c, v in total.items() if v}, sign * (a[1] - b[1])
-    knots = Pieces.of(maps.form.layers[layer]).knots
-    knot = knots[unit if len(knots) > 1 else 0, min(state, rival)]
-    sign = 1 if rival < state else -1
-    entries, constant = maps.exact(layer, unit)
-    return {c: sign * v for c, v in entries.items()}, sign * (constant - knot)
-
-
-def exact_wall(bounds: Sides, i: int) -> ExactRow:
-    """A half-space of the domain, exactly as it was given."""
-    normal = bounds.normals[i].tolist()
-    return {c: Fraction(v) for c, v in enumerate(normal) if v}, Fraction(float(bounds.offsets[i]))
+    return maps.forced.between(maps.flat, maps.forced.first[layer] + unit, rival)
 
 
 @dataclass(frozen=True)
@@ -286,10 +268,9 @@ def faces_of(maps: RegionMaps, sides: Sides, around: Reduced) -> Faces:
     chosen[leaders] = True
     known = np.full(len(sides), CLOSE) if around.thin else classify(around.rows, around.slack, chosen)
     for i in leaders[known[leaders] == CLOSE]:
-        others = [exact(maps, sides, int(j)) for j in leaders if j != i and chosen[j]]
-        known[i] = IMPLIED if implied(exact(maps, sides, int(i)), others) else FACE
-        # what a half-space implies exactly is no longer needed to imply others
-        chosen[i] = known[i] == FACE
+        # what half-spaces imply exactly is no longer needed to imply others
+        chosen[i] = bars(maps, sides, int(i), (int(j) for j in leaders if j != i and chosen[j]))
+        known[i] = FACE if chosen[i] else IMPLIED
     kept = [n for n, i in enumerate(leaders) if known[i] == FACE]
     return Faces(leaders[kept], tuple(groups[n] for n in kept))
 
@@ -310,17 +291,26 @@ def _coincident(maps: RegionMaps, sides: Sides, around: Reduced) -> list[tuple[i
     return [tuple(group) for group in groups]
 
 
-def _same(a: ExactRow, b: ExactRow) -> bool:
+def _same(a: IntegerRow, b: IntegerRow) -> bool:
     """Whether two half-spaces are the same: one row is a positive multiple of the other."""
-    if a[0].keys() != b[0].keys():
-        return False
-    first = next(iter(a[0]))
-    factor = b[0][first] / a[0][first]
-    return factor > 0 and b[1] == factor * a[1] and all(b[0][c] == factor * v for c, v in a[0].items())
+    factor = a.multiple(b)
+    return factor is not None and factor > 0
 
 
-def exact(maps: RegionMaps, sides: Sides, i: int) -> ExactRow:
-    """A half-space exactly."""
+def exact(maps: RegionMaps, sides: Sides, i: int) -> IntegerRow:
+    """A half-space exactly; those of the domain are as they were given."""
     if sides.layers[i] == WALL:
-        return exact_wall(sides, i)
+        numbers = {**dict(enumerate(sides.normals[i].tolist())), CONSTANT: float(sides.offsets[i])}
+        return IntegerRow.of({j: Fraction(v) for j, v in numbers.items() if v})
     return exact_side(maps, int(sides.layers[i]), int(sides.units[i]), int(sides.rivals[i]))
+
+
+def exact_rows(maps: RegionMaps, sides: Sides, chosen: Iterable[int]) -> list[list[int]]:
+    """Some half-spaces exactly, over the coordinates that one of them reads."""
+    return dense_rows([exact(maps, sides, i) for i in chosen])
+
+
+def bars(maps: RegionMaps, sides: Sides, i: int, others: Iterable[int]) -> bool:
+    """Whether a half-space holds only in part where others do; exactly."""
+    row, *rest = exact_rows(maps, sides, [i, *others])
+    return not implied(row, rest)

@@ -8,10 +8,10 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 
-from netfold.exact.lp import implied
+from netfold.exact.lp import rational
 from netfold.exact.lp.ball import largest_ball
-from netfold.exact.matrices.coefficients import Floats
-from netfold.exact.regions.faces import Reduced, Sides, exact
+from netfold.exact.numerics.arrays import Floats
+from netfold.exact.regions.faces import Reduced, Sides, exact_rows
 from netfold.exact.regions.maps import RegionMaps
 
 MOST = 8
@@ -29,7 +29,7 @@ def inradius(maps: RegionMaps, sides: Sides, around: Reduced) -> float:
     if not len(sides):
         return math.inf
     if around.thin:
-        return implied.inradius([exact(maps, sides, i) for i in range(len(sides))])
+        return rational.inradius(exact_rows(maps, sides, range(len(sides))))
     return largest_ball(around.rows, around.slack, np.zeros(around.rows.shape[1])).radius
 
 
@@ -51,7 +51,7 @@ def bounded(maps: RegionMaps, sides: Sides, around: Reduced) -> bool:
     found = linprog(objective, above, np.zeros(count), equal, np.append(np.zeros(m), 1.0), (0, None), method="highs")
     if found.status == 0 and -found.fun > CLEAR:
         return True
-    return implied.bounded([exact(maps, sides, i) for i in range(len(sides))], around.basis.shape[0])
+    return rational.bounded(exact_rows(maps, sides, range(len(sides))), around.basis.shape[0])
 
 
 def volume(normals: Floats, offsets: Floats, point: Floats) -> float:

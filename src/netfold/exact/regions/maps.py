@@ -7,7 +7,6 @@ because what they are made of cancels - are taken in rational arithmetic, so tha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 
@@ -16,8 +15,9 @@ from numpy.typing import NDArray
 
 from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.program import Layer
-from netfold.exact.matrices.coefficients import Floats, Pieces
-from netfold.exact.matrices.skip import ExactRow, Rows, SkipForm
+from netfold.exact.matrices.forced import ForcedRows, IntegerRow
+from netfold.exact.matrices.skip import Rows, SkipForm
+from netfold.exact.numerics.arrays import Bools, Floats
 
 DOUBT = 2.0**-36
 """Entries smaller than this share of what they were added up from may be nothing but rounding."""
@@ -34,7 +34,7 @@ class Affine:
 
     weight: Floats
     bias: Floats
-    doubtful: NDArray[np.bool_]
+    doubtful: Bools
 
 
 class RegionMaps:
@@ -42,15 +42,14 @@ class RegionMaps:
 
     Args:
         form: the network in skip form.
-        states: states of all its units, in network order.
+        states: states of all its units, in network order; ``states`` then holds those of each layer.
     """
 
     def __init__(self, form: SkipForm, states: NDArray[np.int16]) -> None:
         self.form = form
-        bounds = np.cumsum([0, *(layer.units for layer in form.layers)])
-        self.states = [states[a:b].astype(np.int64) for a, b in pairwise(bounds)]
-        self._first = (form.inputs + bounds[:-1]).tolist()
-        self._exact: dict[int, ExactRow] = {}
+        self.forced = ForcedRows(form.layers, [*form.rows, form.output], form.inputs)
+        self.flat = states.astype(np.int64)
+        self.states = [self.flat[a:b] for a, b in pairwise(self.forced.first)]
 
     @cached_property
     def _walked(self) -> list[Affine]:
@@ -59,10 +58,11 @@ class RegionMaps:
         slots = self.form.output.slots
         z, size, found = np.zeros((slots, n + 1)), np.zeros((slots, n + 1)), []
         z[:n, :n] = size[:n, :n] = np.eye(n)
-        for first, layer, rows, states in zip(self._first, self.form.layers, self.form.rows, self.states, strict=True):
+        ends = pairwise(self.forced.first)
+        for (a, b), layer, rows, states in zip(ends, self.form.layers, self.form.rows, self.states, strict=True):
             h, sizes = _applied(rows, z, size)
             found.append(_affine(h, sizes))
-            units = slice(first, first + layer.units)
+            units = slice(n + a, n + b)
             z[units], size[units] = _forced(layer, h, sizes, states)
         return [*found, _affine(*_applied(self.form.output, z, size))]
 
@@ -75,41 +75,9 @@ class RegionMaps:
         """The network's output."""
         return self._walked[-1]
 
-    def exact(self, layer: int, row: int) -> ExactRow:
-        """A pre-activation exactly: coefficients by input coordinate, and the constant; ``layer`` -1 is the output."""
-        rows = self.form.output if layer < 0 else self.form.rows[layer]
-        return self._composed(rows.row(row))
-
-    def _composed(self, row: ExactRow) -> ExactRow:
-        entries, constant = row
-        total: dict[int, Fraction] = {}
-        for slot, factor in entries.items():
-            below, own = self._slot(slot)
-            constant += factor * own
-            for column, value in below.items():
-                total[column] = total.get(column, Fraction(0)) + factor * value
-        return {column: value for column, value in total.items() if value}, constant
-
-    def _slot(self, slot: int) -> ExactRow:
-        """The exact value of an input coordinate or a unit's output."""
-        if slot < self.form.inputs:
-            return {slot: Fraction(1)}, Fraction(0)
-        if slot not in self._exact:
-            number = int(np.searchsorted(self._first, slot, side="right")) - 1
-            self._exact[slot] = self._unit(number, slot - self._first[number])
-        return self._exact[slot]
-
-    def _unit(self, number: int, unit: int) -> ExactRow:
-        layer, state = self.form.layers[number], int(self.states[number][unit])
-        if isinstance(layer.rule, Selection):
-            return self.exact(number, int(layer.rule.candidates[unit, state]))
-        pieces = Pieces.of(layer)
-        one = unit if len(pieces.slopes) > 1 else 0
-        slope, offset = pieces.slopes[one, state], pieces.offsets[one, state]
-        if not slope:
-            return {}, offset
-        entries, constant = self.exact(number, unit)
-        return {column: slope * value for column, value in entries.items()}, slope * constant + offset
+    def exact_output(self, r: int) -> IntegerRow:
+        """A row of the output exactly, over the input coordinates."""
+        return self.forced.row(self.flat, len(self.form.layers), r)
 
 
 def _applied(rows: Rows, z: Floats, size: Floats) -> tuple[Floats, Floats]:

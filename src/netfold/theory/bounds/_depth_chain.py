@@ -9,14 +9,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from netfold.formats import table
-from netfold.plots import bounds
+from netfold.results.base import above
 from netfold.theory.bounds._bound import Bound
 from netfold.theory.bounds._raghu2017 import raghu2017
 from netfold.theory.bounds._shape import Unit, positive, unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True, repr=False)
@@ -38,6 +37,8 @@ class DepthChain:
     widths: tuple[tuple[int, ...], ...]
     leading: tuple[Fraction, ...]
     recursive: tuple[Bound, ...]
+
+    plot = above("netfold.plots.bounds:chain")
 
     @property
     def leading_holds_until(self) -> int:
@@ -95,17 +96,6 @@ class DepthChain:
             f"{self.leading_peak:.3g})",
             f"recursive product, an upper bound: rises to {self.recursive_holds_until} layers",
         )
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Both forms against the number of layers, with the depth where each stops rising.
-
-        Args:
-            ax: axes to draw on; new ones without it.
-
-        Returns:
-            The axes.
-        """
-        return bounds.draw_chain(self, ax)
 
 
 def depth_chain(neurons: int, inputs: int, activation: str | Unit = "relu") -> DepthChain:

@@ -6,12 +6,12 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netfold.capture import Model, NodeKind, Program
 from netfold.capture.capture import captured
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
-from netfold.plots import bounds
+from netfold.results.base import above
 from netfold.theory.architecture import Architecture, read_architecture
 from netfold.theory.bounds._arora2018 import arora2018
 from netfold.theory.bounds._bound import Bound, Kind, Statement
@@ -31,9 +31,6 @@ from netfold.theory.bounds._serra2018 import next_images, serra2018_lower, serra
 from netfold.theory.bounds._shape import positive, upper_kind
 from netfold.theory.bounds._table import Row, TableRows
 from netfold.theory.bounds._xiong2020 import xiong2020_lower, xiong2020_upper
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 LARGEST = 2_000_000_000
 """Above this sum over layers of squared dimensions, some seconds, a product of sums is not evaluated."""
@@ -65,6 +62,8 @@ class NetworkBounds(TableRows):
     layers: tuple[Units, ...]
     rows: tuple[Row, ...]
 
+    plot = above("netfold.plots.bounds:network")
+
     @property
     def widths(self) -> tuple[int, ...]:
         """Units of every nonlinearity."""
@@ -78,17 +77,6 @@ class NetworkBounds(TableRows):
         where = "" if self.dimension == self.inputs else f" (regions in {self.dimension} dimensions)"
         where = " (regions on a line)" if self.dimension == 1 < self.inputs else where
         return f"{self.name}: {self.inputs} inputs{where}, {' and '.join(ops)} widths {widths}"
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """The bounds that apply, as points on a logarithmic axis.
-
-        Args:
-            ax: axes to draw on; new ones without it.
-
-        Returns:
-            The axes.
-        """
-        return bounds.draw_network(self, ax)
 
     def __repr__(self) -> str:
         return f"{self.title}\n{self.to_text()}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netfold.errors import InvalidInputError
-from netfold.plots import bounds
+from netfold.results.base import above
 from netfold.theory.bounds._arora2018 import arora2018
 from netfold.theory.bounds._bound import Bound, Expectation
 from netfold.theory.bounds._hanin_rolnick2019 import hanin_rolnick2019
@@ -22,9 +22,12 @@ from netfold.theory.bounds._shape import RELU, Unit, positive, shape_of, unit_of
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 Call = Callable[[int, tuple[int, ...]], Bound | Expectation]
+
+
+DIGITS = 4000
+"""Longer integers are left out of JSON; their log10 stays."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,31 @@ class Row:
     bound: Bound | Expectation | None
     note: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """The number and its statement, for JSON; or why there is none."""
+        bound = self.bound
+        if bound is None:
+            return {"name": self.name, "none_because": self.note}
+        value: Any = int(bound) if isinstance(bound, int) and bound.log10 < DIGITS else None
+        return {
+            "name": self.name,
+            "value": float(bound) if isinstance(bound, float) else value,
+            "log10": bound.log10,
+            "kind": bound.kind.name.lower(),
+            "counts": bound.counts,
+            "source": bound.source,
+            "assumes": bound.assumes,
+        }
+
 
 class TableRows:
     """What tables of bounds share."""
 
     rows: tuple[Row, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The bounds, for JSON."""
+        return {"bounds": [row.to_dict() for row in self.rows]}
 
     @property
     def upper(self) -> Bound:
@@ -105,6 +128,8 @@ class BoundsTable(TableRows):
     rank: int | None
     rows: tuple[Row, ...]
 
+    plot = above("netfold.plots.bounds:table")
+
     @property
     def units(self) -> str:
         """What the units are, in words."""
@@ -113,19 +138,6 @@ class BoundsTable(TableRows):
     def first(self, layers: int) -> BoundsTable:
         """The table of the first layers alone."""
         return table(self.inputs, self.widths[:layers], self.unit, self.rank)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Every bound against the number of layers kept: the first one, the first two, ...
-
-        Upper bounds are solid, lower bounds on the maximum dashed, expectations dotted.
-
-        Args:
-            ax: axes to draw on; new ones without it.
-
-        Returns:
-            The axes.
-        """
-        return bounds.draw_table(self, ax)
 
     def __repr__(self) -> str:
         head = f"{self.inputs} inputs, {self.units} widths {' '.join(map(str, self.widths))}"

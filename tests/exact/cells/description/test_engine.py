@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 import netfold as nf
 from netfold.domains import Box, Polytope
 from netfold.exact.cells import description, engine_for, whole
-from netfold.exact.cells.description import state as machine
 from netfold.exact.cells.description.engine import DoubleDescription
-from netfold.exact.cells.description.exact import RationalCells, null_space
+from netfold.exact.cells.description.exact import RationalCells
 from netfold.exact.cells.network import CellNetwork
 from tests.exact.cells.networks import (
     COUNTS,
@@ -224,9 +223,9 @@ def test_bounds_hold(layers, budget):
     assert built._start is not None
     walk.begin(built._start, whole(), budget)
     walk.go()
-    exact, reg, store = RationalCells(built.network), walk.path.reg, walk.space.store
+    exact, reg, store = RationalCells(built.network), walk.reg, walk.space.store
     constraints = exact._constraints(walk.path)
-    for k in range(int(reg[machine.BEGIN]), int(reg[machine.END])):
+    for k in range(reg.begin, reg.end):
         ray = exact._ray(store, walk.path, constraints, k)
         v, largest = store.vec[:, k], max(map(abs, ray))
         true = np.array([x / largest for x in ray])
@@ -264,17 +263,6 @@ def test_inradius_off_the_frame():
     narrow = engine(single([[1.0, 0.0]], [0.0]), Box([-2.0, 0.0], [3.0, 0.5]))
     assert narrow.run(whole(), inradius=True).smallest_inradius == 0.25
     assert math.isnan(built.run(whole()).smallest_inradius)
-
-
-def test_null_space():
-    """Integer null vectors: x.rows = 0, as many as the rank leaves."""
-    rows = [[2, 4, -2, 0], [1, 2, 1, 3], [3, 6, -1, 3]]
-    basis = null_space(rows, 4)
-    assert len(basis) == 2
-    assert not (np.array(rows) @ np.array(basis).T).any()
-    assert np.linalg.matrix_rank(np.array(basis)) == 2
-    assert null_space([], 2) == [[1, 0], [0, 1]]
-    assert null_space([[10**40, 1]], 2) in ([[-1, 10**40]], [[1, -(10**40)]])
 
 
 def test_engine_for_low_dimension():

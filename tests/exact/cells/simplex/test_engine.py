@@ -13,6 +13,7 @@ from scipy.optimize import linprog
 
 from netfold.capture.capture import capture
 from netfold.domains import Box, Polytope
+from netfold.exact.cells.description.engine import DoubleDescription
 from netfold.exact.cells.engine import Outcome, whole
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.simplex.engine import Simplex
@@ -27,7 +28,7 @@ from tests.exact.cells.networks import (
     networks,
     random_case,
 )
-from tests.exact.cells.reference import Layer, patterns
+from tests.exact.cells.reference import HARDTANH, SOFTSHRINK, Layer, patterns
 from tests.exact.cells.reference import box as walls_of_box
 
 PLENTY = 1 << 40
@@ -68,6 +69,47 @@ def test_patterns_of_random_networks(layers: list[Layer], boxed: bool) -> None:
     domain = Box(-2.0, 2.0) if boxed else None
     walls = walls_of_box([-2.0] * m, [2.0] * m) if boxed else []
     assert pattern_set(counted(layers, domain, collect=True)) == patterns(layers, walls)
+
+
+@st.composite
+def nearly_parallel(draw: st.DrawFn) -> list[Layer]:
+    """Layers whose rows and biases are a few roundings apart, so that cells are as thin as float64 can tell."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    fan_in = draw(st.integers(1, 2))
+    layers: list[Layer] = []
+    for units in draw(st.lists(st.integers(2, 3), min_size=1, max_size=2)):
+        row = rng.normal(size=fan_in + 1)
+        rows = row + np.spacing(row) * rng.integers(-4, 5, (units, fan_in + 1)) * (
+            rng.random((units, fan_in + 1)) < 0.5
+        )
+        kind: dict[str, Any] = [{}, HARDTANH, SOFTSHRINK][int(rng.integers(3))]
+        layers.append(Layer(rows[:, :-1], rows[:, -1], **kind))
+        fan_in = units
+    return layers
+
+
+@settings(deadline=None, max_examples=60)
+@given(nearly_parallel(), st.sampled_from([None, Box(-3.0, 3.0)]))
+def test_thin_cells(layers: list[Layer], domain: Box | None) -> None:
+    """Cells in which float64 hardly has a point are counted as rational arithmetic counts them."""
+    m = layers[0].weights.shape[1]
+    walls = walls_of_box([-3.0] * m, [3.0] * m) if domain else []
+    assert pattern_set(counted(layers, domain, collect=True)) == patterns(layers, walls, exact=True)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**32), st.booleans())
+def test_soft_shrink_in_many_dimensions(seed: int, integers: bool) -> None:
+    """Networks of soft-shrink units in 7 dimensions hold the cells that double description finds."""
+    rng = np.random.default_rng(seed)
+    layers, fan_in = [], 7
+    for units in (3, 3, 2):
+        rows = rng.integers(-2, 3, (units, fan_in + 1)) / 2 if integers else rng.normal(size=(units, fan_in + 1))
+        layers.append(Layer(rows[:, :-1], rows[:, -1], **SOFTSHRINK))
+        fan_in = units
+    built = engine(layers)
+    outcome = built.run(whole(), budget=PLENTY)
+    assert outcome.regions == DoubleDescription(built.network).run(whole(), budget=PLENTY).regions
 
 
 @settings(deadline=None, max_examples=60)

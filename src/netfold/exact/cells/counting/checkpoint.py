@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netfold.errors import CorruptFileError, InvalidInputError
 from netfold.exact.cells.counting.queue import Sums, Work
 from netfold.exact.cells.engine import Prefix
-from netfold.files import write_atomically
+from netfold.files import require_file, write_atomically
 
 FORMAT = "netfold count 1"
 
@@ -34,10 +35,12 @@ class Checkpoint:
     Attributes:
         path: the file.
         fingerprint: what is counted; a file with another one is refused and left as it is.
+        pieces: how many states every unit has, in decision order; items of other states are refused.
     """
 
     path: Path
     fingerprint: Fingerprint
+    pieces: NDArray[np.int64] | None = field(default=None, repr=False)
     written: float = field(default=-np.inf, repr=False)
     seen: tuple[int, int] | None = field(default=None, repr=False)
 
@@ -46,11 +49,12 @@ class Checkpoint:
 
         Raises:
             CorruptFileError: it is damaged or something else.
-            InvalidInputError: it belongs to another count, or is a folder.
+            InvalidInputError: it belongs to another count, or is a folder, a device or a pipe.
         """
         if self.path.is_dir():
             raise InvalidInputError(f"the checkpoint {self.path} is a folder; name a file")
         try:
+            require_file(self.path, "checkpoint")
             text = self.path.read_bytes()
         except FileNotFoundError:
             return None
@@ -99,8 +103,8 @@ class Checkpoint:
         try:
             told: Any = json.loads(text)
             ours = isinstance(told, dict) and str(told.get("format", "")).startswith("netfold count")
-        except ValueError as error:
-            ours, told = FORMAT.encode() in text[:100], error
+        except (ValueError, RecursionError) as error:
+            ours, told = FORMAT.encode() in text[:100], ValueError(error)
         if not ours:
             what = "is no checkpoint of a count" if text else "is empty"
             raise CorruptFileError(f"{self.path} {what}, so it is left as it is; name another file for the checkpoint")
@@ -110,15 +114,26 @@ class Checkpoint:
             if told.pop("checksum") != _checksum(told):
                 raise ValueError("its checksum does not fit")
             found = told["fingerprint"]
-            sums = Sums(**{**told["sums"], "smallest_inradius": float.fromhex(told["sums"]["smallest_inradius"])})
+            sums = _sums(told["sums"])
             items = [_unpacked(packed) for packed in told["pending"]]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise CorruptFileError(
                 f"the checkpoint {self.path} is damaged ({type(error).__name__}: {error}), so it is left as it is; "
                 "name another file to count from the start"
             ) from error
         self._require_ours(told["format"], found)
+        if not all(map(self._possible, items)):
+            raise CorruptFileError(
+                f"the checkpoint {self.path} names states that units of this network do not have, so it is left as it "
+                "is; name another file to count from the start"
+            )
         return Work(items, sums)
+
+    def _possible(self, item: Prefix) -> bool:
+        """Whether the states exist: compiled code looks up knots and candidates by them, and trusts them."""
+        if self.pieces is None:
+            return True
+        return len(item) <= len(self.pieces) and bool(((item >= 0) & (item < self.pieces[: len(item)])).all())
 
     def _require_ours(self, form: str, found: Fingerprint) -> None:
         if form != FORMAT:
@@ -147,6 +162,17 @@ def digest(*parts: Any) -> str:
 
 def _checksum(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _sums(told: dict[str, Any]) -> Sums:
+    counts = ("regions", "decisions", "resolved", "uncertain")
+    if any(type(told[name]) is not int or told[name] < 0 for name in counts):
+        raise ValueError("a count is no whole number")
+    return Sums(
+        **{name: told[name] for name in counts},
+        smallest_inradius=float.fromhex(told["smallest_inradius"]),
+        seconds=float(told["seconds"]),
+    )
 
 
 def _packed(prefix: Prefix) -> str:

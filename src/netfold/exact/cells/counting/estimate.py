@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from netfold.exact.cells.counting.probe import CHORDS, richness
 from netfold.exact.cells.engine import Engine, Outcome, Prefix, whole
-
-Floats = NDArray[np.float64]
+from netfold.exact.numerics.arrays import Floats
 
 FEWEST = 2
 """Cells of a group that are always gone on from."""

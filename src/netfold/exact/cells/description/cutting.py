@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from numba import njit
 
-from netfold.exact.cells.description.generators import INLINED, LEAN, LOOSE, bits, combine, set_bit
+from netfold.exact.cells.description.generators import LOOSE, bits, combine, set_bit
 from netfold.exact.cells.description.verification import verify
+from netfold.exact.numerics.compiled import INLINED, LEAN
 
 
 @njit(**LEAN)

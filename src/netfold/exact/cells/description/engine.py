@@ -78,9 +78,9 @@ class DoubleDescription:
         """The domain as a cell; ``None`` where it is empty or flat."""
         walk = _Walk(self, _Space(self), 0, False)
         walk.begin(_whole(self), np.zeros(0, np.int16), 1)
-        walk.path.reg[machine.T] = -len(self.network.walls)
+        walk.reg.t = -len(self.network.walls)
         walk.go()
-        return _Start(walk) if walk.path.reg[machine.REGIONS] else None
+        return _Start(walk) if walk.reg.regions else None
 
 
 class _Space:
@@ -117,8 +117,8 @@ class _Space:
             mark=np.zeros((units, knots), np.int64),
             state=np.zeros(units, np.int16),
             item=np.zeros(0, np.int16),
-            pending=np.zeros((units * (knots + 1) + 1, machine.P_FIELDS), np.int64),
-            reg=np.zeros(machine.REGISTERS, np.int64),
+            pending=np.zeros(units * (knots + 1) + 1, machine.PENDING),
+            reg=np.zeros(1, machine.REGISTERS),
         )
 
 
@@ -144,9 +144,9 @@ class _Start:
     """The cell with which every walk begins: its generators and constraints."""
 
     def __init__(self, walk: _Walk) -> None:
-        reg, store, path = walk.path.reg, walk.space.store, walk.path
-        cell = slice(int(reg[machine.BEGIN]), int(reg[machine.END]))
-        self.lines = int(reg[machine.LINES])
+        reg, store, path = walk.reg, walk.space.store, walk.path
+        cell = slice(reg.begin, reg.end)
+        self.lines = int(reg.lines)
         self.vec, self.dev = store.vec[:, cell].copy(), store.dev[cell].copy()
         self.inc = store.inc[:, cell].copy()
         self.con, self.planes = (part[: int(path.total[0])].copy() for part in (path.con, path.planes))
@@ -179,12 +179,13 @@ class _Walk:
         self.found = Found(np.zeros((room, stop), np.int16), np.zeros((room, self.network.arrays.m)))
         self.budget = 1
         self.stop, self.spent, self.measured, self.radius = stop, False, False, space.radius
-        self.path.reg[:] = 0
+        self.reg: Any = space.path.reg.view(np.recarray)[0]
+        space.path.reg[:] = 0
         self.item = self.path.item
 
     def begin(self, start: _Start, item: Prefix, budget: int) -> None:
         """Stand before the first decision."""
-        reg, count = self.path.reg, len(start.dev)
+        reg, count = self.reg, len(start.dev)
         words = len(start.inc)
         while self.space.store.vec.shape[1] < 4 * count:
             self._widen()
@@ -198,17 +199,17 @@ class _Walk:
         self.path.con[: len(start.con)], self.path.planes[: len(start.con)] = start.con, start.planes
         self.path.total[0] = len(start.con)
         self.item = np.ascontiguousarray(item, np.int16)
-        reg[machine.END], reg[machine.LINES] = count, start.lines
-        reg[machine.WORDS] = len(store.inc)
+        reg.end, reg.lines = count, start.lines
+        reg.words = len(store.inc)
         self.budget = max(1, budget)
-        reg[machine.LIMIT], reg[machine.ITEM] = self.budget, len(item)
-        reg[machine.STOP], reg[machine.COLLECT] = self.stop, self.collect
+        reg.limit, reg.given = self.budget, len(item)
+        reg.stop, reg.collect = self.stop, self.collect
 
     def measure(self) -> None:
         """Have the smallest radius found. Cones hold balls of any size."""
         self.radius.best[0] = self.network.frame.ceiling
         self.measured = True
-        self.path.reg[machine.RADIUS] = not self.network.homogeneous and self.network.arrays.m > 0
+        self.reg.radius = not self.network.homogeneous and self.network.arrays.m > 0
 
     def go(self) -> None:
         """Walk until the item is done or the budget spent."""
@@ -232,16 +233,16 @@ class _Walk:
         if code == machine.OPEN_SIGNS:
             self.exact = self.exact or RationalCells(self.network)
             self.exact.settle(self.space.store, self.path, self.space.rows)
-            self.path.reg[machine.SETTLED] = 1
+            self.reg.settled = 1
         elif code == machine.THIN_CELL:
             self.exact = self.exact or RationalCells(self.network)
             self.radius.best[0] = min(self.radius.best[0], self.exact.radius(self.path))
-            self.path.reg[machine.MEASURED] = 1
+            self.reg.measured = 1
         elif code == machine.FULL_STORE:
             self._widen()
         elif code == machine.FULL_WORDS:
             self._more_words()
-            self.path.reg[machine.WORDS] = len(self.space.store.inc)
+            self.reg.words = len(self.space.store.inc)
         else:
             self._hand_over()
 
@@ -260,9 +261,9 @@ class _Walk:
         self.space.store = old._replace(inc=np.concatenate([old.inc, np.zeros_like(old.inc[:1])]))
 
     def _hand_over(self) -> None:
-        count = int(self.path.reg[machine.COLLECTED])
+        count = int(self.reg.collected)
         self.parts.append(Cells(self.found.states[:count].copy(), self.found.points[:count].copy()))
-        self.path.reg[machine.COLLECTED] = 0
+        self.reg.collected = 0
 
     def cells(self) -> Cells | None:
         """The finished cells, where they were asked for."""
@@ -273,12 +274,12 @@ class _Walk:
 
     def outcome(self) -> Outcome:
         """What the walk found."""
-        reg = self.path.reg
+        reg = self.reg
         smallest = math.nan if not self.measured else math.inf
-        if self.measured and reg[machine.REGIONS]:
+        if self.measured and reg.regions:
             smallest = float(self.radius.best[0])
         return Outcome(
-            regions=int(reg[machine.REGIONS]),
+            regions=int(reg.regions),
             leftover=self._leftover() if self.spent else [],
             decisions=self._decisions(),
             resolved=self.exact.resolved if self.exact else 0,
@@ -289,18 +290,18 @@ class _Walk:
 
     def _decisions(self) -> int:
         """Decisions below the item; the way to it moved the limit on."""
-        reg = self.path.reg
-        return int(reg[machine.DECISIONS] - reg[machine.LIMIT]) + self.budget if reg[machine.OPENED] else 0
+        reg = self.reg
+        return int(reg.decisions - reg.limit) + self.budget if reg.opened else 0
 
     def _leftover(self) -> list[Prefix]:
         """What is pending, and the cell at which the budget was spent."""
         a, path = self.network.arrays, self.path
         decided = path.state[a.order]
-        items = [decided[: int(path.reg[machine.T])].copy()]
-        for p in path.pending[: int(path.reg[machine.PENDING])]:
-            t, state = int(p[machine.P_T]), int(p[machine.P_STATE])
+        items = [decided[: int(self.reg.t)].copy()]
+        for p in path.pending[: int(self.reg.pending)]:
+            t, state = int(p["t"]), int(p["state"])
             states = [state]
-            if p[machine.P_SELECT]:
+            if p["select"]:
                 choices = a.candidates[a.order[t]]
                 states = [i for i in range(state, len(choices)) if choices[i] >= 0]
             items += [np.append(decided[:t], np.int16(s)).astype(np.int16) for s in states]

@@ -19,13 +19,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from netfold.exact.numerics.compiled import COMPILED, FAST
-
-LEAN, LEAN_FAST = ({**options, "_nrt": False} for options in (COMPILED, FAST))
-"""These kernels allocate nothing, so their arrays need no reference counts, which cost more than the arithmetic."""
-
-INLINED = {**LEAN, "inline": "always"}
-"""For steps that many arrays pass through: handing them over costs as much as a step."""
+from netfold.exact.numerics.compiled import LEAN, LEAN_FAST
 
 U = 2.0**-53
 SAFE = 1.0 + 1e-10

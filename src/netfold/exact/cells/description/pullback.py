@@ -11,8 +11,8 @@ import math
 
 from numba import njit
 
-from netfold.exact.cells.description.generators import LEAN, LEAN_FAST, SAFE, TINY, U, has_bit
-from netfold.exact.numerics.compiled import NONE
+from netfold.exact.cells.description.generators import SAFE, TINY, U, has_bit
+from netfold.exact.numerics.compiled import LEAN, LEAN_FAST, NONE
 
 WALL, KNOT, PAIR = range(3)
 """Kinds of constraint: a half-space of the domain (-1: t >= 0), a unit's knot, one candidate above another."""

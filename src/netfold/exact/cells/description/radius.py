@@ -8,9 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from netfold.exact.cells.description.generators import LEAN, U
+from netfold.exact.cells.description.generators import U
 from netfold.exact.cells.description.pullback import KIND, PAIR, SIGN
 from netfold.exact.lp.ball import Room, room_for, widest
+from netfold.exact.numerics.compiled import LEAN
 
 RELATIVE = 1e-9
 """Relative error of a radius up to which float64 will do."""

@@ -20,8 +20,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from netfold.exact.cells.description.cutting import edges
-from netfold.exact.cells.description.generators import LEAN, LEAN_FAST, SAFE, TINY, U, set_bit
-from netfold.exact.numerics.compiled import NOTHING
+from netfold.exact.cells.description.generators import SAFE, TINY, U, set_bit
+from netfold.exact.numerics.compiled import LEAN, LEAN_FAST, NOTHING
 
 FLATS = 10_000
 """Flats that one count may have, as nothing can stop it half way: about a millisecond."""

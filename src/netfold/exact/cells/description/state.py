@@ -1,24 +1,31 @@
 """What a walk of double description holds: its registers, its stack, generators, rows and constraints.
 
-Compiled code takes tuples of arrays, so a walk's numbers are entries of ``Path.reg`` and have names here.
+Compiled code takes tuples of arrays, so a walk's numbers are the one record in ``Path.reg``.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.exact.numerics.arrays import Bools, Floats, Ints
+
 DONE, BUDGET_SPENT, OPEN_SIGNS, FULL_STORE, FULL_WORDS, FULL_OUTPUT, THIN_CELL = range(7)
 """Why a walk stopped; see `netfold.exact.cells.description.walk`."""
 
-# numbers of a walk: position, candidate or knot, rival; the cell; pending cells; what was counted; how it resumes
-(T, K, RIVAL, BEGIN, END, LINES, PENDING, REGIONS, DECISIONS, LIMIT, SETTLED, ITEM, STOP, COLLECT, COLLECTED,
- OPENED, WALLS, WORDS, RADIUS, MEASURED, REST, REGISTERS) = range(22)  # fmt: skip
+REGISTERS = np.dtype([(name, np.int64) for name in (
+    "t", "k", "rival",  # the position; the candidate or knot there, and its rival
+    "begin", "end", "lines",  # the cell
+    "pending", "regions", "decisions", "limit",  # how many there are, and when to stop
+    "settled", "measured",  # whether what was asked for has been answered
+    "given", "stop", "collect", "collected", "opened", "walls", "words", "radius", "rest",
+)])  # fmt: skip
+"""The numbers of a walk."""
 
-# what is pending: a position, the state or the next candidate there, whether that is a candidate, the cell
-P_T, P_STATE, P_SELECT, P_BEGIN, P_END, P_LINES, P_COUNT, P_FIELDS = range(8)
+PENDING = np.dtype([(name, np.int64) for name in ("t", "state", "select", "begin", "end", "lines", "count")])
+"""A cell for later: its position, the state or the next candidate there, whether that is a candidate; the cell."""
 
 ABOVE, BELOW, CUT, SAME, ASK = range(5)
 """A cell is above a row, below it, cut by it, or the row is 0 on it; or its sign is open."""
@@ -33,53 +40,53 @@ LEAD, BASE, ERROR, EXTRA = range(1, 5)
 class Store(NamedTuple):
     """Generators: columns, and the work space to cut cells."""
 
-    vec: NDArray[np.float64]
-    dev: NDArray[np.float64]
+    vec: Floats
+    dev: Floats
     inc: NDArray[np.uint64]
-    ids: NDArray[np.int64]
-    val: NDArray[np.float64]
+    ids: Ints
+    val: Floats
     sgn: NDArray[np.int8]
     words: NDArray[np.uint64]
-    scratch: NDArray[np.int64]
-    pairs: NDArray[np.int64]
-    square: NDArray[np.float64]
-    inverse: NDArray[np.float64]
-    scratch_square: NDArray[np.float64]
-    residual: NDArray[np.float64]
+    scratch: Ints
+    pairs: Ints
+    square: Floats
+    inverse: Floats
+    scratch_square: Floats
+    residual: Floats
 
 
 class Rows(NamedTuple):
     """Rows of the units on the current cell."""
 
-    raw: NDArray[np.float64]
-    raw_error: NDArray[np.float64]
-    unit: NDArray[np.float64]
-    unit_error: NDArray[np.float64]
-    height: NDArray[np.float64]
-    level: NDArray[np.float64]
-    fixed: NDArray[np.int64]
-    zero: NDArray[np.bool_]
-    lanes: NDArray[np.float64]
-    shifts: NDArray[np.float64]
-    tallies: NDArray[np.int64]
-    now: NDArray[np.float64]
+    raw: Floats
+    raw_error: Floats
+    unit: Floats
+    unit_error: Floats
+    height: Floats
+    level: Floats
+    fixed: Ints
+    zero: Bools
+    lanes: Floats
+    shifts: Floats
+    tallies: Ints
+    now: Floats
 
 
 class Path(NamedTuple):
     """The constraints of the current cell, and where each knot's is among them."""
 
-    con: NDArray[np.int64]
-    planes: NDArray[np.float64]
-    total: NDArray[np.int64]
-    mark: NDArray[np.int64]
+    con: Ints
+    planes: Floats
+    total: Ints
+    mark: Ints
     state: NDArray[np.int16]
     item: NDArray[np.int16]
-    pending: NDArray[np.int64]
-    reg: NDArray[np.int64]
+    pending: NDArray[Any]
+    reg: NDArray[Any]
 
 
 class Found(NamedTuple):
     """Finished cells."""
 
     states: NDArray[np.int16]
-    points: NDArray[np.float64]
+    points: Floats

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from netfold.exact.cells.description.generators import LEAN, SAFE, U, bits
+from netfold.exact.cells.description.generators import SAFE, U, bits
+from netfold.exact.numerics.compiled import LEAN
 
 
 @njit(**LEAN)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
 from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix
-from netfold.exact.cells.network import CellNetwork, Floats
+from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.simplex import tree
-from netfold.exact.cells.simplex.exact import Found, Functions, Judge, Node, Thin, held
+from netfold.exact.cells.simplex.exact import Found, Judge, Node, Thin, held
 from netfold.exact.cells.simplex.rows import plan_of
 from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, ZERO
-from netfold.exact.lp.rational import Point, Row, interior
+from netfold.exact.lp.rational import Point, Row, integer_row, interior
+from netfold.exact.numerics.arrays import Floats
 
 ROOM = 1024
 """Finished cells after which a collecting walk hands them over."""
@@ -36,7 +38,7 @@ class Simplex:
     def __init__(self, network: CellNetwork) -> None:
         self.network = network
         self.plan = plan_of(network.arrays, network.walls, network.frame.gram)
-        self.walls = Functions(network).walls()
+        self.walls = [integer_row(w) for w in network.walls.tolist()]
         self.start: Point | None = _inside(self.walls, network.arrays.m)
         self._local = threading.local()
 
@@ -93,8 +95,8 @@ class _Run:
         self.network, self.arrays = self.engine.network, self.engine.network.arrays
         self.judge = Judge(self.network.rational)
         self.place = self.engine.place()
-        self.functions = Functions(self.network)
-        self.thin = Thin(self.functions, self.judge)
+        self.now: Any = self.place.walk.now.view(np.recarray)[0]
+        self.thin = Thin(self.network, self.judge)
         self.walls = self.engine.walls
 
     def walk(self, start: Point) -> None:
@@ -115,11 +117,11 @@ class _Run:
 
     def _reset(self, near: Floats) -> None:
         _, cell, walk = self.place
-        now, plan = walk.now, self.engine.plan
-        now[:] = 0
-        now[tree.ENTERED], now[tree.ANSWER], now[tree.BARE] = -1, tree.NONE, 1
-        now[tree.STOP], now[tree.GIVEN], now[tree.BUDGET] = self.stop, len(self.item), self.budget
-        now[tree.COLLECT], now[tree.RADIUS] = self.collect, self.inradius
+        now, plan = self.now, self.engine.plan
+        walk.now[:] = 0
+        now.entered, now.answer, now.bare = -1, tree.NONE, 1
+        now.stop, now.given, now.budget = self.stop, len(self.item), self.budget
+        now.collect, now.radius = self.collect, self.inradius
         walk.item[: len(self.item)] = self.item
         walk.logged[0], walk.least[0] = 0, np.inf
         cell.side[:] = 0.0
@@ -129,19 +131,19 @@ class _Run:
     def _decide(self) -> bool:
         """Answer an open split; false where the walk ends with that."""
         _, cell, walk = self.place
-        now = walk.now
-        t, step = int(now[tree.UNIT]), int(now[tree.STEP])
+        now = self.now
+        t, step = int(now.unit), int(now.step)
         u = int(self.arrays.order[t])
         given = t < len(self.item)
         rows = self._constraints()
-        if self.arrays.selects[self.functions.layer_of(u)]:
+        if self.thin.selects(u):
             count = int(self.arrays.pieces[u]) + 1
             i, j = divmod(step, count)
-            split = self.functions.lead(walk.states, u, min(i, j), max(i, j))
-            wanted = ABOVE if (i < j) == self.arrays.largest[self.functions.layer_of(u)] else BELOW
+            split = self.thin.lead(walk.states, u, min(i, j), max(i, j))
+            wanted = ABOVE if (i < j) == self.thin.largest(u) else BELOW
             first, rival = i, j
         else:
-            split = self.functions.knot(walk.states, u, step)
+            split = self.thin.knot(walk.states, u, step)
             wanted = (ABOVE if self.item[t] > step else BELOW) if given else ZERO
             first, rival = step, None
         inner = [Fraction(x) for x in cell.inner.tolist()]
@@ -150,7 +152,7 @@ class _Run:
         if given:
             self.judge.resolved, self.judge.uncertain = before
         if below is None or above is None:
-            now[tree.ANSWER] = ABOVE if above is not None else (BELOW if below is not None else ZERO)
+            now.answer = ABOVE if above is not None else (BELOW if below is not None else ZERO)
             return True
         return self._cut(rows, split, (below, above), wanted, first, rival)
 
@@ -158,9 +160,9 @@ class _Run:
         self, rows: list[Row], split: Row, points: tuple[Point, Point], wanted: int, first: int, rival: int | None
     ) -> bool:
         """Hand a cut to the compiled walk; a part that float64 has no point in is walked here."""
-        cell, now = self.place.cell, self.place.walk.now
+        cell, now = self.place.cell, self.now
         thin: dict[int, Node] = {}
-        prefix = self.place.walk.states[self.arrays.order[: now[tree.UNIT]]].copy()
+        prefix = self.place.walk.states[self.arrays.order[: now.unit]].copy()
         for half, (side, point) in enumerate(zip((BELOW, ABOVE), points, strict=True)):
             part = [*rows, [side * v for v in split]]
             near = held(part, point)
@@ -168,7 +170,7 @@ class _Run:
                 cell.halves[half] = near
             else:
                 thin[side] = Node(prefix, part, point)
-        now[tree.ANSWER] = {
+        now.answer = {
             (): BOTH,
             (BELOW,): tree.HALF_ABOVE,
             (ABOVE,): tree.HALF_BELOW,
@@ -177,7 +179,7 @@ class _Run:
         for side, node in thin.items():
             if wanted in (side, ZERO):
                 self._thin(self._after(node, side, first, rival))
-        return wanted == ZERO or wanted not in thin or (rival is not None and now[tree.UNIT] >= len(self.item))
+        return wanted == ZERO or wanted not in thin or (rival is not None and now.unit >= len(self.item))
 
     def _after(self, node: Node, side: int, first: int, rival: int | None) -> list[Node]:
         """The cells into which the unit at hand splits a part, after the split at hand."""
@@ -189,7 +191,7 @@ class _Run:
 
     def _thin(self, nodes: list[Node]) -> None:
         nodes = [n for n in nodes if all(a == b for a, b in zip(n.states, self.item, strict=False))]
-        left = max(1, self.budget - int(self.place.walk.now[tree.DECISIONS]))
+        left = max(1, self.budget - int(self.now.decisions))
         self.found.append(self.thin.walk(nodes, self.item, self.stop, left, self.inradius))
 
     def _constraints(self) -> list[Row]:
@@ -202,12 +204,12 @@ class _Run:
         s = h - plan.first
         u = int(np.searchsorted(plan.unit_split, s, side="right")) - 1
         k = s - int(plan.unit_split[u])
-        if self.arrays.selects[self.functions.layer_of(u)]:
+        if self.thin.selects(u):
             count = int(self.arrays.pieces[u])
             i, j = [(i, j) for i in range(count) for j in range(i + 1, count)][k]
-            row = self.functions.lead(states, u, i, j)
+            row = self.thin.lead(states, u, i, j)
         else:
-            row = self.functions.knot(states, u, k)
+            row = self.thin.knot(states, u, k)
         return row if self.place.cell.side[h] > 0 else [-v for v in row]
 
     def _tight(self, rows: list[Row]) -> list[Row]:
@@ -221,30 +223,30 @@ class _Run:
         """What is pending, and the cell at which the budget was spent."""
         walk, order = self.place.walk, self.arrays.order
         decided = walk.states[order]
-        self.leftover.append(decided[: int(walk.now[tree.UNIT])].copy())
-        for t, step, *_ in walk.frame[: walk.now[tree.DEPTH]].tolist():
+        self.leftover.append(decided[: int(self.now.unit)].copy())
+        for t, step, *_ in walk.frame[: self.now.depth].tolist():
             u = int(order[t])
             states = [step]
-            if self.arrays.selects[self.functions.layer_of(u)]:
+            if self.thin.selects(u):
                 count = int(self.arrays.pieces[u])
                 states = list(range(step // (count + 1), count))
             self.leftover += [np.append(decided[:t], np.int16(s)).astype(np.int16) for s in states]
 
     def _hand_over(self) -> None:
         walk = self.place.walk
-        count = int(walk.now[tree.KEPT])
+        count = int(self.now.kept)
         self.parts.append(Cells(walk.kept_states[:count, : self.stop].copy(), walk.kept_points[:count].copy()))
-        walk.now[tree.KEPT] = 0
+        self.now.kept = 0
 
     def outcome(self) -> Outcome:
         """What the walk found."""
-        now, least = self.place.walk.now, float(self.place.walk.least[0])
+        now, least = self.now, float(self.place.walk.least[0])
         started = self.engine.start is not None
         radius = min([least, self.network.frame.ceiling, *(f.least for f in self.found)]) if started else np.inf
         return Outcome(
-            regions=int(now[tree.REGIONS]) * started + sum(f.regions for f in self.found),
+            regions=int(now.regions) * started + sum(f.regions for f in self.found),
             leftover=[*self.leftover, *(p for f in self.found for p in f.leftover)],
-            decisions=int(now[tree.DECISIONS]) * started + sum(f.decisions for f in self.found),
+            decisions=int(now.decisions) * started + sum(f.decisions for f in self.found),
             resolved=self.judge.resolved,
             uncertain=self.judge.uncertain,
             smallest_inradius=radius if self.inradius else float("nan"),

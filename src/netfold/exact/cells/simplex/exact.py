@@ -1,7 +1,7 @@
 """What float64 leaves open in the simplex engine, decided in rational arithmetic.
 
-`Functions` makes the splits of a cell from the stored weights without rounding, `Judge` decides whether they cut it,
-and `Thin` walks cells that are so thin that float64 has no point inside them.
+`Judge` decides whether a split cuts a cell; `Thin` makes the splits from the stored weights without rounding, and walks
+cells that are so thin that float64 has no point inside them.
 """
 
 from __future__ import annotations
@@ -12,87 +12,15 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from netfold.exact.cells.engine import Prefix
-from netfold.exact.cells.network import CellNetwork, Floats
+from netfold.exact.cells.network import CellNetwork, States
 from netfold.exact.lp.ball import Ball, largest_ball
-from netfold.exact.lp.rational import Point, Row, integer_row, lowest, supports, value_at
+from netfold.exact.lp.rational import Point, Row, lowest, primitive, supports, value_at
+from netfold.exact.numerics.arrays import Floats
 
 BLUR = Fraction(1, 2**200)
 """Values below it are ties where coefficients are not rational: these are known to 2^-400."""
-
-States = NDArray[np.int16]
-
-
-class Functions:
-    """The pre-activations of one network on cells, exactly.
-
-    Args:
-        network: the network.
-    """
-
-    def __init__(self, network: CellNetwork) -> None:
-        self.network = network
-        self.m = network.arrays.m
-        self._layer_of_unit = np.repeat(np.arange(len(network.layers)), np.diff(network.arrays.unit_begin))
-        self._layers: dict[int, tuple[bytes, dict[int, Point]]] = {}
-
-    def layer_of(self, u: int) -> int:
-        """The layer of a unit."""
-        return int(self._layer_of_unit[u])
-
-    def walls(self) -> list[Row]:
-        """The half-spaces of the domain."""
-        return [integer_row(w) for w in self.network.walls.tolist()]
-
-    def knot(self, states: States, u: int, k: int) -> Row:
-        """A unit's pre-activation minus one of its knots."""
-        arrays, layer = self.network.arrays, self.layer_of(u)
-        row = list(self._row(states, layer, int(arrays.row_begin[layer]) + u - int(arrays.unit_begin[layer])))
-        row[-1] -= Fraction(float(arrays.knots[u, k]))
-        return integer_row(row)
-
-    def lead(self, states: States, u: int, i: int, j: int) -> Row:
-        """A candidate of a selecting unit minus another one."""
-        arrays, layer = self.network.arrays, self.layer_of(u)
-        a, b = (self._row(states, layer, int(arrays.candidates[u, c])) for c in (i, j))
-        return integer_row([x - y for x, y in zip(a, b, strict=True)])
-
-    def _row(self, states: States, layer: int, r: int) -> Point:
-        """A pre-activation: coefficients and constant; kept until earlier units have other states."""
-        key = states[: self.network.arrays.unit_begin[layer]].tobytes()
-        if layer not in self._layers or self._layers[layer][0] != key:
-            self._layers[layer] = key, {}
-        known = self._layers[layer][1]
-        if r not in known:
-            terms, constant = self.network.exact_row(r)
-            total = [Fraction(0)] * self.m + [constant]
-            for slot, weight in terms.items():
-                for j, v in enumerate(self._slot(states, slot)):
-                    if v:
-                        total[j] += weight * v
-            known[r] = total
-        return known[r]
-
-    def _slot(self, states: States, slot: int) -> Point:
-        """A coordinate, or the output of a unit."""
-        if slot < self.m:
-            return [Fraction(int(j == slot)) for j in range(self.m + 1)]
-        arrays, u = self.network.arrays, slot - self.m
-        layer, state = self.layer_of(u), int(states[u])
-        if arrays.selects[layer]:
-            return self._row(states, layer, int(arrays.candidates[u, state]))
-        pieces = self.network.exact_pieces[layer]
-        assert pieces is not None
-        own = u - int(arrays.unit_begin[layer])
-        at = own if len(pieces.slopes) > 1 else 0
-        slope, offset = pieces.slopes[at, state], pieces.offsets[at, state]
-        if slope == 0:
-            return [Fraction(0)] * self.m + [offset]
-        made = [slope * v for v in self._row(states, layer, int(arrays.row_begin[layer]) + own)]
-        made[-1] += offset
-        return made
 
 
 class Verdict(NamedTuple):
@@ -197,14 +125,30 @@ class Thin:
     """Walks the splitting tree below a cell in rational arithmetic.
 
     Args:
-        functions: the network's rows.
+        network: the network.
         judge: decides and counts.
     """
 
-    def __init__(self, functions: Functions, judge: Judge) -> None:
-        self.functions, self.judge = functions, judge
-        self.arrays = functions.network.arrays
+    def __init__(self, network: CellNetwork, judge: Judge) -> None:
+        self.network, self.judge, self.arrays = network, judge, network.arrays
+        self.forced = network.forced_rows()
         self.decisions = 0
+
+    def selects(self, u: int) -> bool:
+        """Whether a unit selects one of several rows."""
+        return bool(self.arrays.selects[self.forced.layer_of(u)])
+
+    def largest(self, u: int) -> bool:
+        """Whether a selecting unit takes the largest."""
+        return bool(self.arrays.largest[self.forced.layer_of(u)])
+
+    def knot(self, states: States, u: int, k: int) -> Row:
+        """A unit's pre-activation minus one of its knots, up to a positive factor."""
+        return primitive(self.forced.dense(self.forced.level(states, u, k)))
+
+    def lead(self, states: States, u: int, i: int, j: int) -> Row:
+        """A candidate of a selecting unit minus another one, up to a positive factor."""
+        return primitive(self.forced.dense(self.forced.difference(states, u, i, j)))
 
     def walk(self, start: list[Node], item: Prefix, stop: int, budget: int, inradius: bool) -> Found:
         """Finish the cells below some nodes, as far as the item and the budget go."""
@@ -236,7 +180,7 @@ class Thin:
         found.states.append(node.states)
         found.points.append(np.array([float(x) for x in node.point]))
         if inradius:
-            found.least = min(found.least, ball_of(node.rows, node.point, self.functions.network.frame.gram).radius)
+            found.least = min(found.least, ball_of(node.rows, node.point, self.network.frame.gram).radius)
 
     def children(self, node: Node, first: int = 0, rival: int | None = None) -> Iterator[Node]:
         """The cells into which the next unit splits one.
@@ -248,7 +192,7 @@ class Thin:
         """
         u = int(self.arrays.order[len(node.states)])
         states = self._by_unit(node.states)
-        if not self.arrays.selects[self.functions.layer_of(u)]:
+        if not self.selects(u):
             yield from self._knots(node, states, u, first)
             return
         count = int(self.arrays.pieces[u])
@@ -266,7 +210,7 @@ class Thin:
         knots = int(self.arrays.pieces[u]) - 1
         rows, point = node.rows, node.point
         for k in range(first, knots):
-            split = self.functions.knot(states, u, k)
+            split = self.knot(states, u, k)
             self.decisions += 1
             below, above = self.judge.decide(rows, split, point)
             cut = below is not None and above is not None
@@ -279,12 +223,12 @@ class Thin:
 
     def _winner(self, node: Node, states: States, u: int, i: int, rival: int) -> Node | None:
         """The part of a cell on which a candidate wins."""
-        largest = bool(self.arrays.largest[self.functions.layer_of(u)])
+        largest = self.largest(u)
         rows, point = node.rows, node.point
         for j in range(rival, int(self.arrays.pieces[u])):
             if j == i:
                 continue
-            lead = self.functions.lead(states, u, *((i, j) if largest else (j, i)))
+            lead = self.lead(states, u, *((i, j) if largest else (j, i)))
             self.decisions += 1
             below, above = self.judge.decide(rows, lead, point)
             if above is None and (below is not None or j < i):

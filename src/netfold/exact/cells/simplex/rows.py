@@ -19,12 +19,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from netfold.exact.cells.network import Arrays
-from netfold.exact.lp.dictionary import LEAN
-from netfold.exact.numerics.compiled import NOTHING
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+from netfold.exact.numerics.arrays import Bools, Floats, Ints
+from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
 
 ROUNDING = 2.0**-52
 """Twice the relative error of one operation: room for the terms of second order."""
@@ -191,7 +187,7 @@ def rows_of(plan: Plan) -> Rows:
     return made
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def enter_layer(plan, rows, states, layer):
     """Write the functions of a layer, given the states of all units before it; returns the end of its positions."""
     net = plan.net
@@ -215,7 +211,7 @@ def enter_layer(plan, rows, states, layer):
     return plan.first + plan.split_begin[layer + 1]
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def set_value(plan, rows, states, u, f):
     """The output of a unit on the piece it is on."""
     net, m = plan.net, plan.net.m
@@ -244,7 +240,7 @@ def set_value(plan, rows, states, u, f):
     rows.value_error[f, slot, 0], rows.value_error[f, slot, 1] = error, constant
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def varies(rows, f, slot, m):
     """Whether a value is more than a constant, as far as the structure of the network tells."""
     found = False
@@ -253,7 +249,7 @@ def varies(rows, f, slot, m):
     return found
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def narrow(plan, rows, states, layer, frame):
     """Start a new frame where fewer values than coordinates reach a layer and those after it."""
     m = plan.net.m
@@ -286,7 +282,7 @@ def narrow(plan, rows, states, layer, frame):
     return f
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def express_knots(plan, rows, states, slot, j, f):
     """Splits of a unit whose output is coordinate ``j`` of a frame, up to a positive factor."""
     net, m = plan.net, plan.net.m
@@ -309,7 +305,7 @@ def express_knots(plan, rows, states, slot, j, f):
         rows.known[f, i] = True
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def compose(net, rows, r, f):
     """A pre-activation from the values it reads."""
     m = net.m
@@ -348,7 +344,7 @@ def compose(net, rows, r, f):
     rows.row_error[f, r, 1] = error_constant + 1.01 * net.slack[r] * relative
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def set_split(plan, rows, s, f):
     """A split from the pre-activations it compares."""
     m, i = plan.net.m, plan.first + s
@@ -378,7 +374,7 @@ def set_split(plan, rows, s, f):
     rows.split_error[f, i, 0], rows.split_error[f, i, 1] = error, constant
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def finish_split(plan, rows, i, last):
     """Scale a split by a power of two so that its coefficients are below one, and note its kind and its bounds."""
     m = plan.net.m

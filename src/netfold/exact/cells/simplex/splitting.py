@@ -8,9 +8,11 @@ import numpy as np
 from numba import njit
 
 from netfold.exact.cells.simplex.proof import Basis, basis_of, inside, proves, value_at
-from netfold.exact.cells.simplex.rows import CONSTANT, DOUBTFUL, Floats, Ints, Plan
+from netfold.exact.cells.simplex.rows import CONSTANT, DOUBTFUL, Plan
 from netfold.exact.lp.ball import Room, ball, room_for
-from netfold.exact.lp.dictionary import CROSSES, FLAT, LEAN, OPTIMAL, begin_at, descend, exchange
+from netfold.exact.lp.dictionary import CROSSES, FLAT, OPTIMAL, begin_at, descend, exchange
+from netfold.exact.numerics.arrays import Floats, Ints
+from netfold.exact.numerics.compiled import LEAN_FAST
 
 BELOW, ZERO, ABOVE, BOTH, OPEN = -1, 0, 1, 2, 3
 """Answers: the split is negative on the cell, zero, positive, of both signs, or float64 cannot tell."""
@@ -71,7 +73,7 @@ def cell_of(plan: Plan) -> Cell:
     )
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def split(rows, cell, m, end, h, frame):
     """Whether position ``h`` cuts the cell; after `BOTH`, ``halves`` are set and ``h`` is tight in the dictionary."""
     kind = rows.kind[h]
@@ -90,7 +92,7 @@ def split(rows, cell, m, end, h, frame):
     return answer
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def anew(rows, cell, m, end):
     """Build the dictionary from its rows."""
     for q in range(m):
@@ -99,7 +101,7 @@ def anew(rows, cell, m, end):
     cell.used[0] = 0
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def attempt(rows, cell, m, end, h, frame):
     """Answer from the dictionary as it is; `OPEN` where it does not lead to a certificate."""
     D, basis, side = cell.dictionary, cell.basis, cell.side
@@ -131,7 +133,7 @@ def attempt(rows, cell, m, end, h, frame):
     return BOTH
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def widen(rows, cell, m, end, x):
     """Move a point strictly inside a cell away from its border."""
     margin = inside(rows, cell.side, m, end, x, cell.scratch)
@@ -146,14 +148,17 @@ def widen(rows, cell, m, end, x):
                 room.rows[count, j] = cell.side[i] * rows.columns[j, i]
             count += 1
     ball(count, m, ROOMY * spread, room)
+    size = 0.0
     for j in range(m):
         made[j] = x[j] + room.zero[j]
-    if inside(rows, cell.side, m, end, made, cell.scratch) > margin:
+        size += abs(made[j])
+    # where float64 sees the point on a wall, what the program finds may be anything, also NaN
+    if size < np.inf and inside(rows, cell.side, m, end, made, cell.scratch) > max(margin, 0.0):
         for j in range(m):
             x[j] = made[j]
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def witnesses(rows, cell, m, end, h, sign, here, certain, q, toward, reach, stop):
     """Points strictly inside both parts of a cell that the edge along column ``q`` shows to be cut."""
     D, points = cell.dictionary, cell.points
@@ -176,7 +181,7 @@ def witnesses(rows, cell, m, end, h, sign, here, certain, q, toward, reach, stop
     )
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def halve(rows, cell, m, end, h, target, here, there, near):
     """Points in the middle of both parts of the chord from the inner point to a target on the other side."""
     if not (here > 0.0 and there < 0.0):
@@ -194,7 +199,7 @@ def halve(rows, cell, m, end, h, target, here, there, near):
     return True
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def chord(rows, cell, m, end, target):
     """How far the cell reaches back from the inner point, in steps to a target; at most three."""
     rates, room, side, x = cell.scratch, cell.slack, cell.side, cell.inner
@@ -213,7 +218,7 @@ def chord(rows, cell, m, end, target):
     return back
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def reaches(rows, cell, m, end, h, target, share, half):
     """Whether the point at a share of the way to a target is strictly inside one part of the cell; written there."""
     x, made = cell.inner, cell.halves[half]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from netfold.exact.cells.simplex.rows import Floats, Ints, Plan, Rows, enter_layer, rows_of
+from netfold.exact.cells.simplex.rows import Plan, Rows, enter_layer, rows_of
 from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, OPEN, ZERO, Cell, cell_of, split
 from netfold.exact.lp.ball import widest
-from netfold.exact.lp.dictionary import LEAN, add_positions, begin
+from netfold.exact.lp.dictionary import add_positions, begin
+from netfold.exact.numerics.arrays import Floats, Ints
+from netfold.exact.numerics.compiled import LEAN_FAST
 
 DONE, SPENT, FULL, EMPTY, DOUBT = range(5)
 """Why the walk stops: the tree is walked; the budget is used up; the buffer is full; the item is an empty cell; a
@@ -21,12 +23,19 @@ HALF_BELOW, HALF_ABOVE, NEITHER = 4, 5, 6
 """Answers given from outside besides those of `split`: it cuts, but only one part has a point that float64 can hold
 strictly inside, or none."""
 
-UNIT, STEP, DEPTH, ENTERED, STOP, GIVEN, ANSWER, REGIONS, DECISIONS, BUDGET, KEPT, COLLECT, RADIUS, BARE = range(14)
-"""Entries of `Walk.now`: units decided; step within the unit; frames on the stack; last layer entered (-1: none);
-units to decide; units that the item decides; an answer from outside (-9: none); regions, decisions, budget, cells kept;
-whether to keep cells and to take their inradius; whether the dictionary is to be built anew."""
+NOW = np.dtype([(name, np.int64) for name in (
+    "unit", "step",  # units decided, step within the unit
+    "depth",  # frames on the stack
+    "entered",  # the last layer entered, -1: none
+    "stop", "given",  # units to decide, units that the item decides
+    "answer",  # from outside
+    "regions", "decisions", "budget", "kept", "collect", "radius",  # what is counted, and what is wanted
+    "bare",  # whether the dictionary is to be built anew
+)])  # fmt: skip
+"""The numbers of a walk."""
 
 NONE = -9
+"""No answer from outside."""
 
 SAVED = 1 << 24
 """Numbers that the dictionaries on the stack may hold; deeper ones are built anew from their inner point."""
@@ -36,7 +45,7 @@ class Walk(NamedTuple):
     """Where a walk is; all it needs to go on.
 
     Attributes:
-        now: see `UNIT` and what follows.
+        now: one record `NOW`.
         states: of all units; ``item``: those given, in decision order.
         log: constraints in the order in which they were added, and how many (``logged``).
         frame: ``(depth, 4)``: unit, step, constraints and exchanges of the branches that wait, with their
@@ -45,7 +54,7 @@ class Walk(NamedTuple):
         least: the smallest inradius so far.
     """
 
-    now: Ints
+    now: NDArray[Any]
     states: NDArray[np.int16]
     item: NDArray[np.int16]
     log: Ints
@@ -72,7 +81,7 @@ def place_of(plan: Plan, depth: int, kept: int) -> Place:
     m, units, width = plan.net.m, len(plan.net.pieces), plan.positions
     saved = max(1, min(depth, SAVED // ((m + 1) * width)))
     walk = Walk(
-        np.zeros(BARE + 1, np.int64),
+        np.zeros(1, NOW),
         np.zeros(units, np.int16),
         np.zeros(units, np.int16),
         np.zeros(width + 1, np.int64),
@@ -88,25 +97,25 @@ def place_of(plan: Plan, depth: int, kept: int) -> Place:
     return Place(rows_of(plan), cell_of(plan), walk)
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def advance(plan, rows, cell, walk):
     """Walk until there is a reason to stop."""
     net = plan.net
-    now = walk.now
+    now = walk.now[0]
     while True:
-        if now[UNIT] == now[STOP]:
-            if now[COLLECT] and now[KEPT] == len(walk.kept_states):
+        if now.unit == now.stop:
+            if now.collect and now.kept == len(walk.kept_states):
                 return FULL
             finish(plan, rows, cell, walk)
             if not back(plan, rows, cell, walk):
                 return DONE
             continue
-        u = net.order[now[UNIT]]
-        fresh = now[STEP] == 0 and now[UNIT] >= now[GIVEN]
-        if fresh and now[ANSWER] == NONE and now[DECISIONS] >= now[BUDGET]:
+        u = net.order[now.unit]
+        fresh = now.step == 0 and now.unit >= now.given
+        if fresh and now.answer == NONE and now.decisions >= now.budget:
             return SPENT
         layer = plan.unit_layer[u]
-        while now[ENTERED] < layer:
+        while now.entered < layer:
             enter(plan, rows, cell, walk)
         if net.selects[layer]:
             reason = choose(plan, rows, cell, walk, u, layer)
@@ -114,59 +123,59 @@ def advance(plan, rows, cell, walk):
             reason = bend(plan, rows, cell, walk, u, layer)
         if reason == DOUBT:
             return DOUBT
-        if reason == EMPTY and (now[UNIT] < now[GIVEN] or not back(plan, rows, cell, walk)):
-            return EMPTY if now[UNIT] < now[GIVEN] else DONE
+        if reason == EMPTY and (now.unit < now.given or not back(plan, rows, cell, walk)):
+            return EMPTY if now.unit < now.given else DONE
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def enter(plan, rows, cell, walk):
     """Go on to the next layer: its splits become positions of the dictionary."""
-    now, m = walk.now, plan.net.m
-    layer = now[ENTERED] + 1
+    now, m = walk.now[0], plan.net.m
+    layer = now.entered + 1
     start = plan.first + plan.split_begin[layer]
     end = enter_layer(plan, rows, walk.states, layer)
-    now[ENTERED] = layer
+    now.entered = layer
     for i in range(start, end):
         cell.side[i] = 0.0
-    if now[BARE]:
+    if now.bare:
         restart(plan, rows, cell, walk)
     else:
         add_positions(cell.dictionary, m, start, end, rows.columns)
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def restart(plan, rows, cell, walk):
     """The dictionary at the inner point, with all coordinates free."""
-    now = walk.now
-    end = plan.first + plan.split_begin[now[ENTERED] + 1]
+    now = walk.now[0]
+    end = plan.first + plan.split_begin[now.entered + 1]
     begin(cell.dictionary, plan.net.m, end, cell.basis, rows.columns, cell.inner)
     cell.used[0] = 0
-    now[BARE] = 0
+    now.bare = 0
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def ask(plan, rows, cell, walk, h, layer):
     """The answer about a split: from outside if it was given, or from `split`."""
-    now = walk.now
-    if now[ANSWER] != NONE:
-        answer = now[ANSWER]
-        now[ANSWER] = NONE
-        now[BARE] = 1
+    now = walk.now[0]
+    if now.answer != NONE:
+        answer = now.answer
+        now.answer = NONE
+        now.bare = 1
     else:
-        if now[BARE]:
+        if now.bare:
             restart(plan, rows, cell, walk)
         answer = split(rows, cell, plan.net.m, plan.first + plan.split_begin[layer + 1], h, rows.frame[layer])
-    if answer != OPEN and now[UNIT] >= now[GIVEN]:
-        now[DECISIONS] += 1
+    if answer != OPEN and now.unit >= now.given:
+        now.decisions += 1
     return answer
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def bend(plan, rows, cell, walk, u, layer):
     """One knot of an elementwise unit."""
-    now, t = walk.now, walk.now[UNIT]
+    now, t = walk.now[0], walk.now[0].unit
     knots = plan.net.pieces[u] - 1
-    k = now[STEP]
+    k = now.step
     if k == knots:
         settle(walk, u, k)
         return DONE
@@ -175,7 +184,7 @@ def bend(plan, rows, cell, walk, u, layer):
     if answer == OPEN:
         return DOUBT
     wanted = 0
-    if t < now[GIVEN]:
+    if t < now.given:
         wanted = ABOVE if walk.item[t] > k else BELOW
     up = answer in (ABOVE, BOTH, HALF_ABOVE)
     down = answer in (BELOW, ZERO, BOTH, HALF_BELOW)
@@ -188,11 +197,11 @@ def bend(plan, rows, cell, walk, u, layer):
     if up and down:
         push(plan, cell, walk, t, k, layer, BELOW_KNOT)
     if answer == BOTH or answer >= HALF_BELOW:
-        now[BARE] = now[BARE] or (down and not up and deep(walk, t))
+        now.bare = now.bare or (down and not up and deep(walk, t))
         constrain(cell, walk, h, 1.0 if up else -1.0)
         stand(cell, 1 if up else 0)
     if up:
-        now[STEP] = k + 1
+        now.step = k + 1
         if k + 1 == knots:
             settle(walk, u, k + 1)
     else:
@@ -200,23 +209,23 @@ def bend(plan, rows, cell, walk, u, layer):
     return DONE
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def choose(plan, rows, cell, walk, u, layer):
     """One comparison of a selecting unit: candidate ``step // count`` against candidate ``step % count``."""
-    now, t = walk.now, walk.now[UNIT]
+    now, t = walk.now[0], walk.now[0].unit
     count = plan.net.pieces[u]
-    if t < now[GIVEN] and now[STEP] == 0:
-        now[STEP] = walk.item[t] * (count + 1)
-        now[BARE] = now[BARE] or (now[STEP] > 0 and deep(walk, t))
-    i, j = now[STEP] // (count + 1), now[STEP] % (count + 1)
-    if j == 0 and now[ANSWER] == NONE and t >= now[GIVEN] and i + 1 < count:
+    if t < now.given and now.step == 0:
+        now.step = walk.item[t] * (count + 1)
+        now.bare = now.bare or (now.step > 0 and deep(walk, t))
+    i, j = now.step // (count + 1), now.step % (count + 1)
+    if j == 0 and now.answer == NONE and t >= now.given and i + 1 < count:
         push(plan, cell, walk, t, (i + 1) * (count + 1), layer, NEXT)
     if j == i:
         j += 1
     if j >= count:
         settle(walk, u, i)
         return DONE
-    now[STEP] = i * (count + 1) + j
+    now.step = i * (count + 1) + j
     a, b = min(i, j), max(i, j)
     h = plan.first + plan.unit_split[u] + a * count - a * (a + 1) // 2 + b - a - 1
     need = 1 if (i < j) == plan.net.largest[layer] else -1
@@ -236,26 +245,26 @@ def choose(plan, rows, cell, walk, u, layer):
         stand(cell, 1 if need > 0 else 0)
     elif answer != need:
         return EMPTY
-    now[STEP] = i * (count + 1) + j + 1
+    now.step = i * (count + 1) + j + 1
     return DONE
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def settle(walk, u, state):
     """A unit's state is known."""
     walk.states[u] = state
-    walk.now[UNIT] += 1
-    walk.now[STEP] = 0
+    walk.now[0].unit += 1
+    walk.now[0].step = 0
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def stand(cell, half):
     """Go to one part of a cell that was cut."""
     for j in range(len(cell.inner)):
         cell.inner[j] = cell.halves[half, j]
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def constrain(cell, walk, h, side):
     """A split becomes a constraint."""
     cell.side[h] = side
@@ -263,7 +272,7 @@ def constrain(cell, walk, h, side):
     walk.logged[0] += 1
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def deep(walk, t):
     """Whether dictionaries are no longer saved; a matter of the path alone, so that every walk does the same."""
     return t + walk.logged[0] >= len(walk.dictionaries)
@@ -273,11 +282,11 @@ BELOW_KNOT, NEXT = np.bool_(False), np.bool_(True)
 """What is left for later: the part below a knot, or the next candidate (typed as `compiled.NONE` is)."""
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def push(plan, cell, walk, t, step, layer, selecting):
     """Leave a branch for later: the part below a knot, or the next candidate."""
-    now, d, m = walk.now, walk.now[DEPTH], plan.net.m
-    bare = now[BARE] or deep(walk, t)
+    now, d, m = walk.now[0], walk.now[0].depth, plan.net.m
+    bare = now.bare or deep(walk, t)
     walk.frame[d, 0], walk.frame[d, 1], walk.frame[d, 2] = t, step, walk.logged[0]
     walk.frame[d, 3] = -1 if bare else cell.used[0]
     for j in range(m):
@@ -289,28 +298,28 @@ def push(plan, cell, walk, t, step, layer, selecting):
             target, source = walk.dictionaries[d, q], cell.dictionary[q]
             for i in range(end):
                 target[i] = source[i]
-    now[DEPTH] = d + 1
+    now.depth = d + 1
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def back(plan, rows, cell, walk):
     """Take up the branch last left; false where none is."""
-    now, m = walk.now, plan.net.m
-    if now[DEPTH] == 0:
+    now, m = walk.now[0], plan.net.m
+    if now.depth == 0:
         return False
-    now[DEPTH] -= 1
-    d = now[DEPTH]
+    now.depth -= 1
+    d = now.depth
     t, step = walk.frame[d, 0], walk.frame[d, 1]
     while walk.logged[0] > walk.frame[d, 2]:
         walk.logged[0] -= 1
         cell.side[walk.log[walk.logged[0]]] = 0.0
     u = plan.net.order[t]
     layer = plan.unit_layer[u]
-    now[UNIT], now[STEP], now[ENTERED] = t, step, layer
+    now.unit, now.step, now.entered = t, step, layer
     for j in range(m):
         cell.inner[j], cell.basis[j] = walk.inner[d, j], walk.basis[d, j]
-    now[BARE] = walk.frame[d, 3] < 0
-    if not now[BARE]:
+    now.bare = walk.frame[d, 3] < 0
+    if not now.bare:
         cell.used[0] = walk.frame[d, 3]
         end = plan.first + plan.split_begin[layer + 1]
         for q in range(m + 1):
@@ -323,24 +332,24 @@ def back(plan, rows, cell, walk):
     return True
 
 
-@njit(**LEAN)
+@njit(**LEAN_FAST)
 def finish(plan, rows, cell, walk):
     """A cell is finished: count it, keep it, measure it."""
-    now = walk.now
-    now[REGIONS] += 1
-    if now[COLLECT]:
-        at = now[KEPT]
-        if now[STOP] == len(walk.states):
-            for k in range(now[STOP]):
+    now = walk.now[0]
+    now.regions += 1
+    if now.collect:
+        at = now.kept
+        if now.stop == len(walk.states):
+            for k in range(now.stop):
                 walk.kept_states[at, k] = walk.states[k]
         else:
-            for k in range(now[STOP]):
+            for k in range(now.stop):
                 walk.kept_states[at, k] = walk.states[plan.net.order[k]]
         for j in range(len(cell.inner)):
             walk.kept_points[at, j] = cell.inner[j]
-        now[KEPT] = at + 1
-    if now[RADIUS]:
-        end = plan.first + plan.split_begin[now[ENTERED] + 1]
+        now.kept = at + 1
+    if now.radius:
+        end = plan.first + plan.split_begin[now.entered + 1]
         walk.least[0] = widest(
             rows.columns, rows.norm, cell.side, plan.net.m, end, cell.inner, walk.least[0], cell.ball
         )

@@ -1,0 +1,1 @@
+"""What `same_numbers.py` measures."""
