@@ -19,7 +19,7 @@ from torch import nn
 
 import netfold as nf
 from netfold.sensitivity import weight_layers
-from netfold.sensitivity.measure import Plan
+from netfold.sensitivity.measure import SensitivityPlan
 from netfold.sensitivity.runners import TapeRunner
 
 REPEATS = 10
@@ -51,7 +51,7 @@ class Case:
 
     def __init__(self, net: nn.Module, shape: tuple[int, ...], x: torch.Tensor) -> None:
         self.net, self.x, self.layers = net, x, weight_layers(net)
-        plan = Plan(net, self.layers, [nf.GaussianNoise(0.25)], REPEATS, 0, False)
+        plan = SensitivityPlan(net, self.layers, [nf.GaussianNoise(0.25)], REPEATS, 0, False)
         self.sets = {la.name: [plan.draw(la, 0, r) or {} for r in range(REPEATS)] for la in self.layers}
         self.runner = TapeRunner.of(net, shape, torch.float32, torch.device("cpu"))
 

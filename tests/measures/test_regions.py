@@ -14,7 +14,7 @@ from torch import nn
 
 import netfold as nf
 from netfold.errors import InvalidInputError
-from netfold.measures.regions import Source
+from netfold.measures.regions import RegionSource
 from tests.exact.cells.networks import COUNTS, case, forward_states, module, random_layers
 from tests.exact.cells.reference import Tree, box
 from tests.models import random_model, record
@@ -151,7 +151,7 @@ def test_a_region_as_a_domain() -> None:
 
 def test_memory_stays_flat() -> None:
     """The first regions come before the others are found, and what waits meanwhile is a few items a unit."""
-    source = Source.of(nf.capture(module(case("R4")), shape=(5,)), None)
+    source = RegionSource.of(nf.capture(module(case("R4")), shape=(5,)), None)
     decided, longest, run = [0], [0], source.engine.run
 
     def counting(item: Any, **options: Any) -> Any:

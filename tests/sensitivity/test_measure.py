@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import netfold as nf
 from netfold.capture import Data
 from netfold.sensitivity import Effect, Perturbation, WeightLayer, weight_layers
-from netfold.sensitivity.measure import Plan
+from netfold.sensitivity.measure import SensitivityPlan
 from netfold.sensitivity.runners import TapeRunner
 from tests.sensitivity.models import FAMILIES, Branching, Unused, make, naive
 
@@ -32,7 +32,7 @@ RULES: list[Perturbation] = [
 
 def draws(model: nn.Module, layer: WeightLayer, rule: Perturbation, repeats: int, seed: int) -> list[dict[str, Tensor]]:
     """The weights that a measurement uses, from its plan."""
-    plan = Plan(model, weight_layers(model), [rule], repeats if rule.RANDOM else 1, seed, rule.BIASES)
+    plan = SensitivityPlan(model, weight_layers(model), [rule], repeats if rule.RANDOM else 1, seed, rule.BIASES)
     return [plan.draw(layer, 0, r) or {} for r in range(plan.repeats)]
 
 

@@ -11,11 +11,11 @@ import netfold as nf
 from netfold.errors import InvalidInputError
 from netfold.theory.activations import as_activation, leaky_relu
 from netfold.theory.ensemble import WeightStatistics, activation_of, same_activation, statistics
-from netfold.theory.weights import Weight
+from netfold.theory.weights import WeightMatrix
 
 
 def measured(matrix: np.ndarray, bias: np.ndarray | None = None) -> WeightStatistics:
-    return statistics(Weight("w", torch.as_tensor(matrix), None if bias is None else torch.as_tensor(bias), None))
+    return statistics(WeightMatrix("w", torch.as_tensor(matrix), None if bias is None else torch.as_tensor(bias), None))
 
 
 @pytest.mark.parametrize("law", ["normal", "uniform"])

@@ -2,14 +2,14 @@
 
 from netfold.capture.capture import Model, capture
 from netfold.capture.loading import Data, load_data, load_model
-from netfold.capture.program import Kind, Layer, Node, Program, Stage
+from netfold.capture.program import Layer, Node, NodeKind, Program, Stage
 
 __all__ = [
     "Data",
-    "Kind",
     "Layer",
     "Model",
     "Node",
+    "NodeKind",
     "Program",
     "Stage",
     "capture",

@@ -14,7 +14,7 @@ from netfold.capture.activations import ELEMENTWISE, SELECTIONS, Elementwise, Ru
 from netfold.capture.affine import AFFINE
 from netfold.capture.graph import Tape
 from netfold.capture.operations import by_name, op_name
-from netfold.capture.program import Kind, Layer, Layout, Node, Program, Ref, flatten
+from netfold.capture.program import Layer, Layout, Node, NodeKind, Program, Ref, flatten
 from netfold.errors import CaptureError
 
 
@@ -36,7 +36,7 @@ class Classifier:
         for found in self.tape.nodes:
             node, rule = self._classify(found)
             nodes.append(node)
-            if node.kind is not Kind.AFFINE and self.tape.batch[node.index].is_floating_point():
+            if node.kind is not NodeKind.AFFINE and self.tape.batch[node.index].is_floating_point():
                 shape = self._shape(node.index)
                 units = int(np.prod(shape, dtype=np.int64))
                 layers.append(Layer(_layer_name(node), op_name(node.schema), units, shape, rule, node))
@@ -67,15 +67,17 @@ class Classifier:
         try:
             rule = self._rule(op, node, named, dependent)
         except ValueError as error:
-            return replace(node, kind=Kind.OTHER, reason=str(error)), None
+            return replace(node, kind=NodeKind.OTHER, reason=str(error)), None
         if rule is not None:
-            return replace(node, kind=Kind.PIECEWISE_LINEAR), rule
+            return replace(node, kind=NodeKind.PIECEWISE_LINEAR), rule
         floating = self.tape.batch[node.index].is_floating_point() and not named.get("rounding_mode")
         if not floating or op not in AFFINE:
-            return replace(node, kind=Kind.OTHER), None
+            return replace(node, kind=NodeKind.OTHER), None
         if not AFFINE[op](dependent):
             both = " and ".join(f"'{name}'" for name in dict.fromkeys(dependent))
-            return replace(node, kind=Kind.OTHER, reason=f"it is not affine where its {both} depend on the point"), None
+            return replace(
+                node, kind=NodeKind.OTHER, reason=f"it is not affine where its {both} depend on the point"
+            ), None
         return node, None
 
     def _varying_in(self, tree: Any) -> list[Ref]:

@@ -16,7 +16,7 @@ from netfold.capture.activations import Rule
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
 
 
-class Kind(enum.Enum):
+class NodeKind(enum.Enum):
     """What an operation is as a function of the point."""
 
     AFFINE = "affine"
@@ -116,7 +116,7 @@ class Node:
     path: str
     owner: str
     source: str
-    kind: Kind = Kind.AFFINE
+    kind: NodeKind = NodeKind.AFFINE
     reason: str = ""
 
     @property
@@ -248,7 +248,7 @@ class Program:
     @property
     def piecewise_linear(self) -> bool:
         """Whether every operation is affine or piecewise linear, so that exact methods apply."""
-        return all(node.kind is not Kind.OTHER for node in self.nodes)
+        return all(node.kind is not NodeKind.OTHER for node in self.nodes)
 
     def require_piecewise_linear(self) -> None:
         """Refuse a program that exact methods cannot follow, naming the first operation at fault.
@@ -257,7 +257,7 @@ class Program:
             NotPiecewiseLinearError: an operation is neither affine nor piecewise linear.
         """
         for node in self.nodes:
-            if node.kind is Kind.OTHER:
+            if node.kind is NodeKind.OTHER:
                 why = node.reason or "it is neither affine nor a piecewise-linear operation that netfold knows"
                 raise NotPiecewiseLinearError(
                     f"{self.name} cannot be followed exactly: {node.describe()}: {why}; "

@@ -17,7 +17,7 @@ from netfold.exact.cells.counting.checkpoint import digest
 from netfold.exact.regions.crossing import beyond
 from netfold.exact.regions.faces import WALL, bars, faces_of, reduced, sides_of
 from netfold.exact.regions.maps import Affine, RegionMaps
-from netfold.measures.regions import Region, Source, require_cells
+from netfold.measures.regions import Region, RegionSource, require_cells
 from netfold.results.base import Record, measured
 from netfold.results.provenance import provenance
 
@@ -138,7 +138,7 @@ def region_graph(model: Model, domain: Domain = None, *, shape: Sequence[int] | 
     from netfold.measures.counts import program_on
 
     require_cells(domain, "neighbours are found")
-    source = Source.of(program_on(model, domain, shape), domain)
+    source = RegionSource.of(program_on(model, domain, shape), domain)
     regions = tuple(source)
     number = {region.states.tobytes(): i for i, region in enumerate(regions)}
     edges: dict[tuple[int, int], tuple[int, int, int]] = {}
@@ -159,7 +159,7 @@ def region_graph(model: Model, domain: Domain = None, *, shape: Sequence[int] | 
 
 
 def _neighbours(
-    source: Source, region: Region, maps: RegionMaps, known: dict[bytes, int]
+    source: RegionSource, region: Region, maps: RegionMaps, known: dict[bytes, int]
 ) -> list[tuple[NDArray[np.int16], tuple[int, int]]]:
     """States beyond every face of a region, and the unit that the face belongs to."""
     sides = sides_of(source.network.form, maps, source.walls)
@@ -177,7 +177,9 @@ def _neighbours(
     return found
 
 
-def _linear(source: Source, regions: tuple[Region, ...], outputs: list[Affine], first: Ints, second: Ints) -> Ints:
+def _linear(
+    source: RegionSource, regions: tuple[Region, ...], outputs: list[Affine], first: Ints, second: Ints
+) -> Ints:
     """Labels of regions, equal across faces where the output's affine maps are."""
     weights = np.array([np.column_stack([a.weight, a.bias]).reshape(-1) for a in outputs])
     size = np.maximum(np.abs(weights[first]).max(1, initial=0.0), np.abs(weights[second]).max(1, initial=0.0))
@@ -189,7 +191,7 @@ def _linear(source: Source, regions: tuple[Region, ...], outputs: list[Affine], 
     return connected_components(links, directed=False)[1].astype(np.int64)
 
 
-def _output_digest(source: Source, region: Region) -> str:
+def _output_digest(source: RegionSource, region: Region) -> str:
     """A digest of the output's affine map, exact."""
     maps = RegionMaps(source.network.form, region.states)
     rows = [maps.exact_output(r) for r in range(len(source.network.form.output))]

@@ -30,7 +30,7 @@ BLOCK = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class RegionSource:
     """What the regions of one network in one domain share."""
 
     program: Program
@@ -40,10 +40,10 @@ class Source:
     walls: Sides
 
     @staticmethod
-    def of(program: Program, domain: Domain) -> Source:
+    def of(program: Program, domain: Domain) -> RegionSource:
         """Prepare a network and a domain."""
         network = CellNetwork.of(program, domain)
-        return Source(program, domain, network, engine_for(network), walls(domain, program.input_shape))
+        return RegionSource(program, domain, network, engine_for(network), walls(domain, program.input_shape))
 
     def __iter__(self) -> Iterator[Region]:
         """All regions; those found together are handed out together, so memory stays flat."""
@@ -83,7 +83,7 @@ class Region(Record):
 
     states: NDArray[np.int16] = measured("the states of all units, layer by layer", ("unit",))
     interior_point: Floats = measured("a point strictly inside, of the model's input shape", ("...",))
-    source: Source = field(repr=False, compare=False)
+    source: RegionSource = field(repr=False, compare=False)
 
     @cached_property
     def pattern(self) -> tuple[NDArray[np.int16], ...]:
@@ -209,7 +209,7 @@ def enumerate_regions(model: Model, domain: Domain = None, *, shape: Sequence[in
     from netfold.measures.counts import program_on
 
     require_cells(domain, "regions are enumerated")
-    return iter(Source.of(program_on(model, domain, shape), domain))
+    return iter(RegionSource.of(program_on(model, domain, shape), domain))
 
 
 def require_cells(domain: Domain, what: str) -> None:

@@ -20,7 +20,7 @@ from netfold.sampled.brackets import joined, roots
 from netfold.sampled.flow import Flow, Moving
 from netfold.sampled.panels import NARROWEST, NUDGE, Leaves, Panels
 from netfold.sampled.rule import NODES
-from netfold.sampled.seams import Seams, Sides
+from netfold.sampled.seams import PanelSides, Seams
 from netfold.sampled.watch import Sight, Watch
 
 Floats = NDArray[np.float64]
@@ -179,7 +179,7 @@ class Refinement:
             np.concatenate([s.states[rows, node] for s in sights] + [s.signs[rows, node] for s in sights], 1)
             for node in (0, -1)
         )
-        self.seams.add(kept, Sides(t[:, 0], first, ends[0]), Sides(t[:, -1], last, ends[1]))
+        self.seams.add(kept, PanelSides(t[:, 0], first, ends[0]), PanelSides(t[:, -1], last, ends[1]))
         if kept.a[0] == 0.0:
             self.first_class = int(sights[-1].states[rows[0], 0, 0])
         self.closest = min([self.closest, *(float(s.closest[rows].min()) for s in sights)])

@@ -28,7 +28,7 @@ KINK = 1e-7
 
 
 @dataclass
-class Sides:
+class PanelSides:
     """The limits at one end of some panels: one row a panel.
 
     Attributes:
@@ -41,9 +41,9 @@ class Sides:
     states: NDArray[np.int32]
     images: list[tuple[Floats, Floats]]
 
-    def take(self, rows: NDArray[np.integer[Any] | np.bool_]) -> Sides:
+    def take(self, rows: NDArray[np.integer[Any] | np.bool_]) -> PanelSides:
         """Some of the rows."""
-        return Sides(self.at[rows], self.states[rows], [(z[rows], v[rows]) for z, v in self.images])
+        return PanelSides(self.at[rows], self.states[rows], [(z[rows], v[rows]) for z, v in self.images])
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Seams:
 
     images: int
     state_columns: int
-    waiting: dict[float, tuple[bool, Sides]] = field(default_factory=dict)
+    waiting: dict[float, tuple[bool, PanelSides]] = field(default_factory=dict)
     kinks: int = 0
     found: list[tuple[Floats, Ints, Ints, Ints]] = field(default_factory=list)
 
@@ -66,7 +66,7 @@ class Seams:
         self.angles = np.zeros((self.images, 2))
         self.jumps = np.zeros(self.images)
 
-    def add(self, panels: Panels, start: Sides, end: Sides) -> None:
+    def add(self, panels: Panels, start: PanelSides, end: PanelSides) -> None:
         """Add panels with their limits at both ends, in increasing order; only open ends are compared."""
         a, b = panels.a, panels.b
         meet = (b[:-1] == a[1:]) & panels.open_right[:-1] & panels.open_left[1:]
@@ -77,7 +77,7 @@ class Seams:
         for p in np.flatnonzero(panels.open_right & ~np.append(meet, False)):
             self._wait(float(b[p]), False, end.take(np.array([p])))
 
-    def _wait(self, t: float, after: bool, side: Sides) -> None:
+    def _wait(self, t: float, after: bool, side: PanelSides) -> None:
         if t not in self.waiting:
             self.waiting[t] = after, side
             return
@@ -85,7 +85,7 @@ class Seams:
         left, right = (other, side) if after else (side, other)
         self._compare(np.array([t]), left, right)
 
-    def _compare(self, t: Floats, left: Sides, right: Sides) -> None:
+    def _compare(self, t: Floats, left: PanelSides, right: PanelSides) -> None:
         if not len(t):
             return
         row, column = np.nonzero(left.states != right.states)

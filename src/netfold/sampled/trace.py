@@ -99,7 +99,7 @@ def trace_sampled(
     with progress_bar(1.0, "tracing", "path", None if progress else False, **look) as bar:
         refinement = Refinement(flow, watches, tolerance, budget, bar.update)
         refinement.run(course.corners)
-        found = _Found(program, refinement)
+        found = _Reading(program, refinement)
     return found.trace(path, time.perf_counter() - begin)
 
 
@@ -125,7 +125,7 @@ class _Changes:
         return _Changes(self.t[chosen], self.stage[chosen], self.unit[chosen], self.origin[chosen], self.target[chosen])
 
 
-class _Found:
+class _Reading:
     """Reads the results off a finished refinement."""
 
     def __init__(self, program: Program, refinement: Refinement) -> None:

@@ -109,10 +109,10 @@ def layer_sensitivity(
     module = inner if isinstance(inner, nn.Module) else _module_of(inner)
     with _evaluating(module, data), torch.no_grad():
         found = weight_layers(module, layers)
-        plan = Plan(module, found, steps, runs, seed, perturbation.BIASES if biases is None else biases)
+        plan = SensitivityPlan(module, found, steps, runs, seed, perturbation.BIASES if biases is None else biases)
         dtype, device = home(module)
         batches = Batches(data, batch_size, dtype, device)
-        job = Job(plan, batches, higher_is_better, progress)
+        job = SensitivityRun(plan, batches, higher_is_better, progress)
         runner = job.run(inner, metric)
     return job.result(model, runner, perturbation, time.perf_counter() - begin)
 
@@ -154,7 +154,7 @@ def _evaluating(module: nn.Module, data: Any) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SensitivityPlan:
     """Which layers are perturbed, how, how often, with which random numbers."""
 
     model: nn.Module
@@ -188,10 +188,10 @@ def _checked(new: Tensor, old: Tensor, rule: Perturbation, name: str) -> Tensor:
     return new.detach()
 
 
-class Job:
+class SensitivityRun:
     """Goes through the data once, and through all layers for every batch."""
 
-    def __init__(self, plan: Plan, batches: Batches, higher_is_better: bool, progress: bool | None) -> None:
+    def __init__(self, plan: SensitivityPlan, batches: Batches, higher_is_better: bool, progress: bool | None) -> None:
         self.plan, self.batches, self.higher_is_better = plan, batches, higher_is_better
         self.progress = progress
         self.shape = len(plan.layers), len(plan.settings)
@@ -299,7 +299,7 @@ def _clean(runner: Runner, inputs: Tensor | Mapping[str, Tensor], rows: int) -> 
     return outputs
 
 
-def _rule(perturbation: Perturbation, plan: Plan, metric: Metric) -> str:
+def _rule(perturbation: Perturbation, plan: SensitivityPlan, metric: Metric) -> str:
     what = "weights and biases" if plan.biases else "weights, not biases"
     draws = f"{plan.repeats} draws" if plan.repeats > 1 else "one draw"
     loss = "clean minus perturbed" if metric.higher_is_better else "perturbed minus clean"

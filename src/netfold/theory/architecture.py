@@ -9,10 +9,10 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from netfold.capture import Kind, Layer, Program, Stage
+from netfold.capture import Layer, NodeKind, Program, Stage
 from netfold.capture.operations import op_name
 from netfold.capture.program import Values, cut
-from netfold.theory.weights import CONVOLUTIONS, DENSE, NORMS, SCALES, Weight, scaled, weight_of
+from netfold.theory.weights import CONVOLUTIONS, DENSE, NORMS, SCALES, WeightMatrix, scaled, weight_of
 
 NEUTRAL = {
     *("view", "reshape", "_unsafe_view", "_reshape_alias", "flatten", "unflatten", "squeeze", "unsqueeze"),
@@ -27,7 +27,7 @@ JOINS = "joins several paths on the way"
 
 
 @dataclass(frozen=True)
-class Block:
+class LayerBlock:
     """A nonlinearity, or the output, with the affine operations that lead to it.
 
     Attributes:
@@ -47,7 +47,7 @@ class Block:
     layer: Layer | None
     units: int
     reads: int
-    weights: tuple[Weight, ...]
+    weights: tuple[WeightMatrix, ...]
     entering: int
     leaving: int
     wiring: str
@@ -83,12 +83,12 @@ class Architecture:
 
     name: str
     inputs: int
-    hidden: tuple[Block, ...]
-    readout: Block
+    hidden: tuple[LayerBlock, ...]
+    readout: LayerBlock
     program: Program
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[LayerBlock, ...]:
         """All blocks in order, the readout last."""
         return (*self.hidden, self.readout)
 
@@ -128,7 +128,7 @@ class Architecture:
         stages = tuple(cut(self.program))
         stage, before = stages[number], stages[number - 1] if number else None
         source = 0 if before is None or before.layer is None else before.layer.node.index
-        if (before is not None and before.alive) or any(node.kind is Kind.OTHER for node in stage.nodes):
+        if (before is not None and before.alive) or any(node.kind is NodeKind.OTHER for node in stage.nodes):
             return None
         shape = self.program.input_shape if before is None or before.layer is None else before.layer.shape
         features = int(torch.Size(shape).numel())
@@ -178,7 +178,7 @@ def _everything(program: Program, stage: Stage, values: Values) -> Values:
     return values | program.advance(replace(stage, alive=(*stage.alive, *made)), values)
 
 
-def _block(program: Program, stage: Stage, made: Values, source: int | None, entering: int) -> Block:
+def _block(program: Program, stage: Stage, made: Values, source: int | None, entering: int) -> LayerBlock:
     reads = sum(made[i].numel() for i in stage.inputs)
     units = reads if stage.layer is None else stage.layer.units
     alive = sum(made[i].numel() for i in stage.alive)
@@ -189,7 +189,7 @@ def _block(program: Program, stage: Stage, made: Values, source: int | None, ent
             weight, wiring = scaled(program, stage, node, weight, made)
         weights += [weight] if weight is not None else []
     norms = tuple(dict.fromkeys(op_name(n.schema) for n in stage.nodes if op_name(n.schema) in NORMS))
-    return Block(stage.layer, units, reads, tuple(weights), entering, units + alive, wiring, norms)
+    return LayerBlock(stage.layer, units, reads, tuple(weights), entering, units + alive, wiring, norms)
 
 
 def _narrowest(program: Program, stage: Stage, values: Values, made: Values) -> int:

@@ -12,7 +12,7 @@ from netfold.capture.capture import captured
 from netfold.errors import InvalidInputError
 from netfold.paths import point as as_point
 from netfold.theory.activations import Activation
-from netfold.theory.architecture import Architecture, Block, read_architecture
+from netfold.theory.architecture import Architecture, LayerBlock, read_architecture
 from netfold.theory.assumptions import warnings
 from netfold.theory.ensemble import Scale, WeightStatistics, activation_of, same_activation, statistics
 from netfold.theory.fixed_points import Phase
@@ -26,7 +26,7 @@ from netfold.theory.uncertainty import (
     root_mean_square,
     surviving_depth,
 )
-from netfold.theory.weights import Weight
+from netfold.theory.weights import WeightMatrix
 
 if TYPE_CHECKING:
     pass
@@ -115,7 +115,7 @@ def _layers(network: Architecture, q0: float) -> Iterator[LayerDiagnosis]:
             square = np.nan if function is None else float(function.square(np.array([q]))[0])
 
 
-def _function(block: Block) -> tuple[Activation | None, str]:
+def _function(block: LayerBlock) -> tuple[Activation | None, str]:
     if block.layer is None:
         return None, ""
     try:
@@ -125,8 +125,8 @@ def _function(block: Block) -> tuple[Activation | None, str]:
 
 
 def _layer(
-    block: Block,
-    weight: Weight,
+    block: LayerBlock,
+    weight: WeightMatrix,
     found: WeightStatistics,
     function: Activation | None,
     why: str,

@@ -14,7 +14,7 @@ from netfold.capture import Layer
 from netfold.capture.activations import Elementwise
 from netfold.errors import InvalidInputError
 from netfold.theory.activations import Activation, Custom, PiecewiseLinear, as_activation
-from netfold.theory.weights import Weight
+from netfold.theory.weights import WeightMatrix
 
 NAMES = ("tanh", "erf", "gelu", "silu")
 """Smooth activations with closed forms, by their operation; others are taken by their values."""
@@ -90,7 +90,7 @@ ALIKE = 0.75
 """Below this spread singular values count as alike; orthogonal square matrices have 1/2."""
 
 
-def statistics(weight: Weight) -> WeightStatistics:
+def statistics(weight: WeightMatrix) -> WeightStatistics:
     """Measure a weight: its scales with standard errors, and how random it looks.
 
     The mean square of n k independent entries with kurtosis K has the relative variance (K - 1) / (n k), and the
@@ -100,7 +100,7 @@ def statistics(weight: Weight) -> WeightStatistics:
     Example:
         >>> generator = torch.Generator().manual_seed(0)
         >>> drawn = torch.randn(100, 400, generator=generator, dtype=torch.float64) / 20
-        >>> found = statistics(Weight("layer", drawn, None, None))
+        >>> found = statistics(WeightMatrix("layer", drawn, None, None))
         >>> round(found.sigma_w.value, 2), found.doubts
         (1.01, ())
     """

@@ -28,7 +28,7 @@ SCALES = NORMS | {"add", "sub", "mul", "multiply", "div", "true_divide", "neg"}
 
 
 @dataclass(frozen=True)
-class Conv:
+class ConvGeometry:
     """The geometry of a convolution, one number an axis.
 
     Attributes:
@@ -50,7 +50,7 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class Weight:
+class WeightMatrix:
     """One dense or convolutional operation.
 
     Attributes:
@@ -63,7 +63,7 @@ class Weight:
     name: str
     matrix: Tensor
     bias: Tensor | None
-    conv: Conv | None
+    conv: ConvGeometry | None
 
     @property
     def fan_in(self) -> int:
@@ -71,7 +71,7 @@ class Weight:
         return self.matrix.shape[1]
 
 
-def weight_of(node: Node, made: Values) -> Weight | None:
+def weight_of(node: Node, made: Values) -> WeightMatrix | None:
     """The weight of a dense or convolutional operation, where it is constant."""
     op, named = op_name(node.schema), by_name(node.schema, node.args, node.kwargs)
     weight = named.get(DENSE.get(op, "weight"))
@@ -79,14 +79,14 @@ def weight_of(node: Node, made: Values) -> Weight | None:
         return None
     if op in DENSE and weight.ndim == 2:
         rows = weight if op == "linear" else weight.T
-        return Weight(node.path or op, _plain(rows), _bias(named, len(rows)), None)
+        return WeightMatrix(node.path or op, _plain(rows), _bias(named, len(rows)), None)
     if op in CONVOLUTIONS and not named.get("transposed"):
         conv = _geometry(named, weight, made[node.inputs[0]].shape)
-        return Weight(node.path or op, _plain(weight.flatten(1)), _bias(named, conv.filters), conv)
+        return WeightMatrix(node.path or op, _plain(weight.flatten(1)), _bias(named, conv.filters), conv)
     return None
 
 
-def scaled(program: Program, stage: Stage, node: Node, weight: Weight, made: Values) -> tuple[Weight, str]:
+def scaled(program: Program, stage: Stage, node: Node, weight: WeightMatrix, made: Values) -> tuple[WeightMatrix, str]:
     """The weight with the constants that scale and shift its units afterwards, or why there is none."""
     scales = [n for n in stage.nodes if op_name(n.schema) in SCALES]
     if not scales:
@@ -113,7 +113,7 @@ def _plain(value: Tensor) -> Tensor:
     return value.detach().double().cpu()
 
 
-def _geometry(named: Mapping[str, Any], weight: Tensor, shape: torch.Size) -> Conv:
+def _geometry(named: Mapping[str, Any], weight: Tensor, shape: torch.Size) -> ConvGeometry:
     axes, groups = weight.ndim - 2, int(named.get("groups", 1))
     stride, dilation = (_spread(named[key], axes) for key in ("stride", "dilation"))
     kernel, padding = tuple(weight.shape[2:]), named["padding"]
@@ -121,7 +121,7 @@ def _geometry(named: Mapping[str, Any], weight: Tensor, shape: torch.Size) -> Co
         padding = [d * (k - 1) / 2 for d, k in zip(dilation, kernel, strict=True)]
     around = _spread([0] if padding == "valid" else padding, axes)
     size = tuple(shape[-axes:])
-    return Conv(size, weight.shape[1] * groups, len(weight), kernel, stride, around, dilation, groups)
+    return ConvGeometry(size, weight.shape[1] * groups, len(weight), kernel, stride, around, dilation, groups)
 
 
 def _spread(value: Any, axes: int) -> tuple[Any, ...]:

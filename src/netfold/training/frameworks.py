@@ -36,7 +36,7 @@ def lightning_callback(monitor: Monitor) -> Any:
     if library is None:
         raise InvalidInputError("the Lightning callback needs Lightning: pip install 'netfold[lightning]'")
 
-    class NetfoldCallback(library.Callback):
+    class LightningMonitor(library.Callback):
         """Runs a netfold monitor during training."""
 
         state_key = "netfold.Monitor"
@@ -68,7 +68,7 @@ def lightning_callback(monitor: Monitor) -> Any:
             """Go on from a checkpoint."""
             monitor.load_state_dict(state_dict)
 
-    return NetfoldCallback()
+    return LightningMonitor()
 
 
 def transformers_callback(monitor: Monitor) -> Any:
@@ -93,7 +93,7 @@ def transformers_callback(monitor: Monitor) -> Any:
     if library is None:
         raise InvalidInputError("the Hugging Face callback needs transformers: pip install 'netfold[transformers]'")
 
-    class NetfoldCallback(library.TrainerCallback):
+    class TransformersMonitor(library.TrainerCallback):
         """Runs a netfold monitor during training."""
 
         def __init__(self) -> None:
@@ -134,7 +134,7 @@ def transformers_callback(monitor: Monitor) -> Any:
             else:
                 state.log_history.append({**logs, "step": state.global_step})
 
-    return NetfoldCallback()
+    return TransformersMonitor()
 
 
 def _imported(name: str) -> Any:

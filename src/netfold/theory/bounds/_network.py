@@ -10,11 +10,10 @@ import torch
 from netfold.capture import Layer
 from netfold.capture.activations import Elementwise, Selection
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
-from netfold.theory.architecture import Architecture, Block
+from netfold.theory.architecture import Architecture, LayerBlock
 from netfold.theory.bounds._shape import RELU, Unit, cells
 from netfold.theory.bounds._xiong2020 import Conv
-from netfold.theory.weights import Conv as Geometry
-from netfold.theory.weights import Weight
+from netfold.theory.weights import ConvGeometry, WeightMatrix
 
 LARGEST_RANK = 4_000_000_000
 """Above this product of a matrix's sides and the smaller of them, about a second, no rank is taken."""
@@ -47,7 +46,7 @@ class Units:
     leaving: int
 
     @classmethod
-    def of(cls, block: Block, layer: Layer) -> Units:
+    def of(cls, block: LayerBlock, layer: Layer) -> Units:
         """The units of a captured nonlinearity.
 
         Raises:
@@ -158,7 +157,7 @@ def all_convolutions(network: Architecture) -> tuple[tuple[int, ...], int, list[
     return found
 
 
-def convolutions(blocks: Sequence[Block]) -> tuple[tuple[int, ...], int, list[Conv]]:
+def convolutions(blocks: Sequence[LayerBlock]) -> tuple[tuple[int, ...], int, list[Conv]]:
     """Input size, input channels and layers of blocks that are convolutions with one knot a unit.
 
     Raises:
@@ -174,7 +173,7 @@ def convolutions(blocks: Sequence[Block]) -> tuple[tuple[int, ...], int, list[Co
     return first.size, first.channels, layers
 
 
-def _geometry(block: Block) -> Geometry:
+def _geometry(block: LayerBlock) -> ConvGeometry:
     conv = None if block.wiring else block.weights[0].conv
     if conv is None:
         raise InvalidInputError(f"{block.name} does not follow a convolution: {block.wiring or 'it is dense'}")
@@ -185,7 +184,7 @@ def _geometry(block: Block) -> Geometry:
     return conv
 
 
-def _dense(block: Block) -> Weight:
+def _dense(block: LayerBlock) -> WeightMatrix:
     if block.wiring:
         raise InvalidInputError(f"the theorem is about dense layers; before '{block.name}', {block.wiring}")
     weight = block.weights[0]
@@ -195,7 +194,7 @@ def _dense(block: Block) -> Weight:
     return weight
 
 
-def _require_bias(weight: Weight) -> None:
+def _require_bias(weight: WeightMatrix) -> None:
     if weight.bias is None:
         raise InvalidInputError(f"the theorem needs biases, and {weight.name} has none")
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netfold.capture import Kind as NodeKind
-from netfold.capture import Model, Program
+from netfold.capture import Model, NodeKind, Program
 from netfold.capture.capture import captured
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
 from netfold.results.base import above
@@ -30,7 +29,7 @@ from netfold.theory.bounds._network import (
 from netfold.theory.bounds._pascanu2013 import pascanu2013
 from netfold.theory.bounds._serra2018 import next_images, serra2018_lower, serra2018_maxout
 from netfold.theory.bounds._shape import positive, upper_kind
-from netfold.theory.bounds._table import Row, Rows
+from netfold.theory.bounds._table import Row, TableRows
 from netfold.theory.bounds._xiong2020 import xiong2020_lower, xiong2020_upper
 
 LARGEST = 2_000_000_000
@@ -46,7 +45,7 @@ RANDOM = (
 
 
 @dataclass(frozen=True, repr=False)
-class NetworkBounds(Rows):
+class NetworkBounds(TableRows):
     """What the theorems say about a given network; see `of`.
 
     Attributes:

@@ -61,7 +61,7 @@ class Row:
         }
 
 
-class Rows:
+class TableRows:
     """What tables of bounds share."""
 
     rows: tuple[Row, ...]
@@ -111,7 +111,7 @@ class Rows:
 
 
 @dataclass(frozen=True, repr=False)
-class BoundsTable(Rows):
+class BoundsTable(TableRows):
     """What the theorems say about one architecture.
 
     Attributes:
