@@ -16,13 +16,13 @@ from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
 from netfold.sweep.arguments import ARGUMENTS
 from netfold.sweep.measures import first_layer, meaning
-from netfold.sweep.store import Row
+from netfold.sweep.store import StoredCell
 
 SETTINGS = (*ARGUMENTS, "draw")
 FORMAT = "netfold sweep table 1"
 
 
-def table(rows: Iterable[Row], measures: Sequence[str], layers: bool) -> pd.DataFrame:
+def table(rows: Iterable[StoredCell], measures: Sequence[str], layers: bool) -> pd.DataFrame:
     """Cells as a table: one row a cell with single numbers, or one row a cell and layer with those by layer."""
     rows = list(rows)
     by_layer = _by_layer(rows, measures)
@@ -40,14 +40,14 @@ def table(rows: Iterable[Row], measures: Sequence[str], layers: bool) -> pd.Data
     return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
-def failures(rows: Iterable[Row]) -> pd.DataFrame:
+def failures(rows: Iterable[StoredCell]) -> pd.DataFrame:
     """Cells that failed: settings and message."""
     records = [{**_settings(row), "error": row.error, "seconds": row.seconds} for row in rows if row.status == "failed"]
     columns = [name for name in (*SETTINGS, "replicate", "error", "seconds") if name != "draw" or _drawn(records)]
     return pd.DataFrame(records, columns=columns)
 
 
-def dataset(rows: Iterable[Row], measures: Sequence[str], attributes: dict[str, Any], grid: bool) -> xr.Dataset:
+def dataset(rows: Iterable[StoredCell], measures: Sequence[str], attributes: dict[str, Any], grid: bool) -> xr.Dataset:
     """Cells as a dataset; where they form a grid, every setting that varies is a dimension beside the replicate.
 
     Raises:
@@ -87,13 +87,13 @@ def write(found: pd.DataFrame, path: Path) -> None:
             found.to_parquet(temporary, index=False)
 
 
-def _settings(row: Row) -> dict[str, Any]:
+def _settings(row: StoredCell) -> dict[str, Any]:
     width = row.settings["width"]
     shown = "-".join(map(str, width)) if isinstance(width, list) else width
     return {**row.settings, "width": shown, "replicate": row.replicate}
 
 
-def _records(row: Row, chosen: Sequence[str], layers: bool) -> list[dict[str, Any]]:
+def _records(row: StoredCell, chosen: Sequence[str], layers: bool) -> list[dict[str, Any]]:
     if row.status != "done":
         return []
     if not layers:
@@ -106,7 +106,7 @@ def _records(row: Row, chosen: Sequence[str], layers: bool) -> list[dict[str, An
     return list(records.values())
 
 
-def _by_layer(rows: Sequence[Row], measures: Sequence[str]) -> set[str]:
+def _by_layer(rows: Sequence[StoredCell], measures: Sequence[str]) -> set[str]:
     return {name for name in measures if any(isinstance(row.values.get(name), list) for row in rows)}
 
 
@@ -114,7 +114,9 @@ def _drawn(records: Sequence[dict[str, Any]]) -> bool:
     return any("draw" in record for record in records)
 
 
-def _layered(rows: Sequence[Row], by_layer: list[str], frame: pd.DataFrame, coordinates: list[str]) -> xr.Dataset:
+def _layered(
+    rows: Sequence[StoredCell], by_layer: list[str], frame: pd.DataFrame, coordinates: list[str]
+) -> xr.Dataset:
     """Measures by layer, padded with NaN where a network has fewer layers."""
     long = table(rows, by_layer, layers=True)
     cells = pd.MultiIndex.from_arrays([frame[name] for name in coordinates])

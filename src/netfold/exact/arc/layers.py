@@ -17,7 +17,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Pieces(NamedTuple):
+class ArcPieces(NamedTuple):
     """Consecutive pieces of the paths, as a layer reads them.
 
     Attributes:
@@ -107,20 +107,20 @@ class ArcLayer:
     def _passes(self) -> Any:
         return selection if isinstance(self.rule, Choice) else elementwise
 
-    def scan(self, pieces: Pieces) -> ArcScan:
+    def scan(self, pieces: ArcPieces) -> ArcScan:
         """Count changes of state."""
         n = len(pieces.path)
         scan = ArcScan(np.empty(n, np.int64), np.zeros(n, np.int64), np.empty(n))
         self._passes.scan(pieces, self.rule, scan)
         return scan
 
-    def crossings(self, pieces: Pieces, scan: ArcScan) -> ArcCrossings:
+    def crossings(self, pieces: ArcPieces, scan: ArcScan) -> ArcCrossings:
         """List the changes of state that a scan counted."""
         crossings = ArcCrossings.room(scan.counts)
         self._passes.crossings(pieces, self.rule, crossings)
         return crossings
 
-    def opened(self, pieces: Pieces) -> Floats:
+    def opened(self, pieces: ArcPieces) -> Floats:
         """The image at vertices, and at the control points of the parts that start there."""
         out = np.empty((len(pieces.h), self.units))
         self._passes.opened(pieces, self.rule, out)

@@ -18,7 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from netfold.exact.arc import measures
-from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcScan, Pieces
+from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcPieces, ArcScan
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.sums import add_counts, keep_smallest, sum_exactly
 from netfold.exact.paths.domain import Changes
@@ -52,7 +52,7 @@ class Stretch:
     saturated: Ints
 
 
-def stretches(pieces: Pieces, z: Floats, found: ArcCrossings, closed: Flags, saturated: Ints) -> list[Stretch]:
+def stretches(pieces: ArcPieces, z: Floats, found: ArcCrossings, closed: Flags, saturated: Ints) -> list[Stretch]:
     """Those stretches of a block that may meet others: at its ends, and those of closed paths.
 
     ``z`` is the image; ``saturated`` holds what `saturate` finds, one entry a path in the block.
@@ -71,7 +71,7 @@ def stretches(pieces: Pieces, z: Floats, found: ArcCrossings, closed: Flags, sat
 C = TypeVar("C")
 
 
-class Seams(Generic[C]):
+class ArcSeams(Generic[C]):
     """Lays stretches end to end, in order.
 
     The first and the last of them are kept, since others may come before and after them; what lies between is complete.
@@ -119,9 +119,9 @@ class ArcTally:
 
     def __init__(self, layer: ArcLayer, closed: Flags) -> None:
         self.layer, self.totals = layer, Totals.of(len(closed), layer.units)
-        self.seams = Seams(closed, self._meet)
+        self.seams = ArcSeams(closed, self._meet)
 
-    def add(self, pieces: Pieces, scan: ArcScan, found: ArcCrossings, z: Floats) -> Changes | None:
+    def add(self, pieces: ArcPieces, scan: ArcScan, found: ArcCrossings, z: Floats) -> Changes | None:
         """Add a block's changes; returns those at its first vertex, which take the block before."""
         path, totals = pieces.path, self.totals
         add_counts(scan.counts[:-1], path, totals.transitions)

@@ -22,7 +22,7 @@ from netfold.capture.program import Program, flatten
 from netfold.errors import InvalidInputError
 from netfold.exact.arc import measures, rows
 from netfold.exact.arc.elliptic import piece_length
-from netfold.exact.arc.layers import ArcCrossings, ArcLayer, Part, Pieces
+from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcPieces, Part
 from netfold.exact.arc.output import ArcOutputTally
 from netfold.exact.arc.tally import ArcTally
 from netfold.exact.numerics.products import padded, reproducible
@@ -129,7 +129,7 @@ class Harmonics(PathDomain):
             tally.output.add_pieces(block, width)
             return None
         layer, mine = self.layers[level], tally.layers[level - tally.level]
-        pieces = Pieces(block.h, block.path, width)
+        pieces = ArcPieces(block.h, block.path, width)
         scan = layer.scan(pieces)
         found, z = layer.crossings(pieces, scan), layer.opened(pieces)
         changes = mine.add(pieces, scan, found, z)
@@ -139,7 +139,7 @@ class Harmonics(PathDomain):
             switch_first(level, changes.unit, changes.origin, changes.target, flips, first)
         refined = refine(level, block.t, block.path, flips, first, *found[:5])
         measured = np.zeros((measures.MEASURES, len(refined.at)))
-        met = Met(block, width, z, found, refined, np.zeros(len(refined.at), np.int8))
+        met = MetOnArc(block, width, z, found, refined, np.zeros(len(refined.at), np.int8))
         measures.measure(z, width, found, Part(*refined[:3]), measured, met.flat)
         measures.add_measures(measured, refined.at, refined.path, mine.totals)
         return self.ahead(level + 1, len(refined.at), self._refined(level, met))
@@ -151,7 +151,7 @@ class Harmonics(PathDomain):
         width[:-1][joined] = (self.angles[path[:-1]] * np.diff(block.t))[joined]
         return width
 
-    def _refined(self, level: int, met: Met) -> partial[PathBlock]:
+    def _refined(self, level: int, met: MetOnArc) -> partial[PathBlock]:
         """How to make blocks of refined rows at the next stage's end."""
         columns = self.columns[level]
         if columns is None:
@@ -159,7 +159,7 @@ class Harmonics(PathDomain):
         y = np.ascontiguousarray(columns.products(padded(met.z))[: len(met.z), : columns.features])
         return partial(_spread_rows, columns, y, met.exact_products(columns), met)
 
-    def _image(self, level: int, met: Met, p: slice) -> PathBlock:
+    def _image(self, level: int, met: MetOnArc, p: slice) -> PathBlock:
         """Some refined rows, the layer's image at them carried through the next stage."""
         part, alive = met.part(p), met.block.alive
         nothing = ArcCrossings.room(np.zeros(len(met.block.path), np.int64))
@@ -169,7 +169,7 @@ class Harmonics(PathDomain):
 
 
 @dataclass(frozen=True)
-class Met:
+class MetOnArc:
     """What a layer did to a block.
 
     Attributes:
@@ -211,7 +211,7 @@ class Met:
         return dict(zip(special, products, strict=True))
 
 
-def _spread_rows(columns: Dense, y: Floats, exact: dict[int, Floats], met: Met, p: slice) -> PathBlock:
+def _spread_rows(columns: Dense, y: Floats, exact: dict[int, Floats], met: MetOnArc, p: slice) -> PathBlock:
     """Some refined rows at the next stage's end, from its values ``y`` at the block's rows."""
     part = met.part(p)
     h = np.empty((2 * len(part.at) - 1, y.shape[1]))

@@ -20,7 +20,7 @@ from netfold.capture.program import Program, Values
 from netfold.exact.line.tracer import BLOCK_BYTES, FORK, LineTracer, Points
 from netfold.exact.numerics.products import ROUND, reproducible
 from netfold.exact.paths.blocks import PathBlock, advance
-from netfold.exact.paths.records import Crossings, Vertices
+from netfold.exact.paths.records import Crossings, PathVertices
 from netfold.exact.paths.spread import Dense, spread_dense, spread_maps
 
 Floats = NDArray[np.float64]
@@ -45,11 +45,11 @@ class EnsembleTracer(LineTracer):
         maps = [cast(list[Dense], spread_maps(program)) for program in programs]
         spreads = [Stack.of([own[level] for own in maps]) for level in range(len(self.domain.layers))]
         own = [reproducible(program) for program in programs]
-        self.domain = Ensemble(**vars(replace(self.domain, spreads=spreads)), programs=own)
+        self.domain = EnsemblePoints(**vars(replace(self.domain, spreads=spreads)), programs=own)
 
 
 @dataclass(frozen=True)
-class Ensemble(Points):
+class EnsemblePoints(Points):
     """The vertices of straight paths, each in a network of its own, all of one architecture.
 
     Attributes:
@@ -58,7 +58,7 @@ class Ensemble(Points):
 
     programs: Sequence[Program]
 
-    def advanced(self, level: int, at: Vertices, values: Values) -> PathBlock:
+    def advanced(self, level: int, at: PathVertices, values: Values) -> PathBlock:
         """A block at the end of the first stage; later ones follow from `Stack`."""
         parts = []
         for begin, end in runs(at.path):

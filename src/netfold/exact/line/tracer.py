@@ -24,7 +24,7 @@ from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
 from netfold.exact.paths.domain import BLOCK_BYTES, PathDomain, PathTally
 from netfold.exact.paths.driver import FORK, Ahead
 from netfold.exact.paths.output import OutputTally, PathOutput
-from netfold.exact.paths.records import Crossings, Totals, Vertices
+from netfold.exact.paths.records import Crossings, PathVertices, Totals
 from netfold.exact.paths.refinement import KEYS, anchors, interpolate
 from netfold.exact.paths.spread import Spread, spread_maps
 
@@ -108,7 +108,7 @@ class Points(PathDomain):
         segment, at = anchors(found.start, found.at, CROWDED)
         ahead = np.minimum(segment + 1, len(block.t) - 1)
         t = block.t[segment] + at * (block.t[ahead] - block.t[segment])
-        vertices = Vertices.plain(t, block.path[segment], self.keys)
+        vertices = PathVertices.plain(t, block.path[segment], self.keys)
         vertices.flips[at == 0.0], vertices.first[at == 0.0] = block.flips, block.first
 
         def make(p: slice) -> PathBlock:

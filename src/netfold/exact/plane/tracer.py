@@ -67,7 +67,7 @@ class PlaneTracer:
             self.scales = layer_scales(program, corners)
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
         self.corners, self.xy = corners, xy
-        self.faces = Faces.of(program, TIE * self.scales, keep, block_bytes // self.threads, fork)
+        self.faces = PlanePolygons.of(program, TIE * self.scales, keep, block_bytes // self.threads, fork)
         self.layers = self.faces.layers
         self._take(self.faces.tally(0))
 
@@ -181,7 +181,7 @@ class Rooms(threading.local):
 
 
 @dataclass(frozen=True)
-class Faces:
+class PlanePolygons:
     """The polygons of a plane.
 
     Attributes:
@@ -201,7 +201,7 @@ class Faces:
     rooms: Rooms
 
     @staticmethod
-    def of(program: Program, tolerances: Floats, keep: bool, block_bytes: int, fork: int) -> Faces:
+    def of(program: Program, tolerances: Floats, keep: bool, block_bytes: int, fork: int) -> PlanePolygons:
         """Bind a program's layers, with one tolerance each, to their compiled passes."""
         layers = [
             plane_layer(rule, units, i, tolerances[i])
@@ -212,7 +212,7 @@ class Faces:
             layers.append(_class_layer(outputs, len(layers), tolerances[-1]))
         widest = max([outputs, *(layer.units for layer in program.layers)])
         block_rows = int(np.clip(block_bytes // (8 * widest), 64, 4096)) // 8 * 8
-        return Faces(program, layers, keep, block_rows, fork, Rooms(len(layers)))
+        return PlanePolygons(program, layers, keep, block_rows, fork, Rooms(len(layers)))
 
     def start(self, corners: torch.Tensor, xy: Floats) -> Ahead[PlaneBlock]:
         """The rectangle."""
