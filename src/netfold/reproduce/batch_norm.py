@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from netfold.arrays import Floats
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Arc
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Floats, Mean, geometric
+from netfold.reproduce.statistics import Mean, geometric
 from netfold.reproduce.trained import BATCH, Part, Recipe, Split, checkpoints, seeds_of, stack, watched, width
 from netfold.theory import length_growth
 from netfold.training.loop import accuracy

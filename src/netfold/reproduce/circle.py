@@ -10,13 +10,13 @@ import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.measures.tracing import trace_path
 from netfold.networks import random_network
 from netfold.paths import Circle
 from netfold.plots.themes import Theme
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Floats
 from netfold.theory import mean_field
 
 WIDTH, DEPTH, BIAS = 100, 10, 0.3

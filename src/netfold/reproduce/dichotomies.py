@@ -8,12 +8,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.networks import random_network
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Floats, Mean, geometric, straightness
+from netfold.reproduce.statistics import Mean, geometric, straightness
 from netfold.reproduce.trained import seeds_of
 from netfold.sensitivity.dichotomies import count_dichotomies
 from netfold.theory import crossing_rate

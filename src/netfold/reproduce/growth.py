@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.ensembles import Key, growth_of, growth_ratios, hidden_lengths, rising, scales
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Ensemble, sweep
-from netfold.reproduce.statistics import Floats, Mean, means, straightness
+from netfold.reproduce.statistics import Mean, means, straightness
 from netfold.theory import crossing_rate, length_growth, raghu2017_growth
 
 STRAIGHT = 0.99

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.ensembles import growth_of, hidden_lengths
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Ensemble, sweep
-from netfold.reproduce.statistics import Floats, Mean, means
+from netfold.reproduce.statistics import Mean, means
 from netfold.theory import hanin2022, length_growth
 
 NEAR = 0.01

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Floats, Mean, means, rank_correlation
+from netfold.reproduce.statistics import Mean, means, rank_correlation
 from netfold.reproduce.trained import Recipe, Split, channels, convolutions, dense, fit, seeds_of, stack
 from netfold.sensitivity import GaussianNoise, layer_sensitivity
 from netfold.training.loop import accuracy

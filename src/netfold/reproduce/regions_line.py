@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Ensemble, sweep
-from netfold.reproduce.statistics import Floats, Mean
+from netfold.reproduce.statistics import Mean
 from netfold.theory import bounds, crossing_rate
 
 POWER = 0.05

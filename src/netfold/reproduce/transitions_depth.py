@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.measures.tracing import trace_paths
 from netfold.networks import random_network
 from netfold.paths import Arc
@@ -19,7 +20,7 @@ from netfold.reproduce import drawing
 from netfold.reproduce.ensembles import Key, by_layer, linearised, rising, scales
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, Ensemble, measured, sweep
-from netfold.reproduce.statistics import Floats, Mean, means, straightness
+from netfold.reproduce.statistics import Mean, means, straightness
 from netfold.theory import crossing_rate
 
 STRAIGHT = 0.99

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.paths.refinement import key
 from netfold.exact.plane.layers import States
@@ -20,9 +21,6 @@ from netfold.results.base import Record, measured
 if TYPE_CHECKING:
     import pandas as pd
 
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 AREA = "squared units of the input space"
 

@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program, Stage, cut
 from netfold.errors import CaptureError, InvalidInputError
 from netfold.sampled.motion import Motion
-
-Floats = NDArray[np.float64]
 
 BATCH_BYTES = 64 * 2**20
 """Memory that values and velocities of all layers may take in one call of the program."""

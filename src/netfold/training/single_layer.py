@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from netfold.arrays import Floats
 from netfold.errors import InvalidInputError
 from netfold.progress import progress_bar
 from netfold.results.base import Result, Variable, above, measured, variable
@@ -21,8 +22,6 @@ from netfold.training.loop import Part, accuracy, fit
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Floats = NDArray[np.float64]
 
 
 NONE = "none"

@@ -8,13 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Rule
 from netfold.exact.arc import elementwise, selection
 from netfold.exact.line.layers import LineLayer
 from netfold.exact.paths.records import Choice, Functions
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class ArcPieces(NamedTuple):

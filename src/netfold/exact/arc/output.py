@@ -8,6 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.exact.arc import measures
 from netfold.exact.arc.elementwise import positive
 from netfold.exact.arc.harmonic import above, zeros
@@ -23,7 +24,6 @@ from netfold.exact.paths.readout import MERGE, breakpoints
 from netfold.exact.paths.records import NOWHERE
 from netfold.exact.paths.refinement import KEYS
 
-Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.arc import measures
 from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcPieces, ArcScan
 from netfold.exact.numerics.compiled import COMPILED
@@ -24,8 +25,6 @@ from netfold.exact.numerics.sums import add_counts, keep_smallest, sum_exactly
 from netfold.exact.paths.domain import Changes
 from netfold.exact.paths.records import OutputTotals, Totals, join_totals
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 

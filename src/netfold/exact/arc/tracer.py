@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.capture.program import Program, flatten
 from netfold.errors import InvalidInputError
 from netfold.exact.arc import measures, rows
@@ -36,8 +37,6 @@ from netfold.exact.paths.refinement import KEYS, refine, switch_first
 from netfold.exact.paths.spread import Dense, Spread, spread_maps
 from netfold.paths import Ellipse
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 

@@ -17,6 +17,7 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
 from netfold.exact.certificate.proof import Stretches, judge
@@ -24,7 +25,6 @@ from netfold.exact.certificate.rational import OutOfBudgetError, RationalTrace, 
 from netfold.exact.certificate.rounding import Evaluation
 from netfold.exact.certificate.route import Route
 from netfold.exact.matrices.explicit import ROOT_BITS, ExplicitProgram
-from netfold.exact.numerics.arrays import Floats, Ints
 
 BUDGET = 3e8
 """Multiplications of long integers for one path: some 30 seconds."""

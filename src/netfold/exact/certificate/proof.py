@@ -25,11 +25,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.program import Layer
 from netfold.exact.certificate.rounding import Bounded, largest_of, ranked, spread
 from netfold.exact.matrices.coefficients import Pieces
-from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
 
 

@@ -8,11 +8,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.certificate.proof import Stretches
 from netfold.exact.certificate.rounding import EPS, EPS_PRECISE, Bounded
 from netfold.exact.matrices.coefficients import Fractions, fractions
 from netfold.exact.numerics import double_double
-from netfold.exact.numerics.arrays import Floats, Ints
 
 SHARE = 0.43
 """Where between its neighbours a parameter is placed. Not the middle: there a unit between the knots -1 and 1 is 0."""

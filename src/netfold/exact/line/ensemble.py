@@ -14,17 +14,14 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, Values
 from netfold.exact.line.tracer import BLOCK_BYTES, FORK, LineTracer, Points
 from netfold.exact.numerics.products import ROUND, reproducible
 from netfold.exact.paths.blocks import PathBlock, advance
 from netfold.exact.paths.records import Crossings, PathVertices
 from netfold.exact.paths.spread import Dense, spread_dense, spread_maps
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def stackable(program: Program) -> bool:

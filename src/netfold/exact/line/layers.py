@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Rule
 from netfold.exact.line import passes
 from netfold.exact.line.passes import Met
 from netfold.exact.line.pieces import pieces_of
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.records import Choice, Crossings, Functions, Scan, Totals
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)

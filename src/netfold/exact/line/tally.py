@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.exact.line.layers import LineLayer
 from netfold.exact.numerics.sums import sum_exactly
 from netfold.exact.paths import segments
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.domain import Changes
 from netfold.exact.paths.records import NOWHERE, Totals, join_totals
-
-Floats = NDArray[np.float64]
 
 
 @dataclass

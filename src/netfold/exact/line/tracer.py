@@ -12,8 +12,8 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, Values, flatten
 from netfold.exact.line.layers import LineLayer
 from netfold.exact.line.passes import CROWDED, Met
@@ -27,9 +27,6 @@ from netfold.exact.paths.output import OutputTally, PathOutput
 from netfold.exact.paths.records import Crossings, PathVertices, Totals
 from netfold.exact.paths.refinement import KEYS, anchors, interpolate
 from netfold.exact.paths.spread import Spread, spread_maps
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 NARROW_BYTES = 2**20
 """Memory that is enough for the rows of narrow layers: more of them make nothing faster."""

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Layer, Node
-from netfold.exact.numerics.arrays import Floats
 
 Fractions = NDArray[np.object_]
 

@@ -8,17 +8,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, Values
 from netfold.exact.paths.blocks import PathBlock, advance, chunks, tensor
 from netfold.exact.paths.driver import Ahead
 from netfold.exact.paths.records import PathVertices, Totals
 from netfold.exact.paths.refinement import switch_first
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 
 BLOCK_BYTES = 4 * 2**20
 """Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""

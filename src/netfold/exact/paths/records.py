@@ -8,15 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints, Keys
 from netfold.exact.numerics import bits
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.sums import add_exactly
 from netfold.exact.paths.patterns import NO_LAYER
 from netfold.exact.paths.segments import SUMS
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
 NOWHERE = -1

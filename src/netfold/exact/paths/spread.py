@@ -16,15 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Layer, Node, Program, Stage
 from netfold.exact.numerics.compiled import FAST
 from netfold.exact.numerics.products import ROUND, padded, transposed
 from netfold.exact.paths.records import Crossings
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class Spread(Protocol):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program, Values, flatten
 from netfold.exact.numerics.products import reproducible
@@ -27,9 +28,6 @@ from netfold.exact.plane.scale import layer_scales
 from netfold.exact.plane.splitting import Loops, take
 from netfold.exact.plane.vertices import Edges, Vertices, extend
 from netfold.paths import Plane
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 BLOCK_BYTES = 2**21
 """Memory for the vertices of a block before it is cut, in all threads; one block a layer is alive at once."""

@@ -15,13 +15,13 @@ from fractions import Fraction
 import numpy as np
 from numba import njit
 
+from netfold.arrays import Bools, Floats, Ints
 from netfold.capture.activations import Elementwise, Selection
 from netfold.domains import Box, Domain
 from netfold.exact.lp.dictionary import CROSSES, OPTIMAL, begin, descend
 from netfold.exact.lp.rational import implied
 from netfold.exact.matrices.forced import CONSTANT, IntegerRow, dense_rows
 from netfold.exact.matrices.skip import SkipForm
-from netfold.exact.numerics.arrays import Bools, Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.regions.maps import RegionMaps
 

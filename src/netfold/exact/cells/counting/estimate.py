@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.exact.cells.counting.probe import CHORDS, richness
 from netfold.exact.cells.engine import Engine, Outcome, Prefix, whole
-from netfold.exact.numerics.arrays import Floats
 
 FEWEST = 2
 """Cells of a group that are always gone on from."""

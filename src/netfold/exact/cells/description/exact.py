@@ -11,13 +11,13 @@ from fractions import Fraction
 
 import numpy as np
 
+from netfold.arrays import Floats
 from netfold.exact.cells.description.generators import OPEN, U
 from netfold.exact.cells.description.pullback import FIRST, KIND, KNOT, SECOND, SIGN, WALL
 from netfold.exact.cells.description.state import CellConstraints, GeneratorStore, UnitRows
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.lp.rational import Row, inradius, integer_row, null_space
 from netfold.exact.matrices.forced import CONSTANT, IntegerRow, combined
-from netfold.exact.numerics.arrays import Floats
 
 
 class RationalCells:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.exact.numerics.arrays import Bools, Floats, Ints
+from netfold.arrays import Bools, Floats, Ints
 
 DONE, BUDGET_SPENT, OPEN_SIGNS, FULL_STORE, FULL_WORDS, FULL_OUTPUT, THIN_CELL = range(7)
 """Why a walk stopped; see `netfold.exact.cells.description.walk`."""

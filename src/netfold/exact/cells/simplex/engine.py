@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from netfold.arrays import Floats
 from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.simplex import tree
@@ -16,7 +17,6 @@ from netfold.exact.cells.simplex.exact import Judge, RationalNode, Thin, WalkFin
 from netfold.exact.cells.simplex.rows import plan_of
 from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, ZERO
 from netfold.exact.lp.rational import Point, Row, integer_row, interior
-from netfold.exact.numerics.arrays import Floats
 
 ROOM = 1024
 """Finished cells after which a collecting walk hands them over."""

@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netfold.arrays import Floats
 from netfold.exact.cells.engine import Prefix
 from netfold.exact.cells.network import CellNetwork, States
 from netfold.exact.lp import rational
 from netfold.exact.lp.ball import largest_ball
 from netfold.exact.lp.rational import Point, Row, lowest, primitive, supports, value_at
-from netfold.exact.numerics.arrays import Floats
 
 BLUR = Fraction(1, 2**200)
 """Values below it are ties where coefficients are not rational: these are known to 2^-400."""

@@ -18,8 +18,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Bools, Floats, Ints
 from netfold.exact.cells.network import Arrays
-from netfold.exact.numerics.arrays import Bools, Floats, Ints
 from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
 
 ROUNDING = 2.0**-52

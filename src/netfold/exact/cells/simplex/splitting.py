@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.cells.simplex.proof import Basis, basis_of, inside, proves, value_at
 from netfold.exact.cells.simplex.rows import CONSTANT, DOUBTFUL, SplitPlan
 from netfold.exact.lp.ball import BallProgram, ball, room_for
 from netfold.exact.lp.dictionary import CROSSES, FLAT, OPTIMAL, begin_at, descend, exchange
-from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import LEAN_FAST
 
 BELOW, ZERO, ABOVE, BOTH, OPEN = -1, 0, 1, 2, 3

@@ -8,11 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.cells.simplex.rows import CellRows, SplitPlan, enter_layer, rows_of
 from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, OPEN, ZERO, SplitCell, cell_of, split
 from netfold.exact.lp.ball import widest
 from netfold.exact.lp.dictionary import add_positions, begin
-from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import LEAN_FAST
 
 DONE, SPENT, FULL, EMPTY, DOUBT = range(5)
