@@ -39,10 +39,10 @@ DEPTHLESS = Claim(
 )
 
 
-def breakpoints_of(found: Ensemble) -> pd.DataFrame:
+def breakpoints_of(ensemble: Ensemble) -> pd.DataFrame:
     """Mean breakpoints on a line (regions less 1) by width and depth, with units, and half the 95% interval."""
     rows = []
-    groups: Any = found.cells.groupby(["width", "depth"])
+    groups: Any = ensemble.cells.groupby(["width", "depth"])
     for (width, depth), cells in groups:
         mean = Mean.of(cells["regions"] - 1)
         shape = {"width": int(width), "depth": int(depth), "units": int(width * depth)}

@@ -127,14 +127,16 @@ def work_in(folder: Path, key: Mapping[str, Any]) -> Path:
     return work
 
 
-def write(experiment: Experiment, made: Made, key: Mapping[str, Any], seconds: float, folder: Path) -> DoneExperiment:
+def write(
+    experiment: Experiment, outcome: Made, key: Mapping[str, Any], seconds: float, folder: Path
+) -> DoneExperiment:
     """Draw and write everything; the file that says so comes last, so that a stop leaves nothing that looks done."""
     (folder / RESULT).unlink(missing_ok=True)
-    figures = tuple(_draw(name, drawing, folder) for name, drawing in made.figures.items())
-    tables = tuple(_write_table(name, table, folder) for name, table in made.tables.items())
+    figures = tuple(_draw(name, drawing, folder) for name, drawing in outcome.figures.items())
+    tables = tuple(_write_table(name, table, folder) for name, table in outcome.tables.items())
     result = DoneExperiment(
-        experiment.name, experiment.title, experiment.of_paper, tuple(made.findings), figures, tables, made.setting,
-        tuple(made.notes), key, seconds, surroundings(), folder,
+        experiment.name, experiment.title, experiment.of_paper, tuple(outcome.findings), figures, tables,
+        outcome.setting, tuple(outcome.notes), key, seconds, surroundings(), folder,
     )  # fmt: skip
     with write_atomically(folder / RESULT) as temporary:
         text = json.dumps({"format": FORM, **result.to_dict()}, indent=2, ensure_ascii=False, allow_nan=False)

@@ -195,8 +195,8 @@ class LayerSweep:
                 )
 
 
-def _gap(found: Floats, wanted: Floats) -> float:
-    return float(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max()))
+def _gap(values: Floats, wanted: Floats) -> float:
+    return float(np.abs(values - wanted).max() / max(1.0, np.abs(wanted).max()))
 
 
 def _only_use(tape: WeightTape, swept: int, name: str) -> int:

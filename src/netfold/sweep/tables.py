@@ -69,7 +69,7 @@ def dataset(rows: Iterable[StoredCell], measures: Sequence[str], attributes: dic
     return (_unfolded(found, coordinates) if grid else found).assign_attrs(format=FORMAT, **words)
 
 
-def write(found: pd.DataFrame, path: Path) -> None:
+def write(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV or Parquet, whole or not at all.
 
     Raises:
@@ -82,9 +82,9 @@ def write(found: pd.DataFrame, path: Path) -> None:
         raise InvalidInputError("Parquet needs pyarrow: pip install pyarrow, or export to .csv or .nc")
     with write_atomically(path) as temporary:
         if kind == ".csv":
-            found.to_csv(temporary, index=False)
+            frame.to_csv(temporary, index=False)
         else:
-            found.to_parquet(temporary, index=False)
+            frame.to_parquet(temporary, index=False)
 
 
 def _settings(row: StoredCell) -> dict[str, Any]:
@@ -131,10 +131,10 @@ def _layered(
     return xr.Dataset(data, coords={"cell": np.arange(len(cells)), "layer": layers})
 
 
-def _unfolded(found: xr.Dataset, coordinates: list[str]) -> xr.Dataset:
+def _unfolded(dataset: xr.Dataset, coordinates: list[str]) -> xr.Dataset:
     """One dimension for each setting that varies; the others become single coordinates."""
-    varied = [name for name in coordinates if name == "replicate" or len(np.unique(found[name].values)) > 1]
-    single = {name: found[name].values[0] for name in coordinates if name not in varied}
-    kept = found.drop_vars([*single, "cell"])
+    varied = [name for name in coordinates if name == "replicate" or len(np.unique(dataset[name].values)) > 1]
+    single = {name: dataset[name].values[0] for name in coordinates if name not in varied}
+    kept = dataset.drop_vars([*single, "cell"])
     unfolded = kept.set_index(cell=varied).unstack("cell").assign_coords(single)
     return unfolded.transpose(..., "layer", missing_dims="ignore")

@@ -51,7 +51,7 @@ class Stretch:
     saturated: Ints
 
 
-def stretches(pieces: ArcPieces, z: Floats, found: ArcCrossings, closed: Flags, saturated: Ints) -> list[Stretch]:
+def stretches(pieces: ArcPieces, z: Floats, crossings: ArcCrossings, closed: Flags, saturated: Ints) -> list[Stretch]:
     """Those stretches of a block that may meet others: at its ends, and those of closed paths.
 
     ``z`` is the image; ``saturated`` holds what `saturate` finds, one entry a path in the block.
@@ -60,7 +60,7 @@ def stretches(pieces: ArcPieces, z: Floats, found: ArcCrossings, closed: Flags, 
     edges = [0, *(np.flatnonzero(path[1:] != path[:-1]) + 1).tolist(), len(path)]
     return [
         Stretch(int(path[a]), h[2 * a : 2 * a + 3].copy(), h[2 * b - 4 : 2 * b - 1].copy(), (width[a], width[b - 2]),
-                measures.start_direction(z, a, found), measures.end_direction(z, b - 2, found), z[2 * a].copy(),
+                measures.start_direction(z, a, crossings), measures.end_direction(z, b - 2, crossings), z[2 * a].copy(),
                 saturated[i])
         for i, (a, b) in enumerate(pairwise(edges))
         if b - a > 1 and (a == 0 or b == len(path) or closed[path[a]])
@@ -120,7 +120,7 @@ class ArcTally:
         self.layer, self.totals = layer, Totals.of(len(closed), layer.units)
         self.seams = ArcSeams(closed, self._meet)
 
-    def add(self, pieces: ArcPieces, scan: ArcScan, found: ArcCrossings, z: Floats) -> Changes | None:
+    def add(self, pieces: ArcPieces, scan: ArcScan, crossings: ArcCrossings, z: Floats) -> Changes | None:
         """Add a block's changes; returns those at its first vertex, which take the block before."""
         path, totals = pieces.path, self.totals
         add_counts(scan.counts[:-1], path, totals.transitions)
@@ -130,8 +130,8 @@ class ArcTally:
         paths = 1 + np.count_nonzero(path[1:] != path[:-1])
         saturated = np.full((paths, 2, self.layer.units if ends else 0), -1)
         if ends:
-            saturate(path, found, ends, saturated, totals.passages)
-        return self.seams.lay(stretches(pieces, z, found, self.seams.closed, saturated))
+            saturate(path, crossings, ends, saturated, totals.passages)
+        return self.seams.lay(stretches(pieces, z, crossings, self.seams.closed, saturated))
 
     def join(self, following: ArcTally) -> Changes | None:
         """Add the tally of the blocks that follow these; returns what changes exactly where the two meet."""

@@ -190,10 +190,10 @@ class MetOnArc:
         """Some refined rows."""
         return Part(self.refined.segment[p], self.refined.at[p], self.refined.cross[p.start : p.stop + 1])
 
-    def image(self, part: Part, z: Floats, found: ArcCrossings) -> Floats:
+    def image(self, part: Part, z: Floats, crossings: ArcCrossings) -> Floats:
         """The layer's image, or without crossings another value, at some vertices and their control points."""
         out = np.empty((2 * len(part.at) - 1, z.shape[1]))
-        rows.image(z, self.width, found, part, out)
+        rows.image(z, self.width, crossings, part, out)
         return out
 
     def exact_products(self, columns: Dense) -> dict[int, Floats]:

@@ -100,11 +100,11 @@ class Stack:
             torch.addmm(self.bias[number], rows[begin:end], self.weight[number].T, out=product[begin:end])
         return product[place, : self.features].numpy()
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, crossings: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
         units = len(self.columns) // len(self.bias)
-        unit = found.unit + units * np.repeat(path[: len(found.start) - 1], np.diff(found.start))
-        return spread_dense(self.features, y, segment, at, found, unit, self.columns)
+        unit = crossings.unit + units * np.repeat(path[: len(crossings.start) - 1], np.diff(crossings.start))
+        return spread_dense(self.features, y, segment, at, crossings, unit, self.columns)
 
 
 def runs(path: Ints) -> Iterator[tuple[int, int]]:

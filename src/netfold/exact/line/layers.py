@@ -54,8 +54,8 @@ class LineLayer:
         """List the changes of state that a scan counted."""
         return passes.crossings(h, path, before, self.rule, scan)
 
-    def image(self, h: Floats, segment: Ints, at: Floats, cross: Ints, found: Crossings) -> Floats:
+    def image(self, h: Floats, segment: Ints, at: Floats, cross: Ints, crossings: Crossings) -> Floats:
         """The layer's values at refined rows: row ``i`` lies in ``segment[i]`` at position ``at[i]``."""
         out = np.empty((len(at), self.units))
-        passes.image(h, segment, at, cross, found, self.rule, out)
+        passes.image(h, segment, at, cross, crossings, self.rule, out)
         return out

@@ -100,9 +100,9 @@ class Points(PathDomain):
         mine.remember(block)
         return self.ahead(level + 1, len(met.refined.at), self._refined(level, block, met))
 
-    def _thinned(self, level: int, block: PathBlock, found: Crossings) -> Ahead[PathBlock]:
+    def _thinned(self, level: int, block: PathBlock, crossings: Crossings) -> Ahead[PathBlock]:
         """The block with plain vertices inserted between the crossings of crowded segments."""
-        segment, at = anchors(found.start, found.at, CROWDED)
+        segment, at = anchors(crossings.start, crossings.at, CROWDED)
         ahead = np.minimum(segment + 1, len(block.t) - 1)
         t = block.t[segment] + at * (block.t[ahead] - block.t[segment])
         vertices = PathVertices.plain(t, block.path[segment], self.keys)
@@ -148,12 +148,12 @@ def at_rows(alive: Values, segment: Ints, at: Floats) -> Values:
     return {i: tensor(interpolate(flatten([v]), segment, at), v.shape[1:], v.device) for i, v in alive.items()}
 
 
-def _measured_directly(layer: LineLayer, h: Floats, s: int, found: Crossings, flat2: float) -> Floats:
+def _measured_directly(layer: LineLayer, h: Floats, s: int, crossings: Crossings, flat2: float) -> Floats:
     """Length, angle and inner turning of one segment's image from the differences of its vertices."""
-    crossed = found.at[found.start[s] : found.start[s + 1]]
+    crossed = crossings.at[crossings.start[s] : crossings.start[s + 1]]
     at = np.unique(np.concatenate([[0.0, 1.0], crossed]))
-    cross = found.start[s] + np.append(np.searchsorted(crossed, at), len(crossed))
-    image = layer.image(h, np.full(len(at), s), at, cross, found)
+    cross = crossings.start[s] + np.append(np.searchsorted(crossed, at), len(crossed))
+    image = layer.image(h, np.full(len(at), s), at, cross, crossings)
     steps = np.diff(image, axis=0)
     turns = _angles(steps / np.diff(at)[:, None], flat2**0.5)
     return np.array([np.linalg.norm(steps, axis=1).sum(), _angles(image, 0.0).sum(), turns.sum()])

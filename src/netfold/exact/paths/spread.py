@@ -39,7 +39,7 @@ class Spread(Protocol):
         """
         ...
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, crossings: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
         ...
 
@@ -72,9 +72,9 @@ class Dense:
         """What each unit adds, one row a unit."""
         return transposed(self.weight)
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, crossings: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
-        return spread_dense(self.features, y, segment, at, found, found.unit, self.columns)
+        return spread_dense(self.features, y, segment, at, crossings, crossings.unit, self.columns)
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ class Convolution:
         made = self.node.target(rows, *self.node.args[1:], **self.node.kwargs)
         return np.ascontiguousarray(made.reshape(len(rows), -1).numpy())
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, crossings: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
-        return spread_convolution(y, segment, at, found, self.weights, self.shape_in, self.shape_out, self.geometry)
+        return spread_convolution(y, segment, at, crossings, self.weights, self.shape_in, self.shape_out, self.geometry)
 
 
 RESHAPES = {

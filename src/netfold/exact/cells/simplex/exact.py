@@ -173,12 +173,12 @@ class Thin:
         self.judge.resolved, self.judge.uncertain = resolved, uncertain
         return children
 
-    def _finish(self, found: WalkFindings, node: RationalNode, inradius: bool) -> None:
-        found.regions += 1
-        found.states.append(node.states)
-        found.points.append(np.array([float(x) for x in node.point]))
+    def _finish(self, findings: WalkFindings, node: RationalNode, inradius: bool) -> None:
+        findings.regions += 1
+        findings.states.append(node.states)
+        findings.points.append(np.array([float(x) for x in node.point]))
         if inradius:
-            found.least = min(found.least, rational.inradius(node.rows, self.network.frame.gram))
+            findings.least = min(findings.least, rational.inradius(node.rows, self.network.frame.gram))
 
     def children(self, node: RationalNode, first: int = 0, rival: int | None = None) -> Iterator[RationalNode]:
         """The cells into which the next unit splits one.
