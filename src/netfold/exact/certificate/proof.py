@@ -5,10 +5,10 @@ Values and error bounds (`certificate.rounding`) at the ends of a cell and at th
 happens there, whatever the engine did:
 
 1. All units have certain and equal states at both ends: a pattern's region is convex, so nothing happens.
-2. One unit, of layer l, has another state. All layers before l are affine on the cell, so in layer l that unit
-   changes once, at some s, and no other does. What layer l makes has one kink, at s, and so have all later
-   pre-activations as long as their units keep their states; these do if at s they are still on the side on which
-   both ends are. At the claimed breakpoint b the distance to the knot is known; from b to s a pre-activation moves
+2. One unit, of layer l, has another state, for the piece beside its own. All layers before l are affine on the cell,
+   so in layer l that unit changes once, at some s, and no other does. What layer l makes has one kink, at s, and so
+   have all later pre-activations as long as their units keep their states; these do if at s they are still on the
+   side on which both ends are. At the claimed breakpoint b the distance to the knot is known; from b to s a pre-activation moves
    by no more than its slope, known from b and the ends, times |b - s|, known from the changing unit.
 3. As 2, and a unit of a later layer stands exactly on its knot, without any error, at one end (its inputs are all
    saturated there, as under max pooling after ReLU). It then stands there up to s, and from s to the other end on
@@ -31,6 +31,9 @@ from netfold.exact.certificate.rounding import Bounded, largest_of, ranked, spre
 from netfold.exact.matrices.coefficients import Pieces
 from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
+
+REACH = 1e-9
+"""How far from the true breakpoint a claimed one may be to stand."""
 
 
 @dataclass
@@ -191,13 +194,16 @@ def _judge_states(
                 if known or layer[c] >= 0 or m < 0:
                     is_open[c] = True
                     continue
+                if ordered and abs(state[b, j] - state[a, j]) != 1:
+                    is_open[c] = True
                 layer[c], unit[c], origin[c], target[c] = index, j, state[a, j], state[b, j]
                 swapped = state[m, j] == target[c] and other[m, j] == origin[c]
                 if not (swapped or (state[m, j] == origin[c] and other[m, j] == target[c])):
                     is_open[c] = True
                 speed = (margin[a, j] + margin[b, j] - error[a, j] - error[b, j]) / (t[b] - t[a])
                 reach[c] = 1.01 * (margin[m, j] + error[m, j]) / speed if speed > 0.0 else np.inf
-                if not rest[m, j] > error[m, j] + 1.01 * reach[c] * _drift(t, a, m, b, moved, j):
+                alone = rest[m, j] > error[m, j] + 1.01 * reach[c] * _drift(t, a, m, b, moved, j)
+                if not (alone and reach[c] <= REACH):
                     is_open[c] = True
             elif known:
                 drift = 1.01 * reach[c] * _drift(t, a, m, b, moved, j)
