@@ -8,8 +8,9 @@ happens there, whatever the engine did:
 2. One unit, of layer l, has another state, for the piece beside its own. All layers before l are affine on the cell,
    so in layer l that unit changes once, at some s, and no other does. What layer l makes has one kink, at s, and so
    have all later pre-activations as long as their units keep their states; these do if at s they are still on the
-   side on which both ends are. At the claimed breakpoint b the distance to the knot is known; from b to s a pre-activation moves
-   by no more than its slope, known from b and the ends, times |b - s|, known from the changing unit.
+   side on which both ends are. At the claimed breakpoint b the distance to the knot is known; from b to s a
+   pre-activation moves by no more than its slope, known from b and the ends, times |b - s|, known from the changing
+   unit.
 3. As 2, and a unit of a later layer stands exactly on its knot, without any error, at one end (its inputs are all
    saturated there, as under max pooling after ReLU). It then stands there up to s, and from s to the other end on
    the side on which that end is; if its state is not the same, it changes at s together with the unit of layer l.
