@@ -40,9 +40,9 @@ def trace_path(model: Model, path: Path, method: Method = "auto", *, certify: bo
         path: where to go; points have the model's input shape, without a batch axis.
         method: ``exact`` for piecewise-linear networks on lines, polylines, arcs and circles; ``sampled`` for all;
             ``auto`` takes ``exact`` where it applies.
-        certify: prove the breakpoints and transitions of a line or polyline for the stored weights: what float64
-            leaves undecided (ties, touches, pieces too narrow for it) is decided in higher precision, then in
-            rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open.
+        certify: prove the breakpoints, transitions and linear pieces of a line or polyline for the stored weights:
+            what float64 leaves undecided (ties, touches, pieces too narrow for it) is decided in higher precision,
+            then in rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open.
 
     Returns:
         The trace.

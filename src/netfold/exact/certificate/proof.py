@@ -47,6 +47,7 @@ class Cells:
         reach: how far the true breakpoint can be from the claimed one.
         open: whether something stands in the way of a proof.
         signs: sign transitions, ``(cells, layers)``.
+        kink: whether the output bends at the breakpoint.
         along: what changes together with ``unit``: cells, layers, units, old and new states.
     """
 
@@ -60,6 +61,7 @@ class Cells:
     reach: Floats
     open: NDArray[np.bool_]
     signs: Ints
+    kink: NDArray[np.bool_]
     along: list[tuple[Ints, ...]] = field(default_factory=list)
 
     @staticmethod
@@ -68,11 +70,11 @@ class Cells:
         n = len(left)
         layer, unit, origin, target = (np.full(n, -1) for _ in range(4))
         return Cells(left, middle, right, layer, unit, origin, target, np.zeros(n), np.zeros(n, np.bool_),
-                     np.zeros((n, layers), np.int64))  # fmt: skip
+                     np.zeros((n, layers), np.int64), np.zeros(n, np.bool_))  # fmt: skip
 
     def put(self, chosen: Ints, judged: Cells) -> None:
         """Take over what is known of some cells."""
-        for name in ("layer", "unit", "origin", "target", "reach", "open", "signs"):
+        for name in ("layer", "unit", "origin", "target", "reach", "open", "signs", "kink"):
             getattr(self, name)[chosen] = getattr(judged, name)
         for cell, *rest in judged.along:
             closed = ~judged.open[cell]
@@ -131,8 +133,8 @@ def _beside_knots(high, low, knots, state, other, margin):
             state[i, j], other[i, j], margin[i, j] = piece, beyond, nearest
 
 
-def judge(cells: Cells, index: int, layer: Layer, h: Bounded, t: Floats) -> None:
-    """Take one more layer into account."""
+def judge(cells: Cells, index: int, layer: Layer, h: Bounded, t: Floats) -> Decisions:
+    """Take one more layer into account; returns its states."""
     d = decide(layer, h)
     _note_along(cells, index, d)
     places = cells.left, cells.middle, cells.right, t
@@ -145,6 +147,7 @@ def judge(cells: Cells, index: int, layer: Layer, h: Bounded, t: Floats) -> None
             *places, h.less(0.0), h.error, d.moved, _zero_knots(layer), d.state, cells.layer, cells.reach, cells.open,
             cells.signs[:, index], index,
         )  # fmt: skip
+    return d
 
 
 def _note_along(cells: Cells, index: int, d: Decisions) -> None:

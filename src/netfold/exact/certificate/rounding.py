@@ -92,7 +92,7 @@ class Evaluation:
             x = values[term.source]
             reached = torch.from_numpy(x.error + rounding * np.abs(x.high)).reshape(rows, *term.shape)
             error += term.magnitude(reached).reshape(rows, -1).numpy()
-            if step.tiniest * min(_tiniest(x.high), _tiniest(x.error)) < SMALL:
+            if step.tiniest * min(tiniest(x.high), tiniest(x.error)) < SMALL:
                 error += step.roundings * LOST
         return Bounded(high, low, np.where(np.isfinite(high + low), error * SLACK, np.inf))
 
@@ -109,7 +109,7 @@ class Evaluation:
         return high, low
 
 
-def _tiniest(values: Floats) -> float:
+def tiniest(values: Floats) -> float:
     """The smallest size but zero, 1 at most."""
     sizes = np.abs(values)
     return float(sizes.min(initial=1.0, where=sizes > 0.0))
