@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
@@ -25,6 +26,9 @@ WORK = 5e6
 BUDGET = 1e7
 """Multiplications of long integers for it."""
 
+RESOLVED = 2e-15
+"""Distance of breakpoints from which on float64 can tell their order."""
+
 USUAL = 1e-60, 1e60
 """Sizes of numbers, but zero, whose products in a few layers neither underflow nor overflow."""
 
@@ -32,7 +36,10 @@ USUAL = 1e-60, 1e60
 def doubts_of(program: Program, tracer: LineTracer, points: torch.Tensor) -> list[int]:
     """On how many places of every path rounding may have decided a state; one more where numbers are not usual."""
     odd = not (_usual(points) and all(_usual(v) for v in _numbers(program)))
-    return [len(t) + output.merged + odd for t, output in zip(tracer.doubts, tracer.results, strict=True)]
+    return [
+        len(t) + output.merged + odd + int((np.diff(output.breakpoints, prepend=0.0, append=1.0) < RESOLVED).sum())
+        for t, output in zip(tracer.doubts, tracer.results, strict=True)
+    ]
 
 
 def settle(

@@ -71,12 +71,12 @@ def speed2_before(behind, here, pieces):
 
 
 @njit(**FINITE)
-def states(h, pieces, above, touches, closest, sums, near):
+def states(h, pieces, above, touches, closest, sums):
     """Write which pre-activations of a row lie above the knots and above zero, as bits.
 
     They go to ``above[row, plane, word]``. ``touches`` says whether a row holds a pre-activation that equals a knot
     or zero. ``closest`` is its smallest other distance to a knot, relative to the mean size of its entries. ``sums``
-    takes `FLAT2`. ``near`` says whether the smallest distance to a knot or zero is within `TIE`.
+    takes `FLAT2`, and in the place of `TURN` the smallest distance to a knot or zero.
     """
     table, (rows, units) = columns(pieces), h.shape
     for s in range(rows):
@@ -101,7 +101,7 @@ def states(h, pieces, above, touches, closest, sums, near):
         gap = FAR if nearest == bits.LARGEST else bits.to_float(np.int64(nearest) + 1)
         touches[s], sums[s, FLAT2] = met == 0, RESOLVED2 * scale * scale
         closest[s] = gap * (units / scale) if scale > 0.0 else FAR
-        near[s] = bits.to_float(met) * units <= TIE * scale
+        sums[s, TURN] = bits.to_float(met)
 
 
 @njit(**FAST)
@@ -122,7 +122,7 @@ def scan(h, path, before, pieces, opened):
     table, (rows, units) = columns(pieces), h.shape
     found = scan_room(rows, units)
     counts, signs, touches, closest, sums, above, near = found
-    states(h, pieces, above, touches, closest, sums, near)
+    states(h, pieces, above, touches, closest, sums)
     unwanted = np.empty(units)
     for s in range(rows):
         joined = s + 1 < rows and path[s] == path[s + 1]
@@ -130,7 +130,10 @@ def scan(h, path, before, pieces, opened):
         follows = joined and comes
         here, ahead = h[s], h[s + 1] if joined else h[s]
         behind = (before[0] if s == 0 else h[s - 1]) if comes else here
-        near[s] = near[s] and unsure(behind, here, ahead, pieces, comes, joined)
+        flat2 = max(sums[s, FLAT2], sums[s + 1, FLAT2] if joined else 0.0)
+        flat2 = max(flat2, RESOLVED2 * size(behind) ** 2 if s == 0 else sums[s - 1, FLAT2] if comes else 0.0)
+        tie = TIE / units * np.sqrt(flat2 / RESOLVED2)
+        near[s] = sums[s, TURN] <= tie and unsure(behind, here, ahead, pieces, comes, joined, tie)
         image = opened[s] if s < len(opened) else unwanted
         if touches[s]:
             sums[s, TURN] = 0.0
@@ -171,16 +174,22 @@ def scan(h, path, before, pieces, opened):
 
 
 @njit(**FAST)
-def unsure(behind, here, ahead, pieces, follows, joined):
+def size(row):
+    """Sum of a row's sizes."""
+    total = 0.0
+    for a in row:
+        total += abs(a)
+    return total
+
+
+@njit(**FAST)
+def unsure(behind, here, ahead, pieces, follows, joined, tie):
     """Whether a unit is near a knot or zero at a vertex and does not stand on it along a segment that ends there."""
-    scale = 0.0
-    for j in range(len(here)):
-        scale += abs(here[j])
     for j in range(len(here)):
         a = here[j]
         gap = min(abs(a), min(abs(a - entry(pieces, KNOT, j)), abs(a - entry(pieces, KNOT + 1, j))))
         stands = gap == 0.0 and ((follows and behind[j] == a) or (joined and ahead[j] == a))
-        if gap * len(here) <= TIE * scale and not stands:
+        if gap <= tie and not stands:
             return True
     return False
 

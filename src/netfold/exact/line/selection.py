@@ -65,7 +65,7 @@ def scan(h, path, before, candidates, sign, opened):
         ahead = h[s + 1] if joined else h[s]
         behind = joined and _behind(s, path, before)
         previous = (before[0] if s == 0 else h[s - 1]) if behind else h[s]
-        count, near, scale, slack = 0, np.inf, 0.0, np.inf
+        count, near, scale, slack, larger = 0, np.inf, 0.0, np.inf, 0.0
         comes = _behind(s, path, before)
         earlier = (before[0] if s == 0 else h[s - 1]) if comes else h[s]
         speed2, radial, norm2, into2 = 0.0, 0.0, 0.0, 0.0
@@ -76,6 +76,7 @@ def scan(h, path, before, candidates, sign, opened):
             near = min(near, gap if gap > 0.0 else np.inf)
             x, d = h[s, w], ahead[w] - h[s, w]
             scale += abs(x)
+            larger += max(abs(x), abs(ahead[w]))
             speed2 += d * d
             radial += x * d
             norm2 += x * x
@@ -90,7 +91,7 @@ def scan(h, path, before, candidates, sign, opened):
                     count += 1
                     following, position = _next(h[s], ahead, candidates[u], sign, following, position)
         found.counts[s] = count
-        found.near[s] = slack * len(candidates) <= TIE * scale
+        found.near[s] = slack * len(candidates) <= TIE * larger
         found.closest[s] = near * len(candidates) / scale if scale > 0.0 else np.inf
         turn, flat2 = 0.0, RESOLVED2 * scale * scale
         if behind and into2 > flat2 and speed2 > flat2:
