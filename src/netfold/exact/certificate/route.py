@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.certificate.proof import Stretches
-from netfold.exact.certificate.rounding import EPS, EPS_PRECISE, Bounded
+from netfold.exact.certificate.rounding import EPS, EPS_PRECISE, LOST, SMALL, Bounded
 from netfold.exact.matrices.coefficients import Fractions, fractions
 from netfold.exact.numerics import double_double
 
@@ -69,17 +69,18 @@ class Route:
         start, width = self.vertices[leg], self.vertices[leg + 1] - self.vertices[leg]
         here, ahead = self.points[leg], self.points[leg + 1]
         size = np.tile(np.abs(self.points).max(0), (len(rows), 1))
+        lost = np.where((size > 0.0) & (size < SMALL), LOST, 0.0)
         if not precise:
             share = ((t - start) / width)[:, None]
             x = (1 - share) * here + share * ahead
-            return Bounded(x, np.zeros_like(x), 8 * EPS * size)
+            return Bounded(x, np.zeros_like(x), 8 * EPS * size + lost)
         exact = (fractions(t) - fractions(start)) / (fractions(self.vertices[leg + 1]) - fractions(start))
         share = exact.astype(np.float64)
         rest = (exact - fractions(share)).astype(np.float64)
         step = double_double.two_sum(ahead, -here)
         high, low = double_double.multiply(share[:, None], rest[:, None], *step)
         high, low = double_double.add(high, low, here, np.zeros_like(here))
-        return Bounded(high, low, 8 * EPS_PRECISE * size)
+        return Bounded(high, low, 8 * EPS_PRECISE * size + lost)
 
     def between(self, first: int, last: int) -> tuple[list[Fraction], list[Fractions]]:
         """The part of the path from one row to another, in fractions: parameters and points of its vertices."""

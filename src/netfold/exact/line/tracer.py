@@ -17,7 +17,7 @@ from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, Values, flatten
 from netfold.exact.line.layers import LineLayer
 from netfold.exact.line.passes import CROWDED, Met
-from netfold.exact.line.tally import LineTally
+from netfold.exact.line.tally import Doubts, LineTally
 from netfold.exact.numerics.products import padded, reproducible
 from netfold.exact.paths import driver
 from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
@@ -44,6 +44,7 @@ class LineTracer:
     Attributes:
         totals: what every layer does to the paths, after `run`.
         results: what each path does in the output, after `run`.
+        doubts: where rounding may have decided a state on each path, after `run`.
     """
 
     def __init__(self, program: Program, paths: int, block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
@@ -51,12 +52,22 @@ class LineTracer:
         self.domain = Points.of(program, paths, block_bytes // self.threads, fork)
         self.totals: list[Totals] = []
         self.results: list[PathOutput] = []
+        self.doubts: list[Floats] = []
 
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
         domain = replace(self.domain, keys=KEYS if np.bincount(path).max() > 2 else 0)
         tally = driver.run(domain, domain.start(t, path, points), self.threads)
         self.totals, self.results = tally.totals, tally.output.finish()
+        self.doubts = _by_path([doubts for layer in tally.layers for doubts in layer.all_doubts()], len(self.results))
+
+
+def _by_path(doubts: list[Doubts], paths: int) -> list[Floats]:
+    """The parameters of doubts on every path, each once."""
+    path = np.concatenate([np.empty(0, np.int64), *(path for path, _ in doubts)])
+    t = np.concatenate([np.empty(0), *(t for _, t in doubts)])
+    order = np.argsort(path, kind="stable")
+    return [np.unique(part) for part in np.split(t[order], np.searchsorted(path[order], np.arange(1, paths)))]
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,7 @@ class Points(PathDomain):
         for s in met.weak.tolist():
             measures = _measured_directly(layer, block.h, s, met.found, float(met.flat2[s]))
             mine.add_measures(int(block.path[s]), measures)
+        mine.doubt(block, met)
         mine.remember(block)
         return self.ahead(level + 1, len(met.refined.at), self._refined(level, block, met))
 

@@ -24,6 +24,7 @@ class PathOutput:
         breakpoints: parameters at which a unit changes its state, and ``layers`` the first layer that does.
         patterns: distinct activation patterns met, and ``pieces`` linear pieces.
         length: of the output's image; ``angle`` on the unit sphere; ``bend`` total turning.
+        merged: changes of state that float64 holds at the parameter of another one.
         class_changes: parameters at which the largest output changes, and ``classes`` those in between.
         sign_changes: one entry an output.
     """
@@ -38,6 +39,7 @@ class PathOutput:
     class_changes: Floats
     classes: Ints
     sign_changes: Ints
+    merged: int
 
 
 class OutputTally:
@@ -108,6 +110,7 @@ class OutputTally:
     def finish(self) -> list[PathOutput]:
         """Join what the blocks gave: one result a path."""
         t, flips, first = self.found.take()
+        met = self.totals.met.copy()
         count = merge_equal(t, flips, first, self.totals.met)
         t, first = t[:count], first[:count]
         # without keys a path is straight, and never comes back to a pattern
@@ -129,6 +132,7 @@ class OutputTally:
                 class_changes=moment[turns[p] : turns[p + 1]].copy(),
                 classes=np.append(self.totals.start_class[p], target[turns[p] : turns[p + 1]]).astype(np.int64),
                 sign_changes=self.totals.sign_changes[p],
+                merged=int(met[p] - self.totals.met[p]),
             )
             for p in range(self.paths)
         ]

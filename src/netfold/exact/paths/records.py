@@ -47,6 +47,8 @@ class Scan(NamedTuple):
         closest: the smallest distance of a row to a knot that it does not equal, over the row's mean size.
         sums: what describes the image at the start of each segment (`paths.segments`).
         above: which pre-activations lie above knots and zero, as bits (`numerics.bits`); empty for choices.
+        near: whether at a row a pre-activation is so near to a knot or zero, or a winner to another entry, that
+            rounding may have decided; what is equal at two neighbouring rows is equal between them, and no doubt.
     """
 
     counts: Ints
@@ -55,6 +57,7 @@ class Scan(NamedTuple):
     closest: Floats
     sums: Floats
     above: bits.Words
+    near: Flags
 
 
 class Crossings(NamedTuple):
@@ -183,7 +186,13 @@ def scan_room(n, units):
     """Room for a scan of ``n`` rows with bits of some units."""
     above = np.empty((n, PLANES, -(-units // bits.WORD)), np.int64)
     return Scan(
-        np.empty(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.bool_), np.empty(n), np.empty((n, SUMS)), above
+        np.empty(n, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.bool_),
+        np.empty(n),
+        np.empty((n, SUMS)),
+        above,
+        np.zeros(n, np.bool_),
     )
 
 
