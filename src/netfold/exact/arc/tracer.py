@@ -26,6 +26,7 @@ from netfold.exact.arc.layers import ArcCrossings, ArcLayer, Part, Pieces
 from netfold.exact.arc.output import ArcOutputTally
 from netfold.exact.arc.tally import ArcTally
 from netfold.exact.numerics.products import padded, reproducible
+from netfold.exact.numerics.threads import beside
 from netfold.exact.paths import driver
 from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
 from netfold.exact.paths.domain import BLOCK_BYTES, PathDomain, PathTally
@@ -60,6 +61,7 @@ class ArcTraces:
     lengths: list[float]
 
 
+@beside
 def trace_ellipses(
     program: Program, ellipses: Sequence[Ellipse], block_bytes: int = BLOCK_BYTES, fork: int = FORK
 ) -> ArcTraces:

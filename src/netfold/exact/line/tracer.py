@@ -19,6 +19,7 @@ from netfold.exact.line.layers import LineLayer
 from netfold.exact.line.passes import CROWDED, Met
 from netfold.exact.line.tally import LineTally
 from netfold.exact.numerics.products import padded, reproducible
+from netfold.exact.numerics.threads import beside
 from netfold.exact.paths import driver
 from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
 from netfold.exact.paths.domain import BLOCK_BYTES, PathDomain, PathTally
@@ -55,6 +56,7 @@ class LineTracer:
         self.totals: list[Totals] = []
         self.results: list[PathOutput] = []
 
+    @beside
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
         domain = replace(self.domain, keys=KEYS if np.bincount(path).max() > 2 else 0)
