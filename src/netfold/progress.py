@@ -53,7 +53,8 @@ def held() -> Iterator[None]:
 
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, *signal.valid_signals() - {signal.SIGINT}):
-            if callable(handler := signal.getsignal(number)):
+            handler = signal.getsignal(number)
+            if callable(handler) and getattr(handler, "__qualname__", "") != wait.__qualname__:  # not held yet
                 handlers[number] = handler
                 signal.signal(number, wait)
     try:

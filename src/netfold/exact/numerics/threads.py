@@ -52,7 +52,8 @@ def aside(work: Callable[..., T], *arguments: Any) -> T:
             pass
     except BaseException:
         task.stopped = True
-        task.done.acquire(timeout=GRACE if queue else 0.0)
+        if queue and not task.ended:
+            task.done.acquire(timeout=GRACE)
         raise
     return task.outcome()
 
@@ -90,7 +91,7 @@ class _Task:
         self.grad, self.threads = torch.is_grad_enabled(), torch.get_num_threads()
         self.done = threading.Lock()
         self.done.acquire()
-        self.stopped = False
+        self.stopped, self.ended = False, False
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -104,7 +105,7 @@ class _Task:
             self.result = self.context.run(self.work)
         except BaseException as error:
             self.error = error
-        _here.task = None
+        _here.task, self.ended = None, True
 
     def outcome(self) -> Any:
         """Its result, or its error raised, which is then forgotten: its traceback holds the frame that holds it."""
