@@ -54,11 +54,15 @@ class ArcTraces:
         totals: one a layer.
         results: what each path does in the output.
         lengths: of the paths themselves.
+        doubts: places on each path where rounding may have decided what changes, or in which order.
+        rough: parts of each path's images whose angle on the unit sphere did not converge.
     """
 
     totals: list[Totals]
     results: list[PathOutput]
     lengths: list[float]
+    doubts: Ints
+    rough: Ints
 
 
 @beside
@@ -87,7 +91,9 @@ def trace_ellipses(
     tally = driver.run(domain, domain.start(t, path, points), threads)
     for layer in tally.layers:
         layer.seams.finish()
-    return ArcTraces(tally.totals, tally.output.finish(), [ellipse_length(e) for e in ellipses])
+    doubts = sum((layer.doubts for layer in tally.layers), np.zeros(len(angles), np.int64))
+    rough = sum((layer.rough for layer in tally.layers), tally.output.rough)
+    return ArcTraces(tally.totals, tally.output.finish(), [ellipse_length(e) for e in ellipses], doubts, rough)
 
 
 @dataclass(frozen=True)
@@ -144,6 +150,7 @@ class Harmonics(PathDomain):
         met = Met(block, width, z, found, refined, np.zeros(len(refined.at), np.int8))
         measures.measure(z, width, found, Part(*refined[:3]), measured, met.flat)
         measures.add_measures(measured, refined.at, refined.path, mine.totals)
+        np.add.at(mine.rough, refined.path, measured[measures.ROUGH] > 0)
         return self.ahead(level + 1, len(refined.at), self._refined(level, met))
 
     def _widths(self, block: PathBlock) -> Floats:
