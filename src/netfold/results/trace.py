@@ -108,7 +108,8 @@ class Trace(Result):
     margin: float = measured("how close the closest sign decision was, as a multiple of its own scale", ())
     counting_rule: str = measured("which definition of each count was used")
     doubtful: int | None = measured(
-        "places on the path where float64 cannot prove what a unit does; None (stored as -1) without ``certify=True``",
+        "places on the path where float64 cannot prove what a unit does; None (stored as -1) without ``certify=True``, "
+        "but on arcs without such places",
         (),
         default=None,
     )
@@ -116,7 +117,7 @@ class Trace(Result):
         "those among them that higher precision or rational arithmetic decided", (), default=None
     )
     uncertain: int | None = measured(
-        "those that stay open, so that the counts are proven where this is 0", (), default=None
+        "those that stay open, so that the counts are proven where this is 0; on arcs all of them", (), default=None
     )
     provenance: dict[str, Any] = measured(
         "model, path, versions, seed, number type, time", default_factory=dict, compare=False
