@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.threads import beside
 from netfold.exact.paths.refinement import key
 from netfold.exact.plane.layers import States
 from netfold.exact.plane.mesh import Mesh
@@ -91,6 +92,7 @@ def merge_equal(pairs: Neighbours, values: Floats) -> Ints:
     return connected_components(links, directed=False)[1].astype(np.int64)
 
 
+@beside
 def hash_states(states: Sequence[States]) -> NDArray[np.uint64]:
     """128-bit hashes of patterns: the XOR of a key for every unit's state."""
     hashes = np.zeros((len(states[0]) if states else 1, 2), np.uint64)

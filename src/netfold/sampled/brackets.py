@@ -10,6 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
+from netfold.exact.numerics.threads import aside
 from netfold.sampled import cubic
 from netfold.sampled.flow import Flow
 
@@ -85,7 +86,7 @@ def _roots_of_stage(flow: Flow, stage: int, part: Brackets) -> Floats:
     open_ = np.arange(len(part))
     for _ in range(160):
         tried = np.empty(len(open_))
-        _try(ends, open_, stalled, tried)
+        aside(_try, ends, open_, stalled, tried)
         now, rows = part.take(open_), np.arange(len(open_))
         read = flow.read(tried, stage)
         f, df = read.value[rows, now.entry], read.velocity[rows, now.entry]
@@ -94,7 +95,7 @@ def _roots_of_stage(flow: Flow, stage: int, part: Brackets) -> Floats:
         df = sign[open_] * (df - np.where(pair, read.velocity[rows, now.other], 0.0))
         tiny = ROUNDING * np.abs(read.value).max(1)
         done = np.empty(len(open_), np.bool_)
-        _narrow(ends, open_, tried, f, df, tiny, stalled, found, done)
+        aside(_narrow, ends, open_, tried, f, df, tiny, stalled, found, done)
         open_ = open_[~done]
         if not len(open_):
             break

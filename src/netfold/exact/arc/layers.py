@@ -36,11 +36,13 @@ class ArcScan(NamedTuple):
         counts: changes of state in the piece that starts there, with those exactly at a vertex inside the block.
         signs: sign changes of pre-activations, likewise.
         closest: the smallest relative distance to a knot.
+        doubts: places where rounding may hide a change of state or the order of two.
     """
 
     counts: Ints
     signs: Ints
     closest: Floats
+    doubts: Ints
 
 
 class ArcCrossings(NamedTuple):
@@ -108,14 +110,14 @@ class ArcLayer:
     def scan(self, pieces: ArcPieces) -> ArcScan:
         """Count changes of state."""
         n = len(pieces.path)
-        scan = ArcScan(np.empty(n, np.int64), np.zeros(n, np.int64), np.empty(n))
+        scan = ArcScan(np.empty(n, np.int64), np.zeros(n, np.int64), np.empty(n), np.zeros(n, np.int64))
         self._passes.scan(pieces, self.rule, scan)
         return scan
 
     def crossings(self, pieces: ArcPieces, scan: ArcScan) -> ArcCrossings:
-        """List the changes of state that a scan counted."""
+        """List the changes of state that a scan counted, and add to its doubts."""
         crossings = ArcCrossings.room(scan.counts)
-        self._passes.crossings(pieces, self.rule, crossings)
+        self._passes.crossings(pieces, self.rule, crossings, scan.doubts)
         return crossings
 
     def opened(self, pieces: ArcPieces) -> Floats:

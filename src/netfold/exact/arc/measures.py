@@ -40,8 +40,9 @@ from netfold.exact.paths.records import OutputTotals, Totals
 ORIGIN = 1e-26
 """Squared distance from the origin, beside the size of the piece, below which only exact values can tell."""
 
-LENGTH, ANGLE, BEND, PASSING, TURN, MEASURES = range(6)
-"""What is measured between rows; then, at a vertex, the angle where it is the origin, and the turn."""
+LENGTH, ANGLE, BEND, PASSING, TURN, ROUGH, MEASURES = range(7)
+"""What is measured between rows; then, at a vertex, the angle where it is the origin, and the turn; and 1 where the
+angle between rows did not converge."""
 
 MOVING, AT_ORIGIN, STANDING = range(3)
 """How a part of an image starts: on the move, on the move from the origin, or not at all."""
@@ -288,8 +289,9 @@ def measure(z, width, found, part, measures, flat):
                 reverse(gram)
             if special:
                 measures[ANGLE, i] += np.pi * _passages(x, lam, stop, width[s], here, ahead)
-        measures[LENGTH, i], angle = measure_piece(gram, (stop - lam) * width[s])
+        measures[LENGTH, i], angle, settled = measure_piece(gram, (stop - lam) * width[s])
         measures[ANGLE, i] += angle
+        measures[ROUGH, i] = not settled
 
 
 @njit(**COMPILED)
@@ -316,5 +318,5 @@ def add_measures(measures: Floats, at: Floats, path: Ints, totals: Totals | Outp
     for values, sums in zip(measures[:PASSING], (totals.lengths, totals.angles, totals.bends), strict=True):
         sum_exactly(values, path, sums)
     vertices = np.flatnonzero(at == 0.0)
-    for values, sums in zip(measures[PASSING:], (totals.angles, totals.bends), strict=True):
+    for values, sums in zip(measures[PASSING:ROUGH], (totals.angles, totals.bends), strict=True):
         sum_exactly(values[vertices], path[vertices], sums)

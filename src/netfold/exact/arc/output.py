@@ -33,6 +33,7 @@ class ArcOutputTally(OutputTally):
     def __init__(self, paths: int, size: int, closed: Flags) -> None:
         super().__init__(paths, size, KEYS)
         self.seams = ArcSeams(closed, self._turn)
+        self.rough = np.zeros(paths, np.int64)
 
     def add_pieces(self, block: PathBlock, width: Floats) -> None:
         """Add a block; its last vertex comes again as the first of the next block unless its path ends there."""
@@ -47,6 +48,7 @@ class ArcOutputTally(OutputTally):
         part = Part(np.arange(n), np.zeros(n), np.zeros(n + 1, np.int64))
         measures.measure(y, width, none, part, measured, np.zeros(n, np.int8))
         measures.add_measures(measured, part.at, path, self.totals)
+        np.add.at(self.rough, path, measured[measures.ROUGH] > 0)
         _kinks(block.first, width, y, MERGE, kinks)
         add_counts(kinks, path, self.totals.kinks)
         _count_signs(path, width, y, self.totals.sign_changes)
@@ -65,6 +67,7 @@ class ArcOutputTally(OutputTally):
     def _meet(self, following: OutputTally) -> None:
         assert isinstance(following, ArcOutputTally)
         assert following.head is not None
+        self.rough += following.rough
         self._lay(following.seams.ends, following.head)
 
     def _lay(self, following: list[Stretch], block: PathBlock) -> None:

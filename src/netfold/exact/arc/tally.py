@@ -114,11 +114,13 @@ class ArcTally:
 
     Attributes:
         totals: one entry a path.
+        doubts: places on each path that rounding may have decided; ``rough`` those whose angle did not converge.
     """
 
     def __init__(self, layer: ArcLayer, closed: Flags) -> None:
         self.layer, self.totals = layer, Totals.of(len(closed), layer.units)
         self.seams = ArcSeams(closed, self._meet)
+        self.doubts, self.rough = (np.zeros(len(closed), np.int64) for _ in range(2))
 
     def add(self, pieces: ArcPieces, scan: ArcScan, crossings: ArcCrossings, z: Floats) -> Changes | None:
         """Add a block's changes; returns those at its first vertex, which take the block before."""
@@ -126,6 +128,7 @@ class ArcTally:
         add_counts(scan.counts[:-1], path, totals.transitions)
         add_counts(scan.signs[:-1], path, totals.signs)
         keep_smallest(scan.closest, path, totals.closest)
+        add_counts(scan.doubts[:-1], path, self.doubts)
         ends = self.layer.saturated_pieces
         paths = 1 + np.count_nonzero(path[1:] != path[:-1])
         saturated = np.full((paths, 2, self.layer.units if ends else 0), -1)
@@ -136,6 +139,8 @@ class ArcTally:
     def join(self, following: ArcTally) -> Changes | None:
         """Add the tally of the blocks that follow these; returns what changes exactly where the two meet."""
         join_totals(self.totals, following.totals)
+        self.doubts += following.doubts
+        self.rough += following.rough
         return self.seams.lay(following.seams.ends)
 
     def _meet(self, behind: Stretch, ahead: Stretch) -> Changes:

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from netfold.arrays import Floats
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, flatten
 from netfold.errors import InvalidInputError
 from netfold.exact.arc import measures, rows
@@ -27,6 +27,7 @@ from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcPieces, Part
 from netfold.exact.arc.output import ArcOutputTally
 from netfold.exact.arc.tally import ArcTally
 from netfold.exact.numerics.products import padded, reproducible
+from netfold.exact.numerics.threads import beside
 from netfold.exact.paths import driver
 from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
 from netfold.exact.paths.domain import BLOCK_BYTES, PathDomain, PathTally
@@ -52,13 +53,18 @@ class ArcTraces:
         totals: one a layer.
         results: what each path does in the output.
         lengths: of the paths themselves.
+        doubts: places on each path where rounding may have decided what changes, or in which order.
+        rough: parts of each path's images whose angle on the unit sphere did not converge.
     """
 
     totals: list[Totals]
     results: list[PathOutput]
     lengths: list[float]
+    doubts: Ints
+    rough: Ints
 
 
+@beside
 def trace_ellipses(
     program: Program, ellipses: Sequence[Ellipse], block_bytes: int = BLOCK_BYTES, fork: int = FORK
 ) -> ArcTraces:
@@ -84,7 +90,9 @@ def trace_ellipses(
     tally = driver.run(domain, domain.start(t, path, points), threads)
     for layer in tally.layers:
         layer.seams.finish()
-    return ArcTraces(tally.totals, tally.output.finish(), [ellipse_length(e) for e in ellipses])
+    doubts = sum((layer.doubts for layer in tally.layers), np.zeros(len(angles), np.int64))
+    rough = sum((layer.rough for layer in tally.layers), tally.output.rough)
+    return ArcTraces(tally.totals, tally.output.finish(), [ellipse_length(e) for e in ellipses], doubts, rough)
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,7 @@ class Harmonics(PathDomain):
         met = MetOnArc(block, width, z, found, refined, np.zeros(len(refined.at), np.int8))
         measures.measure(z, width, found, Part(*refined[:3]), measured, met.flat)
         measures.add_measures(measured, refined.at, refined.path, mine.totals)
+        np.add.at(mine.rough, refined.path, measured[measures.ROUGH] > 0)
         return self.ahead(level + 1, len(refined.at), self._refined(level, met))
 
     def _widths(self, block: PathBlock) -> Floats:

@@ -27,6 +27,7 @@ from netfold.exact.certificate.rational import OutOfBudgetError, RationalTrace, 
 from netfold.exact.certificate.rounding import Evaluation
 from netfold.exact.certificate.route import Route
 from netfold.exact.matrices.explicit import ROOT_BITS, ExplicitProgram
+from netfold.exact.numerics.threads import beside, look
 
 BUDGET = 3e8
 """Multiplications of long integers for one path: some 30 seconds."""
@@ -137,6 +138,7 @@ class Certifier:
         """The network in rational arithmetic, for the places that need it."""
         return RationalTracer(self.explicit)
 
+    @beside
     def certify(self, t: Floats, points: Floats, breakpoints: Floats, layers: Ints) -> Certificate:
         """Prove what one path meets.
 
@@ -173,6 +175,7 @@ class Certifier:
     def _prove(self, evaluation: Evaluation, route: Route, cells: Stretches, chosen: Ints) -> None:
         """Judge some cells by the network's values at their ends and at the claimed breakpoints in them."""
         for begin in range(0, len(chosen), max(1, self.rows // 2)):
+            look()
             part = chosen[begin : begin + max(1, self.rows // 2)]
             left, middle, right = cells.left[part], cells.middle[part], cells.right[part]
             rows = np.unique(np.concatenate([left, middle[middle >= 0], right]))

@@ -19,6 +19,7 @@ from netfold.exact.line.layers import LineLayer
 from netfold.exact.line.passes import CROWDED, Met
 from netfold.exact.line.tally import Doubts, LineTally
 from netfold.exact.numerics.products import padded, reproducible
+from netfold.exact.numerics.threads import beside
 from netfold.exact.paths import driver
 from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
 from netfold.exact.paths.domain import BLOCK_BYTES, PathDomain, PathTally
@@ -54,6 +55,7 @@ class LineTracer:
         self.results: list[PathOutput] = []
         self.doubts: list[Floats] = []
 
+    @beside
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
         domain = replace(self.domain, keys=KEYS if np.bincount(path).max() > 2 else 0)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from netfold.errors import InvalidInputError
 from netfold.exact.lp.dictionary import begin, blocking, descending, exchange
 from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
+from netfold.exact.numerics.threads import aside
 
 SHARE = 1e-13
 """Multipliers below this share do not count: they would change the radius by less than rounding does."""
@@ -159,5 +160,5 @@ def largest_ball(normals: ArrayLike, constants: ArrayLike, inner: ArrayLike, gra
     keep = norm > 0.0
     space = room_for(int(keep.sum()), len(x))
     space.rows[:], space.slack[:] = a[keep] / norm[keep, None], slack[keep] / norm[keep]
-    radius = ball(len(space.slack), len(x), np.inf, space)
+    radius = aside(ball, len(space.slack), len(x), np.inf, space)
     return Ball(float(radius), x + space.zero[:-1])

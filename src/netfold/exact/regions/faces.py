@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 from numba import njit
@@ -23,6 +24,7 @@ from netfold.exact.lp.rational import implied
 from netfold.exact.matrices.forced import CONSTANT, IntegerRow, dense_rows
 from netfold.exact.matrices.skip import SkipForm
 from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.threads import aside
 from netfold.exact.regions.maps import RegionMaps
 
 WALL = -1
@@ -158,7 +160,7 @@ def _settled(maps: RegionMaps, sides: Sides, doubtful: Bools) -> Sides:
             normals[i, column] = numbers[column] / scale
     flat = ~(normals != 0).any(1)
     still = np.flatnonzero(flat & (offsets == 0))
-    standing = np.unique(np.column_stack([sides.layers[still], sides.units[still]]), axis=0)
+    standing = aside(partial(np.unique, np.column_stack([sides.layers[still], sides.units[still]]), axis=0))
     kept = np.flatnonzero(~flat)
     return replace(Sides(normals, offsets, sides.layers, sides.units, sides.rivals, NONE).take(kept), standing=standing)
 
@@ -266,7 +268,7 @@ def faces_of(maps: RegionMaps, sides: Sides, around: Reduced) -> Faces:
     leaders = np.array([group[0] for group in groups], np.int64)
     chosen = np.zeros(len(sides), np.bool_)
     chosen[leaders] = True
-    known = np.full(len(sides), CLOSE) if around.thin else classify(around.rows, around.slack, chosen)
+    known = np.full(len(sides), CLOSE) if around.thin else aside(classify, around.rows, around.slack, chosen)
     for i in leaders[known[leaders] == CLOSE]:
         # what half-spaces imply exactly is no longer needed to imply others
         chosen[i] = bars(maps, sides, int(i), (int(j) for j in leaders if j != i and chosen[j]))

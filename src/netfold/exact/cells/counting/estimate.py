@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from netfold.arrays import Floats
 from netfold.exact.cells.counting.probe import CHORDS, richness
 from netfold.exact.cells.engine import Engine, Outcome, Prefix, whole
+from netfold.exact.numerics.threads import beside, look
 
 FEWEST = 2
 """Cells of a group that are always gone on from."""
@@ -102,6 +103,7 @@ class Sample:
         return Sample(self.states[index], self.points[index], self.weights[index])
 
 
+@beside
 def estimate_tree(engine: Engine, effort: int, groups: int, rng: np.random.Generator) -> TreeEstimate:
     """Estimate the number of leaves of an engine's tree with about ``effort`` decisions."""
     tree = _Tree(engine, rng)
@@ -232,6 +234,7 @@ class _Tree:
         """Walk all that is below an item down to a depth."""
         items = [item]
         while items:
+            look()
             item = items.pop()
             out = self.engine.run(item, stop=stop, budget=UNBOUNDED, collect=collect)
             self.work.add(out)

@@ -17,6 +17,7 @@ from netfold.exact.cells.description.state import CellConstraints, FinishedCells
 from netfold.exact.cells.description.walk import walk as run_walk
 from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix
 from netfold.exact.cells.network import CellNetwork
+from netfold.exact.numerics.threads import beside, look
 
 DESCRIPTION_LIMIT = 6
 """Coordinates up to which double description is the faster engine."""
@@ -49,6 +50,7 @@ class DoubleDescription:
         self._local = threading.local()
         self._start = self._domain()
 
+    @beside
     def run(
         self,
         item: Prefix,
@@ -216,6 +218,7 @@ class _CellWalk:
         self.space.busy = True
         try:
             while True:
+                look()
                 path = self.path._replace(item=self.item)
                 code = run_walk(
                     self.network.arrays, self.network.walls, self.engine.layer_of, self.space.store, path,

@@ -17,6 +17,7 @@ from netfold.exact.cells.simplex.exact import Judge, RationalNode, Thin, WalkFin
 from netfold.exact.cells.simplex.rows import plan_of
 from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, ZERO
 from netfold.exact.lp.rational import Point, Row, integer_row, interior
+from netfold.exact.numerics.threads import beside, look
 
 ROOM = 1024
 """Finished cells after which a collecting walk hands them over."""
@@ -42,6 +43,7 @@ class Simplex:
         self.start: Point | None = _inside(self.walls, network.arrays.m)
         self._local = threading.local()
 
+    @beside
     def run(
         self,
         item: Prefix,
@@ -107,6 +109,7 @@ class _Run:
             self._thin([RationalNode(np.zeros(0, np.int16), self.walls, start)])
             return
         while True:
+            look()
             reason = tree.advance(self.engine.plan, *self.place)
             if reason == tree.FULL:
                 self._hand_over()
