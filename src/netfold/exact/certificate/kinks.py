@@ -49,8 +49,8 @@ class Jumps:
     def kinks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """In which cells the output bends, and of which that is certain."""
         jump, error = self._read(len(self.evaluation.program.stages) - 1)
-        kinks = (np.abs(jump) > error).any(1)
-        return kinks, kinks | ((jump == 0.0) & (error == 0.0)).all(1)
+        kinks = np.any(np.abs(jump) > error, axis=1)
+        return kinks, kinks | np.all((jump == 0.0) & (error == 0.0), axis=1)
 
     def _read(self, index: int) -> Jump:
         """What the end of a stage reads."""
