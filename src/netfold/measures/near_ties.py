@@ -82,4 +82,7 @@ def _settled(trace: Trace, path: Line | Polyline, doubts: int, certifier: Certif
     if doubts == 0:
         return trace
     status = Certainty.TIES.text(f" in {counted(doubts, 'place')}")
-    return replace(trace, status=status, margin=0.0, doubtful=doubts, resolved=0, uncertain=doubts)
+    pieces = min(trace.linear_pieces, trace.regions)
+    return replace(
+        trace, linear_pieces=pieces, status=status, margin=0.0, doubtful=doubts, resolved=0, uncertain=doubts
+    )
