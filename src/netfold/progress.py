@@ -1,7 +1,9 @@
-"""While long work runs: its bar, and one thread where sums must have one order."""
+"""While long work runs: its bar, one thread where sums must have one order, and signals that wait for its end."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,3 +35,32 @@ def progress_bar(total: float | None, desc: str, unit: str, progress: bool | Non
     """
     hidden = None if progress is None else not progress
     return tqdm(total=total, desc=desc, unit=unit, disable=hidden, **{"leave": False, **look})
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Handlers of signals wait until what must not be left half done is done; at a second signal they do not.
+
+    Only the main thread runs handlers; in another one nothing has to be held.
+    """
+    handlers: dict[int, Any] = {}
+    came: list[tuple[int, Any]] = []
+
+    def wait(number: int, frame: Any) -> None:
+        came.append((number, frame))
+        if len(came) > 1:
+            handlers[number](number, frame)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, *signal.valid_signals() - {signal.SIGINT}):
+            handler = signal.getsignal(number)
+            if callable(handler) and getattr(handler, "__qualname__", "") != wait.__qualname__:  # not held yet
+                handlers[number] = handler
+                signal.signal(number, wait)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number, frame in came[:1]:
+            handlers[number](number, frame)

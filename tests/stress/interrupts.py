@@ -78,7 +78,7 @@ def _estimate() -> tuple[nn.Module, Call]:
 
 def _score() -> tuple[nn.Module, Call]:
     net, x = _network(16, 3, inputs=6), torch.from_numpy(np.random.default_rng(0).normal(size=(20, 6))).float()
-    return net, lambda: repr(nf.score(net, x, lines=4, networks=1))
+    return net, lambda: nf.score(net, x, lines=4, networks=1)
 
 
 def _report() -> tuple[nn.Module, Call]:

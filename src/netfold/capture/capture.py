@@ -18,6 +18,7 @@ from netfold.capture.program import Program
 from netfold.capture.replay import compare_with_model, prove
 from netfold.capture.untouched import silent
 from netfold.errors import CaptureError, InvalidInputError, NetfoldError
+from netfold.progress import held
 
 PROBES = 3
 """Points at which a module is compared with what was read of it."""
@@ -79,7 +80,7 @@ class Reading:
 
 
 def read_module(model: nn.Module, shape: tuple[int, ...]) -> Reading:
-    """Read a module that is not wrapped (`unwrapped`); see `capture`."""
+    """Read a module that is not wrapped (`unwrapped`); see `capture`. Ctrl-C waits for the end (`held`)."""
     dtype, device = home(model)
     for name, parameter in model.named_parameters():
         if is_lazy(parameter) or parameter.is_meta:
@@ -87,8 +88,9 @@ def read_module(model: nn.Module, shape: tuple[int, ...]) -> Reading:
                 f"{type(model).__name__}: '{name}' has no values yet; run the model once, or load its weights"
             )
         refuse_bad(type(model).__name__, name, parameter, infinite_too=True)
-    exported = export(model, shape, dtype, device)
-    return _proved(exported, model, type(model).__name__, (PROBES, *shape), PROBES)
+    with held():
+        exported = export(model, shape, dtype, device)
+        return _proved(exported, model, type(model).__name__, (PROBES, *shape), PROBES)
 
 
 def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] | None) -> Program:
@@ -101,7 +103,7 @@ def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] |
         raise InvalidInputError(f"{name} takes points of shape {own} (0: any size), got {wanted}")
     count, together = (3, 3) if not fixed else (3, 1) if fixed == 1 else (2 * fixed, fixed)
     try:
-        with silent():
+        with held(), silent():
             return _proved(functional(exported), exported.module(), name, (count, *wanted), together).program
     except CaptureError as error:
         if not fixed:

@@ -30,7 +30,16 @@ def export(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device:
             free = ({0: Dim.DYNAMIC},)
             return functional(torch.export.export(model, (example,), dynamic_shapes=free, strict=False))
     except Exception as error:
+        if (key := _pressed(error)) is not None:
+            raise key from error
         raise _explain(error, model, example) from error
+
+
+def _pressed(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The Ctrl-C that ``torch.export`` tells of as an error of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def functional(exported: ExportedProgram) -> ExportedProgram:

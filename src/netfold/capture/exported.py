@@ -26,6 +26,7 @@ from netfold.capture.archive import SAFE_WAYS, Archive
 from netfold.capture.grammar import PAYLOADS, PROGRAM, Rule, Unexpected
 from netfold.capture.untouched import silent
 from netfold.errors import CorruptFileError, UntrustedFileError
+from netfold.progress import held
 
 GRAPH, WEIGHTS, CONSTANTS = "models/model.json", "data/weights/", "data/constants/"
 CONFIGS = {WEIGHTS: f"{WEIGHTS}model_weights_config.json", CONSTANTS: f"{CONSTANTS}model_constants_config.json"}
@@ -64,7 +65,7 @@ def read_program(path: Path) -> ExportedProgram:
         constants = members.tensors(CONSTANTS)
         members.require_all_read()
     try:
-        with _one_at_a_time, silent():
+        with held(), _one_at_a_time, silent():
             return _built(tree, state, constants)
     except Exception as error:
         raise CorruptFileError(

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from netfold.progress import held
+
 
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
@@ -36,10 +38,11 @@ def untouched(model: nn.Module) -> Iterator[None]:
         ):
             yield
     finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        random.setstate(python_state)
-        torch.set_default_dtype(default_dtype)
-        restore()
+        with held():
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+            torch.set_default_dtype(default_dtype)
+            restore()
 
 
 def outputs(model: nn.Module, points: Tensor) -> Any:

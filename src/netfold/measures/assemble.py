@@ -80,15 +80,15 @@ def _layers(program: Program, tracer: Tracer, i: int, previous: float) -> tuple[
     return tuple(records)
 
 
-def _output(program: Program, found: PathOutput) -> OutputRecord:
+def _output(program: Program, output: PathOutput) -> OutputRecord:
     return OutputRecord(
         size=int(np.prod(program.output_shape, dtype=np.int64)),
-        length=found.length,
-        angular_length=found.angle,
-        turning=found.bend,
-        class_changes=found.class_changes,
-        classes=found.classes,
-        sign_changes=found.sign_changes,
+        length=output.length,
+        angular_length=output.angle,
+        turning=output.bend,
+        class_changes=output.class_changes,
+        classes=output.classes,
+        sign_changes=output.sign_changes,
     )
 
 

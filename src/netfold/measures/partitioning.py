@@ -7,6 +7,7 @@ import numpy as np
 from netfold.capture import Model, Program, capture
 from netfold.capture.activations import Selection
 from netfold.errors import InvalidInputError
+from netfold.exact.numerics.threads import aside
 from netfold.exact.plane.mesh import Mesh, border_lengths
 from netfold.exact.plane.tracer import PlaneTracer, corners_of, margins
 from netfold.measures.counts import PLANE_RULE
@@ -68,9 +69,8 @@ def partition_plane(model: Model, plane: Plane, bounds: tuple[float, float, floa
 
 
 def _records(program: Program, tracer: PlaneTracer, mesh: Mesh, plane: Plane) -> tuple[PartitionLayer, ...]:
-    lengths = border_lengths(
-        mesh.xy, mesh.loop, mesh.heads, mesh.label, mesh.edge_layers, plane.frame, len(program.layers) + 1
-    )
+    sides = mesh.xy, mesh.loop, mesh.heads, mesh.label, mesh.edge_layers
+    lengths = aside(border_lengths, *sides, plane.frame, len(program.layers) + 1)
     return tuple(
         PartitionLayer(
             name=layer.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,11 +18,16 @@ from netfold.measures.assemble import Tracer, assemble, certified
 from netfold.measures.near_ties import doubts_of, settle
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
 from netfold.progress import progress_bar
+from netfold.results.base import counted
 from netfold.results.provenance import provenance
+from netfold.results.status import Certainty
 from netfold.results.trace import Trace
 from netfold.results.traces import Traces
 
 Method = Literal["auto", "exact", "sampled"]
+
+TIGHT = 64 * float(np.finfo(np.float64).eps)
+"""A margin on an arc below this is rounding."""
 
 BATCH = 256
 """Paths traced together; more of them would only wait for memory."""
@@ -220,7 +226,18 @@ def _certified(certifier: Certifier) -> Callable[..., list[Trace]]:
 def _trace_ellipses(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -> list[Trace]:
     begin = time.perf_counter()
     tracer = trace_ellipses(program, [path.ellipse for path in paths])
-    return assembled(program, tracer, paths, tracer.lengths, begin)
+    traces = assembled(program, tracer, paths, tracer.lengths, begin)
+    return [_doubted(*each) for each in zip(traces, tracer.doubts.tolist(), tracer.rough.tolist(), strict=True)]
+
+
+def _doubted(trace: Trace, doubts: int, rough: int) -> Trace:
+    """The trace, which says where rounding may have decided."""
+    doubts += trace.margin < TIGHT
+    if not doubts + rough:
+        return trace
+    details = f", which decided in {counted(doubts, 'place')}" if doubts else ""
+    details += f"; {counted(rough, 'angular length')} of pieces did not converge" if rough else ""
+    return replace(trace, status=Certainty.TOLERANCE.text(details), doubtful=doubts, uncertain=doubts)
 
 
 def assembled(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from netfold.capture import Model, Program
 from netfold.errors import InvalidInputError
+from netfold.exact.numerics.threads import aside
 from netfold.measures.ensembles import Templates
 from netfold.measures.tracing import Method, require_method, trace_paths
 from netfold.paths import Line
+from netfold.progress import held
 from netfold.results.base import Record, counted, declared, measured
 from netfold.results.intervals import estimate
 from netfold.results.provenance import surroundings
@@ -172,7 +175,7 @@ def table(scores: Iterable[Score]) -> pd.DataFrame:
 def flops(program: Program) -> int:
     """Floating-point operations of a forward pass of one point, counted by torch: products and convolutions alone."""
     point = torch.zeros((1, *program.input_shape), dtype=torch.float64, device=program.device)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with held(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         program(point)
     return counter.get_total_flops()
 
@@ -217,7 +220,8 @@ def _points(inputs: Any) -> NDArray[np.float64]:
 
 def _lines(points: NDArray[np.float64], count: int, seed: int) -> list[Line]:
     """Lines between random pairs of different points."""
-    _, first = np.unique(points.reshape(len(points), -1), axis=0, return_index=True)
+    # aside: numpy turns Ctrl-C during a comparison of rows into an error of its own
+    _, first = aside(partial(np.unique, points.reshape(len(points), -1), axis=0, return_index=True))
     rows = np.sort(first)
     if len(rows) < 2:
         raise InvalidInputError(f"inputs must hold at least two different points, got {len(rows)}")
@@ -264,5 +268,5 @@ def _estimate(values: list[list[Any]], geometric: bool = False) -> Estimate:
     return Estimate(found["mean"], found["standard_error"], found["low"], found["high"])
 
 
-def _shown(found: Estimate) -> str:
-    return f"{found.value:.4g} ± {found.standard_error:.2g}"
+def _shown(mean: Estimate) -> str:
+    return f"{mean.value:.4g} ± {mean.standard_error:.2g}"

@@ -117,7 +117,7 @@ class Trace(Result):
         "those among them that higher precision or rational arithmetic decided", (), default=None
     )
     uncertain: int | None = measured(
-        "those that stay open, so that the counts are proven where this is 0", (), default=None
+        "those that stay open, so that the counts are proven where this is 0; on arcs all of them", (), default=None
     )
     provenance: dict[str, Any] = measured(
         "model, path, versions, seed, number type, time", default_factory=dict, compare=False

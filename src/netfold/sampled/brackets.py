@@ -9,11 +9,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
+from netfold.exact.numerics.threads import aside
 from netfold.sampled import cubic
 from netfold.sampled.flow import Flow
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 SHARP = 2.0**-47
 """Roots are found to this in t, or to where rounding hides them."""
@@ -87,7 +86,7 @@ def _roots_of_stage(flow: Flow, stage: int, part: Brackets) -> Floats:
     open_ = np.arange(len(part))
     for _ in range(160):
         tried = np.empty(len(open_))
-        _try(ends, open_, stalled, tried)
+        aside(_try, ends, open_, stalled, tried)
         now, rows = part.take(open_), np.arange(len(open_))
         read = flow.read(tried, stage)
         f, df = read.value[rows, now.entry], read.velocity[rows, now.entry]
@@ -96,7 +95,7 @@ def _roots_of_stage(flow: Flow, stage: int, part: Brackets) -> Floats:
         df = sign[open_] * (df - np.where(pair, read.velocity[rows, now.other], 0.0))
         tiny = ROUNDING * np.abs(read.value).max(1)
         done = np.empty(len(open_), np.bool_)
-        _narrow(ends, open_, tried, f, df, tiny, stalled, found, done)
+        aside(_narrow, ends, open_, tried, f, df, tiny, stalled, found, done)
         open_ = open_[~done]
         if not len(open_):
             break

@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
+from netfold.exact.numerics.threads import aside
 from netfold.sampled import measure
 from netfold.sampled.panels import Panels
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 CORNER = 1e-6
 """Angle in radians above which a boundary is a corner of the image, also where no unit switches; the limits are taken
@@ -95,7 +94,8 @@ class Seams:
         switched[row[column < self.state_columns]] = True
         for image, (before, after) in enumerate(zip(left.images, right.images, strict=True)):
             angles, jump = np.empty((2, len(t))), np.empty(len(t))
-            measure.corners(before[0], before[1], after[0], after[1], right.at - left.at, angles[0], angles[1], jump)
+            sides = *before[:2], *after[:2]
+            aside(measure.corners, *sides, right.at - left.at, angles[0], angles[1], jump)
             self.angles[image] += np.where(switched | (angles > CORNER), angles, 0.0).sum(1)
             self.jumps[image] += jump.sum()
         before, after = left.images[-1][1], right.images[-1][1]

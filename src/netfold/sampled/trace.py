@@ -10,9 +10,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
 from netfold.errors import InvalidInputError
+from netfold.exact.numerics.threads import aside
 from netfold.exact.paths import patterns
 from netfold.exact.paths.refinement import KEYS, switch
 from netfold.paths import Path
@@ -27,9 +29,6 @@ from netfold.sampled.flow import Flow
 from netfold.sampled.motion import motion
 from netfold.sampled.panels import NUDGE
 from netfold.sampled.watch import Watch, watch, watch_classes, watch_signs
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 COUNTING_RULE = (
     "regions: stretches of constant activation pattern, breakpoints closer than 1e-12 in t counted as one; "
@@ -208,7 +207,7 @@ class _Reading:
         )
         return Trace(
             regions=len(breakpoints) + 1,
-            patterns=int(patterns.count_distinct(flips, np.array([len(flips)]))[0]),
+            patterns=int(aside(patterns.count_distinct, flips, np.array([len(flips)]))[0]),
             linear_pieces=refinement.seams.kinks + 1 if program.piecewise_linear else 0,
             breakpoints=breakpoints,
             breakpoint_layers=firsts,
@@ -230,7 +229,7 @@ class _Reading:
 def _breakpoints(changes: _Changes) -> tuple[Floats, Ints, NDArray[np.uint64]]:
     """Breakpoints, the first layer that switches at each, and the keys it flips; changes that coincide are one."""
     flips = np.zeros((len(changes.t), KEYS), np.uint64)
-    _flip(changes.stage, changes.unit, changes.origin, changes.target, flips)
+    aside(_flip, changes.stage, changes.unit, changes.origin, changes.target, flips)
     if not len(changes.t):
         return changes.t, changes.stage, flips
     starts = np.flatnonzero(np.append(True, np.diff(changes.t) > NUDGE))

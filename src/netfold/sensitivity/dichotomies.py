@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from netfold.arrays import Ints
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import trace_ellipses
+from netfold.exact.numerics.threads import aside
 from netfold.renamed import renamed
 from netfold.results.base import Result, above, measured
 from netfold.results.provenance import surroundings
@@ -23,7 +25,6 @@ from netfold.sensitivity.sweeping import LayerSweep, WeightTape, as_points
 if TYPE_CHECKING:
     import pandas as pd
 
-Ints = NDArray[np.int64]
 
 NARROW = 2.0**-40
 """Share of the sweep below which the stretch between two label changes is within their rounding and is not counted."""
@@ -216,4 +217,4 @@ def _count(sweep: LayerSweep, points: Tensor, other: Tensor, angle: float) -> tu
     wide = np.diff(np.append(starts, 1.0)) > NARROW
     labels = np.stack([f.classes[np.searchsorted(f.class_changes, starts[wide], side="right")] for f in found], 1)
     changes = sum(len(f.class_changes) for f in found)
-    return len(np.unique(labels, axis=0)), changes, int((~wide).sum())
+    return len(aside(partial(np.unique, labels, axis=0))), changes, int((~wide).sum())

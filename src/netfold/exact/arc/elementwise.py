@@ -14,13 +14,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from netfold.exact.arc.harmonic import above, blur, together, zeros
+from netfold.arrays import Floats, Ints
+from netfold.exact.arc.harmonic import DECIDED, WIDE, above, blur, together, zeros
 from netfold.exact.line.pieces import KNOT, OFFSET, SLOPE, VALUE
 from netfold.exact.numerics.compiled import COMPILED, FAST, order, put
 from netfold.exact.paths.records import Functions
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 EVENTS = 4
 """Most changes of one unit's state in a piece: two a knot."""
@@ -60,17 +58,17 @@ def _piece(a, m, b, pieces, j):
 
 @njit(**COMPILED)
 def _level(a, m, b, knot, width):
-    """Passages of one knot: how many, where, how close a dip was, and whether the unit starts above."""
+    """Passages of one knot: how many, where, how close a dip was, whether the unit starts above, and is in doubt."""
     if knot == np.inf:
-        return 0, 0.0, 0.0, np.inf, False
+        return 0, 0.0, 0.0, np.inf, False, False
     size = max(abs(knot), abs(a), abs(m), abs(b))
     count, first, second, gap = zeros(a - knot, m - knot, b - knot, size, width)
-    return count, first, second, gap, above(a - knot, m - knot, b - knot)
+    return count, first, second, gap, above(a - knot, m - knot, b - knot), gap <= WIDE * DECIDED * size
 
 
 @njit(**COMPILED)
 def _events(a, m, b, pieces, j, width, at, origin, target):
-    """A unit's changes of state inside a piece in order, and how close a dip was to not being one.
+    """A unit's changes of state inside a piece in order, how close a dip was to not being one, and whether in doubt.
 
     A harmonic function has at most one extremum on a piece, so all passages one way come before those back.
     """
@@ -82,13 +80,13 @@ def _events(a, m, b, pieces, j, width, at, origin, target):
         rises = (phase == 0) != down_first
         for i in range(2):
             r = i if rises else 1 - i
-            count, first, second, _, starts_above = low if r == 0 else high
+            count, first, second, _, starts_above, _ = low if r == 0 else high
             if count == 0 or (count == 1 and starts_above == rises):
                 continue
             last = max(last, second if starts_above == rises else first)
             at[n], origin[n], target[n] = last, r if rises else r + 1, r + 1 if rises else r
             n += 1
-    return n, min(low[3], high[3])
+    return n, min(low[3], high[3]), low[5] or high[5]
 
 
 @njit(**COMPILED)
@@ -98,7 +96,7 @@ def scan(block, rule, found):
     What changes at row 0 is left out: it takes the piece before. ``closest`` is the smallest distance to a knot at a
     vertex or in a dip, relative to the vertex's largest pre-activation.
     """
-    (h, path, width), pieces, (counts, signs, closest) = block, rule.pieces, found
+    (h, path, width), pieces, (counts, signs, closest, doubts) = block, rule.pieces, found
     units = h.shape[1]
     marks = np.zeros(-(-units // 8) * 8, np.uint8)
     words = marks.view(np.uint64)
@@ -106,7 +104,7 @@ def scan(block, rule, found):
     for s in range(len(path)):
         here = h[2 * s]
         near, scale = _closest(here, pieces)
-        counts[s], signs[s] = 0, 0
+        counts[s], signs[s], doubts[s] = 0, 0, 0
         if s + 1 < len(path) and path[s] == path[s + 1]:
             control, ahead = h[2 * s + 1], h[2 * s + 2]
             follows = s > 0 and path[s - 1] == path[s]
@@ -119,8 +117,9 @@ def scan(block, rule, found):
                     if marks[j] == 0:
                         continue
                     a, m, b = here[j], control[j], ahead[j]
-                    n, gap = _events(a, m, b, pieces, j, width[s], at, origin, target)
+                    n, gap, doubtful = _events(a, m, b, pieces, j, width[s], at, origin, target)
                     near = min(near, gap)
+                    doubts[s] += doubtful
                     counts[s] += n
                     signs[s] += zeros(a, m, b, max(abs(a), abs(m), abs(b)), width[s])[0]
                     if follows:
@@ -131,12 +130,12 @@ def scan(block, rule, found):
 
 
 @njit(**COMPILED)
-def crossings(block, rule, found):
+def crossings(block, rule, found, doubts):
     """List each piece's changes of state from ``start[s]`` on, in order of their share ``at``.
 
     ``value`` is the unit's image there; ``after`` the three numbers of its image from there on, in the basis of the
     whole piece, ``change`` how they differ from those before, and ``earlier`` the last of those before. Changes
-    exactly at the first vertex stand at 0 and change nothing inside the piece.
+    exactly at the first vertex stand at 0 and change nothing inside the piece. ``doubts`` of each piece are added to.
     """
     (h, path, width), pieces = block, rule.pieces
     start, at, unit, origin, target, value, after, change, earlier = found
@@ -153,7 +152,7 @@ def crossings(block, rule, found):
         behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 2]
         place, which = np.empty(size), np.empty(size, np.int64)
         left, right = np.empty(size, np.int64), np.empty(size, np.int64)
-        blurs = np.zeros(size)
+        blurs, three = np.zeros(size), np.zeros((size, 3))
         m = 0
         _mark(here, control, ahead, pieces, marks)
         for w in range(len(words)):
@@ -167,18 +166,19 @@ def crossings(block, rule, found):
                 if was != now:
                     place[m], which[m], left[m], right[m] = 0.0, j, was, now
                     m += 1
-                n, _ = _events(here[j], control[j], ahead[j], pieces, j, width[s], one_at, one_from, one_to)
+                n, _, _ = _events(here[j], control[j], ahead[j], pieces, j, width[s], one_at, one_from, one_to)
                 for e in range(n):
                     place[m], which[m], left[m], right[m] = one_at[e], j, one_from[e], one_to[e]
                     knot = pieces[KNOT + min(one_from[e], one_to[e]), j]
                     a, c, b = here[j], control[j], ahead[j]
                     largest = max(abs(knot), abs(a), abs(c), abs(b))
+                    three[m] = a - knot, c - knot, b - knot
                     blurs[m] = blur(a - knot, c - knot, b - knot, largest, one_at[e], width[s])
                     m += 1
         rank = order(place)
-        place, blurs = place[rank], blurs[rank]
+        place, blurs, three = place[rank], blurs[rank], three[rank]
         first = np.searchsorted(place, 0.0, side="right")
-        together(place[first:], blurs[first:])
+        doubts[s] += together(place[first:], blurs[first:], three[first:])
         for n in range(size):
             i, j = start[s] + n, which[rank[n]]
             at[i], unit[i] = place[n], j

@@ -29,6 +29,10 @@ DECIDED = 8 * float(np.finfo(np.float64).eps)
 """A dip over a knot counts where its discriminant exceeds this times the rounding of its terms."""
 
 
+WIDE = 16.0
+"""How many times its rounding a decision has to be clear by: what is closer is counted as doubtful."""
+
+
 @njit(**COMPILED)
 def cosine(width):
     """cos(width / 2), the weight ``w`` of a piece's control point."""
@@ -160,14 +164,32 @@ def blur(a, m, b, size, lam, width):
 
 
 @njit(**COMPILED)
-def together(at, blurs):
-    """Let zeros that rounding cannot tell apart fall on the first of them; ``at`` is sorted."""
-    anchor = 0
-    for i in range(1, len(at)):
-        if at[i] - at[anchor] <= blurs[i] + blurs[anchor]:
+def together(at, blurs, three):
+    """Let zeros that rounding cannot tell apart fall on the first of them; ``at`` is sorted.
+
+    ``three`` holds the numbers of their functions. Returns how many zeros of different functions were taken for one or
+    nearly so, or for an end of the piece.
+    """
+    anchor, doubts = 0, 0
+    for i in range(len(at)):
+        gap, reach = at[i] - at[anchor], blurs[i] + blurs[anchor]
+        doubts += min(at[i], 1.0 - at[i]) <= WIDE * blurs[i]
+        doubts += gap <= WIDE * reach and not _same(three[i], three[anchor])
+        if gap <= reach:
             at[i] = at[anchor]
         else:
             anchor = i
+    return doubts
+
+
+@njit(**COMPILED)
+def _same(one, other):
+    """Whether two functions are one, up to sign."""
+    up, down = True, True
+    for v in range(3):
+        up &= one[v] == other[v]
+        down &= one[v] == -other[v]
+    return up or down
 
 
 @njit(**COMPILED)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.arc.harmonic import at_control, at_point, direction, direction_change, tangent_share, zeros
 from netfold.exact.arc.rows import combine, open_image, update_image
 from netfold.exact.arc.sphere import (
@@ -37,14 +37,12 @@ from netfold.exact.numerics.compiled import COMPILED, FAST, put
 from netfold.exact.numerics.sums import sum_exactly
 from netfold.exact.paths.records import OutputTotals, Totals
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
 ORIGIN = 1e-26
 """Squared distance from the origin, beside the size of the piece, below which only exact values can tell."""
 
-LENGTH, ANGLE, BEND, PASSING, TURN, MEASURES = range(6)
-"""What is measured between rows; then, at a vertex, the angle where it is the origin, and the turn."""
+LENGTH, ANGLE, BEND, PASSING, TURN, ROUGH, MEASURES = range(7)
+"""What is measured between rows; then, at a vertex, the angle where it is the origin, and the turn; and 1 where the
+angle between rows did not converge."""
 
 MOVING, AT_ORIGIN, STANDING = range(3)
 """How a part of an image starts: on the move, on the move from the origin, or not at all."""
@@ -291,8 +289,9 @@ def measure(z, width, found, part, measures, flat):
                 reverse(gram)
             if special:
                 measures[ANGLE, i] += np.pi * _passages(x, lam, stop, width[s], here, ahead)
-        measures[LENGTH, i], angle = measure_piece(gram, (stop - lam) * width[s])
+        measures[LENGTH, i], angle, settled = measure_piece(gram, (stop - lam) * width[s])
         measures[ANGLE, i] += angle
+        measures[ROUGH, i] = not settled
 
 
 @njit(**COMPILED)
@@ -319,5 +318,5 @@ def add_measures(measures: Floats, at: Floats, path: Ints, totals: Totals | Outp
     for values, sums in zip(measures[:PASSING], (totals.lengths, totals.angles, totals.bends), strict=True):
         sum_exactly(values, path, sums)
     vertices = np.flatnonzero(at == 0.0)
-    for values, sums in zip(measures[PASSING:], (totals.angles, totals.bends), strict=True):
+    for values, sums in zip(measures[PASSING:ROUGH], (totals.angles, totals.bends), strict=True):
         sum_exactly(values[vertices], path[vertices], sums)

@@ -12,12 +12,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.arc.harmonic import above, at_point, blur, together, zeros
 from netfold.exact.numerics.compiled import COMPILED, order
 from netfold.exact.paths.records import Choice
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @njit(**COMPILED)
@@ -107,7 +105,7 @@ def walk(here, control, ahead, entries, sign, width, winners, places):
 @njit(**COMPILED)
 def scan(block, rule, found):
     """Count the changes of winner a piece, those exactly at its first vertex with it."""
-    (h, path, width), (candidates, sign), (counts, _, closest) = block, rule, found
+    (h, path, width), (candidates, sign), (counts, _, closest, doubts) = block, rule, found
     winners, places = np.empty(2 * candidates.shape[1], np.int64), np.empty(2 * candidates.shape[1])
     for s in range(len(path)):
         here = h[2 * s]
@@ -116,7 +114,7 @@ def scan(block, rule, found):
         follows = joined and s > 0 and path[s - 1] == path[s]
         behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 1]
         near, scale = np.inf, 0.0
-        counts[s] = 0
+        counts[s], doubts[s] = 0, 0
         for u in range(len(candidates)):
             first, gap = leader(here, control, ahead, candidates[u], sign)
             near = min(near, gap if gap > 0.0 else np.inf)
@@ -129,8 +127,8 @@ def scan(block, rule, found):
 
 
 @njit(**COMPILED)
-def crossings(block, rule, found):
-    """List each piece's changes of winner from ``start[s]`` on, in order of their share ``at``."""
+def crossings(block, rule, found, doubts):
+    """List each piece's changes of winner from ``start[s]`` on, in order of their share ``at``; adds to ``doubts``."""
     (h, path, width), (candidates, sign) = block, rule
     start, at, unit, origin, target, value, after, change, earlier = found
     winners, places = np.empty(2 * candidates.shape[1], np.int64), np.empty(2 * candidates.shape[1])
@@ -143,7 +141,7 @@ def crossings(block, rule, found):
         behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 1]
         place, which = np.empty(size), np.empty(size, np.int64)
         left, right = np.empty(size, np.int64), np.empty(size, np.int64)
-        blurs = np.zeros(size)
+        blurs, three = np.zeros(size), np.zeros((size, 3))
         m = 0
         for u in range(len(candidates)):
             count = walk(here, control, ahead, candidates[u], sign, width[s], winners, places)
@@ -157,12 +155,13 @@ def crossings(block, rule, found):
                 v, w = candidates[u, winners[n - 1]], candidates[u, winners[n]]
                 largest = max(abs(here[v]), abs(control[v]), abs(ahead[v]))
                 a, c, b = here[w] - here[v], control[w] - control[v], ahead[w] - ahead[v]
+                three[m] = a, c, b
                 blurs[m] = blur(a, c, b, largest, places[n], width[s])
                 m += 1
         rank = order(place)
-        place, blurs = place[rank], blurs[rank]
+        place, blurs, three = place[rank], blurs[rank], three[rank]
         first = np.searchsorted(place, 0.0, side="right")
-        together(place[first:], blurs[first:])
+        doubts[s] += together(place[first:], blurs[first:], three[first:])
         for n in range(size):
             i, u = start[s] + n, which[rank[n]]
             at[i], unit[i] = place[n], u

@@ -25,6 +25,9 @@ STILL = (64.0 * float(np.finfo(np.float64).eps)) ** 2
 STRAIGHT = 1e-24
 """Share of a squared vector below which its part off a direction is rounding."""
 
+PARTS = 4096
+"""Most parts in which an adaptive rule looks at one piece: where rounding is all there is, no number of them helps."""
+
 SIMPLE = 4
 """The largest rule (by number) that the angle takes without an error estimate."""
 
@@ -105,7 +108,7 @@ def _angle_rule(width, gram, planes):
 
 @njit(**COMPILED)
 def measure_piece(gram, width):
-    """Length of a piece and of its projection on the unit sphere.
+    """Length of a piece and of its projection on the unit sphere, and whether the latter has digits to 1e-9.
 
     A piece on a straight line through the origin has no length on the sphere (`passages` counts where it changes
     sides). Both integrals of other pieces share their nodes where Gauss-Legendre is exact to rounding for both;
@@ -113,11 +116,12 @@ def measure_piece(gram, width):
     """
     pp, pg, gg = gram[PP], gram[PG], gram[GG]
     if radial(gram):
-        return piece_length(pp, pg, gg, width), 0.0
+        return piece_length(pp, pg, gg, width), 0.0, True
     planes = _planes(gram)
     i, k = length_rule(pp, pg, gg, width), _angle_rule(width, gram, planes)
     if i < 0 or k < 0:
-        return piece_length(pp, pg, gg, width), _adaptive(width, gram, planes) * angle_over_tangent(width)
+        angle, settled = _adaptive(width, gram, planes)
+        return piece_length(pp, pg, gg, width), angle * angle_over_tangent(width), settled
     length, angle = 0.0, 0.0
     i = max(i, k)
     for n in range(ORDERS[i]):
@@ -125,7 +129,7 @@ def measure_piece(gram, width):
         length += WEIGHTS[i, n] * np.sqrt(speed2)
         angle += WEIGHTS[i, n] * rate
     scale = angle_over_tangent(width)
-    return length * scale, angle * scale
+    return length * scale, angle * scale, True
 
 
 @njit(**COMPILED)
@@ -157,23 +161,29 @@ def reverse(gram):
 
 @njit(**COMPILED)
 def _adaptive(width, gram, planes):
-    """Adaptive Gauss-Kronrod: parts are halved until both rules agree to 1e-9, when the finer has far more digits."""
+    """Adaptive Gauss-Kronrod: parts are halved until both rules agree to 1e-9, when the finer has far more digits.
+
+    Returns the sum, and whether they came to agree within `PARTS`.
+    """
     low, high = np.empty(64), np.empty(64)
     low[0], high[0] = 0.0, 1.0
-    waiting, total = 1, 0.0
+    waiting, total, parts, settled = 1, 0.0, 0, True
     while waiting > 0:
         waiting -= 1
+        parts += 1
         a, b = low[waiting], high[waiting]
         fine, coarse = 0.0, 0.0
         for n in range(len(FINE_NODES)):
             rate = _rates(a + (b - a) * FINE_NODES[n], width, gram, planes)[1]
             fine += FINE[n] * rate
             coarse += COARSE[n] * rate
-        if abs(fine - coarse) * (b - a) <= 1e-9 * fine * (b - a) + 1e-14 or b - a < 1e-15 or waiting > 61:
+        agree = abs(fine - coarse) * (b - a) <= 1e-9 * fine * (b - a) + 1e-14
+        if agree or parts >= PARTS or b - a < 1e-15 or waiting > 61:
+            settled &= agree or parts < PARTS
             total += fine * (b - a)
             continue
         middle = 0.5 * (a + b)
         low[waiting], high[waiting] = middle, b
         low[waiting + 1], high[waiting + 1] = a, middle
         waiting += 2
-    return total
+    return total, settled

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.engine import Engine
+from netfold.exact.numerics.threads import beside
 
 
+@beside
 def engine_for(network: CellNetwork) -> Engine:
     """The engine that suits a network: double description in low dimension, a simplex method above.
 

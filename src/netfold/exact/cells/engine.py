@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.exact.numerics.arrays import Floats
+from netfold.arrays import Floats
 
 if TYPE_CHECKING:
     from netfold.exact.cells.network import CellNetwork

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Bools, Floats, Ints
 from netfold.capture.activations import Selection
 from netfold.capture.program import Layer, Program
 from netfold.domains import Domain
@@ -16,7 +17,7 @@ from netfold.exact.matrices.coefficients import Pieces
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.matrices.forced import ForcedRows
 from netfold.exact.matrices.skip import Rows, SkipForm, joined
-from netfold.exact.numerics.arrays import Bools, Floats, Ints
+from netfold.exact.numerics.threads import beside
 
 States = NDArray[np.int16]
 """States of all units, in network order."""
@@ -92,6 +93,7 @@ class CellNetwork:
     domain: Domain
 
     @staticmethod
+    @beside
     def of(program: Program, domain: Domain = None) -> CellNetwork:
         """Prepare a program for splitting a domain into its activation regions.
 

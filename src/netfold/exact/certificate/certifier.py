@@ -18,15 +18,16 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
 from netfold.exact.certificate.kinks import Jumps
-from netfold.exact.certificate.proof import Cells, judge
+from netfold.exact.certificate.proof import Stretches, judge
 from netfold.exact.certificate.rational import OutOfBudgetError, RationalTrace, RationalTracer
 from netfold.exact.certificate.rounding import Evaluation
 from netfold.exact.certificate.route import Route
 from netfold.exact.matrices.explicit import ROOT_BITS, ExplicitProgram
-from netfold.exact.numerics.arrays import Floats, Ints
+from netfold.exact.numerics.threads import beside, look
 
 BUDGET = 3e8
 """Multiplications of long integers for one path: some 30 seconds."""
@@ -137,6 +138,7 @@ class Certifier:
         """The network in rational arithmetic, for the places that need it."""
         return RationalTracer(self.explicit)
 
+    @beside
     def certify(self, t: Floats, points: Floats, breakpoints: Floats, layers: Ints) -> Certificate:
         """Prove what one path meets.
 
@@ -170,14 +172,17 @@ class Certifier:
                 found[first, last] = _from_claims(breakpoints[claims], layers[claims], signs)
         return self._certificate(route, cells, found, (precise, rational, uncertain), breakpoints)
 
-    def _prove(self, evaluation: Evaluation, route: Route, cells: Cells, chosen: Ints) -> None:
+    def _prove(self, evaluation: Evaluation, route: Route, cells: Stretches, chosen: Ints) -> None:
         """Judge some cells by the network's values at their ends and at the claimed breakpoints in them."""
         for begin in range(0, len(chosen), max(1, self.rows // 2)):
+            look()
             part = chosen[begin : begin + max(1, self.rows // 2)]
             left, middle, right = cells.left[part], cells.middle[part], cells.right[part]
             rows = np.unique(np.concatenate([left, middle[middle >= 0], right]))
             place = np.where(middle < 0, -1, np.searchsorted(rows, middle))
-            local = Cells.of(np.searchsorted(rows, left), place, np.searchsorted(rows, right), len(self.program.layers))
+            local = Stretches.of(
+                np.searchsorted(rows, left), place, np.searchsorted(rows, right), len(self.program.layers)
+            )
             local.open[:] = ~(route.usable[left] & route.usable[right])
             jumps = Jumps(evaluation, local)
             for index, h in enumerate(evaluation.layers(route.values(rows, evaluation.precise))):
@@ -187,7 +192,7 @@ class Certifier:
             cells.put(part, local)
 
     def _certificate(
-        self, route: Route, cells: Cells, found: dict[tuple[int, int], _Found],
+        self, route: Route, cells: Stretches, found: dict[tuple[int, int], _Found],
         counts: tuple[int, int, int], breakpoints: Floats,
     ) -> Certificate:  # fmt: skip
         """Put together what was proven cell by cell and what was found in other places."""
@@ -239,13 +244,13 @@ def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _claims(route: Route, cells: Cells, first: int, last: int) -> Ints:
+def _claims(route: Route, cells: Stretches, first: int, last: int) -> Ints:
     """The claimed breakpoints in some cells."""
     claims = route.claim[cells.left[first] : cells.right[last - 1] + 1]
     return claims[claims >= 0]
 
 
-def _from_cells(route: Route, cells: Cells) -> dict[int, _Found]:
+def _from_cells(route: Route, cells: Stretches) -> dict[int, _Found]:
     """The breakpoints proven in cells, by cell; sign transitions are added up elsewhere."""
     closed = np.flatnonzero(~cells.open & (cells.layer >= 0))
     none = np.zeros(0, np.int64)

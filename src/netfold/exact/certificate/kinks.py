@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Selection
 from netfold.capture.program import Layer
-from netfold.exact.certificate.proof import Cells, Decisions
+from netfold.exact.certificate.proof import Decisions, Stretches
 from netfold.exact.certificate.rounding import LOST, SLACK, SMALL, Evaluation, tiniest
 from netfold.exact.matrices.coefficients import Pieces, Step, split
-from netfold.exact.numerics.arrays import Floats
 
 Jump = tuple[Floats, Floats]
 """Jumps of slopes and bounds on their errors, one row a cell."""
@@ -25,7 +25,7 @@ Jump = tuple[Floats, Floats]
 class Jumps:
     """The jumps of slopes at the breakpoints of some cells, on their way through the layers."""
 
-    def __init__(self, evaluation: Evaluation, cells: Cells) -> None:
+    def __init__(self, evaluation: Evaluation, cells: Stretches) -> None:
         self.evaluation, self.cells = evaluation, cells
         program, rows = evaluation.program, len(cells.left)
         size = int(np.prod(program.input_shape, dtype=np.int64))
@@ -49,8 +49,8 @@ class Jumps:
     def kinks(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """In which cells the output bends, and of which that is certain."""
         jump, error = self._read(len(self.evaluation.program.stages) - 1)
-        kinks = np.any(np.abs(jump) > error, axis=1)
-        return kinks, kinks | np.all((jump == 0.0) & (error == 0.0), axis=1)
+        kinks = np.asarray((np.abs(jump) > error).any(1))
+        return kinks, np.asarray(kinks | ((jump == 0.0) & (error == 0.0)).all(1))
 
     def _read(self, index: int) -> Jump:
         """What the end of a stage reads."""

@@ -26,11 +26,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.program import Layer
 from netfold.exact.certificate.rounding import Bounded, largest_of, ranked, spread
 from netfold.exact.matrices.coefficients import Pieces
-from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
 
 REACH = 1e-9
@@ -38,7 +38,7 @@ REACH = 1e-9
 
 
 @dataclass
-class Cells:
+class Stretches:
     """Stretches of a path, and what is proven of them.
 
     Attributes:
@@ -65,14 +65,14 @@ class Cells:
     along: list[tuple[Ints, ...]] = field(default_factory=list)
 
     @staticmethod
-    def of(left: Ints, middle: Ints, right: Ints, layers: int) -> Cells:
+    def of(left: Ints, middle: Ints, right: Ints, layers: int) -> Stretches:
         """Cells of which nothing is known yet."""
         n = len(left)
         layer, unit, origin, target = (np.full(n, -1) for _ in range(4))
-        return Cells(left, middle, right, layer, unit, origin, target, np.zeros(n), np.zeros(n, np.bool_),
+        return Stretches(left, middle, right, layer, unit, origin, target, np.zeros(n), np.zeros(n, np.bool_),
                      np.zeros((n, layers), np.int64), np.zeros(n, np.bool_))  # fmt: skip
 
-    def put(self, chosen: Ints, judged: Cells) -> None:
+    def put(self, chosen: Ints, judged: Stretches) -> None:
         """Take over what is known of some cells."""
         for name in ("layer", "unit", "origin", "target", "reach", "open", "signs", "kink"):
             getattr(self, name)[chosen] = getattr(judged, name)
@@ -133,7 +133,7 @@ def _beside_knots(high, low, knots, state, other, margin):
             state[i, j], other[i, j], margin[i, j] = piece, beyond, nearest
 
 
-def judge(cells: Cells, index: int, layer: Layer, h: Bounded, t: Floats) -> Decisions:
+def judge(cells: Stretches, index: int, layer: Layer, h: Bounded, t: Floats) -> Decisions:
     """Take one more layer into account; returns its states."""
     d = decide(layer, h)
     _note_along(cells, index, d)
@@ -150,7 +150,7 @@ def judge(cells: Cells, index: int, layer: Layer, h: Bounded, t: Floats) -> Deci
     return d
 
 
-def _note_along(cells: Cells, index: int, d: Decisions) -> None:
+def _note_along(cells: Stretches, index: int, d: Decisions) -> None:
     """Note the units that leave or reach their knot where a unit of an earlier layer changes."""
     known = np.flatnonzero(cells.layer >= 0)
     a, b = cells.left[known], cells.right[known]

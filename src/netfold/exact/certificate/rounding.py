@@ -25,12 +25,12 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Selection
 from netfold.capture.program import Layer
 from netfold.exact.matrices.coefficients import Pieces, Step, split
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.numerics import double_double
-from netfold.exact.numerics.arrays import Floats
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.double_double import compiled_add as add
 from netfold.exact.numerics.double_double import compiled_multiply as multiply

@@ -8,11 +8,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.exact.certificate.proof import Cells
+from netfold.arrays import Floats, Ints
+from netfold.exact.certificate.proof import Stretches
 from netfold.exact.certificate.rounding import EPS, EPS_PRECISE, LOST, SMALL, Bounded
 from netfold.exact.matrices.coefficients import Fractions, fractions
 from netfold.exact.numerics import double_double
-from netfold.exact.numerics.arrays import Floats, Ints
 
 SHARE = 0.43
 """Where between its neighbours a parameter is placed. Not the middle: there a unit between the knots -1 and 1 is 0."""
@@ -57,11 +57,11 @@ class Route:
         leg = np.clip(np.searchsorted(vertices, t, side="right") - 1, 0, len(vertices) - 2)
         return Route(vertices, points.reshape(len(vertices), -1), t, leg, claim, usable)
 
-    def cells(self, layers: int) -> Cells:
+    def cells(self, layers: int) -> Stretches:
         """From each row that is no claim, or a vertex, to the next; other claims stand inside the cells."""
         ends = np.flatnonzero((self.claim < 0) | np.isin(self.t, self.vertices))
         left, right = ends[:-1], ends[1:]
-        return Cells.of(left, np.where(right == left + 2, left + 1, -1), right, layers)
+        return Stretches.of(left, np.where(right == left + 2, left + 1, -1), right, layers)
 
     def values(self, rows: Ints, precise: bool) -> Bounded:
         """The points of some rows."""

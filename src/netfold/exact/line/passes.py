@@ -13,6 +13,7 @@ from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.line import elementwise, selection
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.products import padding
@@ -33,8 +34,6 @@ from netfold.exact.paths.segments import (
     measure_segments,
 )
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 CROWDED = 32

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.line.layers import LineLayer
 from netfold.exact.line.passes import Met
 from netfold.exact.numerics.sums import sum_exactly
@@ -14,9 +14,6 @@ from netfold.exact.paths import segments
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.domain import Changes
 from netfold.exact.paths.records import NOWHERE, Totals, join_totals
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 Doubts = tuple[Ints, Floats]
 """Paths, and parameters on them."""

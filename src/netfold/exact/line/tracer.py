@@ -13,24 +13,22 @@ from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, Values, flatten
 from netfold.exact.line.layers import LineLayer
 from netfold.exact.line.passes import CROWDED, Met
 from netfold.exact.line.tally import Doubts, LineTally
 from netfold.exact.numerics.products import padded, reproducible
+from netfold.exact.numerics.threads import beside
 from netfold.exact.paths import driver
 from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
 from netfold.exact.paths.domain import BLOCK_BYTES, PathDomain, PathTally
 from netfold.exact.paths.driver import FORK, Ahead
 from netfold.exact.paths.output import OutputTally, PathOutput
-from netfold.exact.paths.records import Crossings, Totals, Vertices
+from netfold.exact.paths.records import Crossings, PathVertices, Totals
 from netfold.exact.paths.refinement import KEYS, anchors, interpolate
 from netfold.exact.paths.spread import Spread, spread_maps
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 NARROW_BYTES = 2**20
 """Memory that is enough for the rows of narrow layers: more of them make nothing faster."""
@@ -60,6 +58,7 @@ class LineTracer:
         self.results: list[PathOutput] = []
         self.doubts: list[Floats] = []
 
+    @beside
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
         domain = replace(self.domain, keys=KEYS if np.bincount(path).max() > 2 else 0)
@@ -118,12 +117,12 @@ class Points(PathDomain):
         mine.remember(block)
         return self.ahead(level + 1, len(met.refined.at), self._refined(level, block, met))
 
-    def _thinned(self, level: int, block: PathBlock, found: Crossings) -> Ahead[PathBlock]:
+    def _thinned(self, level: int, block: PathBlock, crossings: Crossings) -> Ahead[PathBlock]:
         """The block with plain vertices inserted between the crossings of crowded segments."""
-        segment, at = anchors(found.start, found.at, CROWDED)
+        segment, at = anchors(crossings.start, crossings.at, CROWDED)
         ahead = np.minimum(segment + 1, len(block.t) - 1)
         t = block.t[segment] + at * (block.t[ahead] - block.t[segment])
-        vertices = Vertices.plain(t, block.path[segment], self.keys)
+        vertices = PathVertices.plain(t, block.path[segment], self.keys)
         vertices.flips[at == 0.0], vertices.first[at == 0.0] = block.flips, block.first
 
         def make(p: slice) -> PathBlock:
@@ -166,12 +165,12 @@ def at_rows(alive: Values, segment: Ints, at: Floats) -> Values:
     return {i: tensor(interpolate(flatten([v]), segment, at), v.shape[1:], v.device) for i, v in alive.items()}
 
 
-def _measured_directly(layer: LineLayer, h: Floats, s: int, found: Crossings, flat2: float) -> Floats:
+def _measured_directly(layer: LineLayer, h: Floats, s: int, crossings: Crossings, flat2: float) -> Floats:
     """Length, angle and inner turning of one segment's image from the differences of its vertices."""
-    crossed = found.at[found.start[s] : found.start[s + 1]]
+    crossed = crossings.at[crossings.start[s] : crossings.start[s + 1]]
     at = np.unique(np.concatenate([[0.0, 1.0], crossed]))
-    cross = found.start[s] + np.append(np.searchsorted(crossed, at), len(crossed))
-    image = layer.image(h, np.full(len(at), s), at, cross, found)
+    cross = crossings.start[s] + np.append(np.searchsorted(crossed, at), len(crossed))
+    image = layer.image(h, np.full(len(at), s), at, cross, crossings)
     steps = np.diff(image, axis=0)
     turns = _angles(steps / np.diff(at)[:, None], flat2**0.5)
     return np.array([np.linalg.norm(steps, axis=1).sum(), _angles(image, 0.0).sum(), turns.sum()])

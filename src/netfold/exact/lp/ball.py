@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from netfold.errors import InvalidInputError
 from netfold.exact.lp.dictionary import begin, blocking, descending, exchange
 from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
+from netfold.exact.numerics.threads import aside
 
 SHARE = 1e-13
 """Multipliers below this share do not count: they would change the radius by less than rounding does."""
@@ -34,7 +35,7 @@ class Ball(NamedTuple):
     centre: NDArray[np.float64]
 
 
-class Room(NamedTuple):
+class BallProgram(NamedTuple):
     """Room for the linear program of a cell: its ``rows`` of unit length, their values ``slack`` at the point where it
     starts, and what `simplex` needs."""
 
@@ -47,13 +48,13 @@ class Room(NamedTuple):
     zero: NDArray[np.float64]
 
 
-def room_for(rows: int, m: int) -> Room:
+def room_for(rows: int, m: int) -> BallProgram:
     """Room for cells of up to ``rows`` rows in ``m`` coordinates."""
     end = m + 1 + rows
     tables = [np.zeros((m + 2, end)) for _ in range(2)]
     side = np.concatenate([np.zeros(m + 1), np.ones(rows)])
     basis, zero = np.zeros(m + 1, np.int64), np.zeros(m + 1)
-    return Room(np.zeros((rows, m)), np.zeros(rows), tables[0], side, tables[1], basis, zero)
+    return BallProgram(np.zeros((rows, m)), np.zeros(rows), tables[0], side, tables[1], basis, zero)
 
 
 @njit(**LEAN_FAST)
@@ -159,5 +160,5 @@ def largest_ball(normals: ArrayLike, constants: ArrayLike, inner: ArrayLike, gra
     keep = norm > 0.0
     space = room_for(int(keep.sum()), len(x))
     space.rows[:], space.slack[:] = a[keep] / norm[keep, None], slack[keep] / norm[keep]
-    radius = ball(len(space.slack), len(x), np.inf, space)
+    radius = aside(ball, len(space.slack), len(x), np.inf, space)
     return Ball(float(radius), x + space.zero[:-1])

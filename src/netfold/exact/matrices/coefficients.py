@@ -22,9 +22,9 @@ from scipy.sparse import csr_array, vstack
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Layer, Node
-from netfold.exact.numerics.arrays import Floats
 
 Fractions = NDArray[np.object_]
 

@@ -13,13 +13,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
+from netfold.arrays import Floats
 from netfold.capture.program import Node, Program
 from netfold.exact.numerics.compiled import COMPILED
-
-Floats = NDArray[np.float64]
+from netfold.exact.numerics.threads import aside
 
 ROUND = 8
 
@@ -35,7 +34,7 @@ def padding(rows, columns):
 def transposed(matrix: Floats) -> Floats:
     """The transpose in its own memory; in small tiles, five times as fast as row by row for large matrices."""
     out = np.empty(matrix.shape[::-1])
-    _transpose(matrix, out)
+    aside(_transpose, matrix, out)
     return out
 
 
@@ -51,7 +50,7 @@ def _transpose(matrix, out):
 
 def padded(array: Floats) -> Floats:
     """The matrix with zero rows and columns up to multiples of eight."""
-    out = padding(*array.shape)
+    out = aside(padding, *array.shape)
     if out.shape == array.shape:
         return np.ascontiguousarray(array)
     out[: array.shape[0], : array.shape[1]] = array

@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, Self, TypeVar
 
 import torch
 
-from netfold.exact.numerics.threads import side_by_side, single_threaded
+from netfold.exact.numerics.threads import aside, look, side_by_side, single_threaded
 
 FORK = 2**16
 """Values at the rows ahead from which on runs of them go to threads."""
@@ -87,6 +87,10 @@ class Domain(Protocol[B, T]):
 
 def run(domain: Domain[B, T], ahead: Ahead[B], threads: int) -> T:
     """Lead a whole domain through its program; what all of its blocks add up."""
+    return aside(_run, domain, ahead, threads)
+
+
+def _run(domain: Domain[B, T], ahead: Ahead[B], threads: int) -> T:
     tally = domain.tally(ahead.level)
     with torch.no_grad(), single_threaded():
         _follow(domain, tally, threads, ahead, 0, ahead.count)
@@ -99,6 +103,7 @@ def _follow(domain: Domain[B, T], tally: T, threads: int, ahead: Ahead[B], begin
         _fork(domain, tally, threads, ahead)
         return
     for block in ahead.blocks(begin, end):
+        look()
         further = domain.meet(ahead.level, block, tally)
         if further is not None:
             _follow(domain, tally, threads, further, 0, further.count)

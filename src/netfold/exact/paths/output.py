@@ -7,16 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.columns import Columns
 from netfold.exact.numerics.sums import add_exactly
 from netfold.exact.paths import readout
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.patterns import count_distinct, merge_equal
 from netfold.exact.paths.records import NOWHERE, OutputTotals
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints, Keys
 from netfold.exact.numerics import bits
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.sums import add_exactly
 from netfold.exact.paths.patterns import NO_LAYER
 from netfold.exact.paths.segments import SUMS
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
 NOWHERE = -1
@@ -83,7 +81,7 @@ class Crossings(NamedTuple):
     value: Floats
 
 
-class Vertices(NamedTuple):
+class PathVertices(NamedTuple):
     """Vertices of paths, without values: as in `Refined`."""
 
     t: Floats
@@ -92,13 +90,13 @@ class Vertices(NamedTuple):
     first: Ints
 
     @staticmethod
-    def plain(t: Floats, path: Ints, keys: int) -> Vertices:
+    def plain(t: Floats, path: Ints, keys: int) -> PathVertices:
         """Vertices at which nothing switches; keys have some words."""
-        return Vertices(t, path, np.zeros((len(t), keys), np.uint64), np.full(len(t), NO_LAYER))
+        return PathVertices(t, path, np.zeros((len(t), keys), np.uint64), np.full(len(t), NO_LAYER))
 
-    def part(self, p: slice) -> Vertices:
+    def part(self, p: slice) -> PathVertices:
         """Some of them."""
-        return Vertices(self.t[p], self.path[p], self.flips[p], self.first[p])
+        return PathVertices(self.t[p], self.path[p], self.flips[p], self.first[p])
 
 
 class Refined(NamedTuple):
@@ -119,9 +117,9 @@ class Refined(NamedTuple):
     flips: Keys
     first: Ints
 
-    def vertices(self, p: slice) -> Vertices:
+    def vertices(self, p: slice) -> PathVertices:
         """Some of the rows, without values."""
-        return Vertices(self.t[p], self.path[p], self.flips[p], self.first[p])
+        return PathVertices(self.t[p], self.path[p], self.flips[p], self.first[p])
 
 
 class Totals(NamedTuple):

@@ -13,12 +13,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.threads import aside
 from netfold.exact.plane.splitting import PER_LAYER, Loops
 from netfold.exact.plane.vertices import Vertices, mix
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,15 +65,15 @@ class Mesh:
 
     def areas(self) -> Floats:
         """Areas in the plane's coordinates; positive for counter-clockwise loops."""
-        return polygon_areas(self.xy, self.start, self.loop)
+        return aside(polygon_areas, self.xy, self.start, self.loop)
 
     def twins(self) -> Ints:
         """The same edge in the polygon on its other side; -1 on the rectangle's border."""
-        return find_twins(self.loop, self.heads)
+        return aside(find_twins, self.loop, self.heads)
 
     def locate(self, points: Floats) -> Ints:
         """The polygon that holds each point; -1 where none does."""
-        return find_polygons(np.ascontiguousarray(points), self.xy, self.start, self.loop)
+        return aside(find_polygons, np.ascontiguousarray(points), self.xy, self.start, self.loop)
 
     def coarse(self, layer: int) -> tuple[Ints, Ints, Ints]:
         """Start, loop and label of the regions after a layer, counted from 0; -1 is the whole rectangle."""
@@ -82,7 +81,7 @@ class Mesh:
         first = np.flatnonzero(np.append(True, cell[1:] != cell[:-1]))
         kept = np.flatnonzero(self.edge_layers <= layer)
         begin = np.searchsorted(kept, np.append(self.start[first], self.start[-1]))
-        return outlines(begin, self.loop[kept], self.heads[kept], self.label[kept], self.made, layer)
+        return aside(outlines, begin, self.loop[kept], self.heads[kept], self.label[kept], self.made, layer)
 
 
 @dataclass
@@ -125,7 +124,7 @@ class MeshSink:
         xy, key, made, lengths, loop, label, ids, states = (np.concatenate(columns.pop(0)) for _ in range(8))
         place = loop + np.repeat(np.cumsum([0, *sizes[:-1]]), halves)
         # in order of appearance in the loops, which no block size and no thread count changes
-        number, first = number_keys(key[place])
+        number, first = aside(number_keys, key[place])
         first = place[first]
         return Mesh(
             xy=xy[first],

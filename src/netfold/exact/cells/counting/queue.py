@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netfold.exact.cells.engine import Prefix, whole
+from netfold.exact.numerics.threads import GRACE
 
 if TYPE_CHECKING:
     from netfold.exact.cells.engine import Engine, Outcome
@@ -25,9 +26,6 @@ LONG, SHORT = 0.5, 0.02
 
 SMALLEST, LARGEST = 256, 1 << 22
 """Limits of a budget, in decisions."""
-
-GRACE = 5.0
-"""Seconds that interrupted threads get to finish what they are at."""
 
 
 @dataclass(frozen=True)
