@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import torch
-from torch.utils import _pytree as pytree
 
 from netfold.capture import Program
 from netfold.errors import NotExplicitError
 from netfold.exact.certificate.certifier import Certifier
 from netfold.exact.line.tracer import LineTracer
+from netfold.exact.paths.output import PathOutput
 from netfold.measures.assemble import certified
 from netfold.paths import Line, Polyline
 from netfold.results.base import counted
@@ -29,54 +28,61 @@ BUDGET = 1e7
 RESOLVED = 2e-15
 """Distance of breakpoints from which on float64 can tell their order."""
 
+WIDE = 1e10
+"""Ratio of a network's largest number to its smallest from which on bends of the output may be lost in its rounding."""
+
 USUAL = 1e-60, 1e60
 """Sizes of numbers, but zero, whose products in a few layers neither underflow nor overflow."""
 
 
-def doubts_of(program: Program, tracer: LineTracer, points: torch.Tensor) -> list[int]:
-    """On how many places of every path rounding may have decided a state; one more where numbers are not usual."""
-    odd = not (_usual(points) and all(_usual(v) for v in _numbers(program)))
+def doubts_of(tracer: LineTracer, points: torch.Tensor) -> list[int]:
+    """On how many places of every path rounding may have decided a state, or hides that the output bends."""
+    sizes = points.abs()
+    usual = bool(((sizes == 0) | ((sizes > USUAL[0]) & (sizes < USUAL[1]))).all())
     return [
-        len(t) + output.merged + odd + int((np.diff(output.breakpoints, prepend=0.0, append=1.0) < RESOLVED).sum())
-        for t, output in zip(tracer.doubts, tracer.results, strict=True)
+        len(t) + output.merged + _hidden(program, output, usual)
+        for program, t, output in zip(tracer.programs, tracer.doubts, tracer.results, strict=True)
     ]
+
+
+def _hidden(program: Program, output: PathOutput, usual: bool) -> int:
+    """Breakpoints that float64 cannot tell apart, those at which it cannot see a bend, and one for odd numbers."""
+    low, high = program.magnitudes
+    odd = not (usual and low > USUAL[0] and high < USUAL[1])
+    close = np.diff(output.breakpoints, prepend=0.0, append=1.0) < RESOLVED
+    bends = len(output.breakpoints) + 1 - output.pieces if high > WIDE * low else 0
+    return odd + int(close.sum()) + bends
 
 
 def settle(
-    program: Program, paths: Sequence[Line | Polyline], traces: Sequence[Trace], doubts: Sequence[int], alone: bool
+    tracer: LineTracer, paths: Sequence[Line | Polyline], traces: Sequence[Trace], doubts: Sequence[int]
 ) -> list[Trace]:
-    """The traces, those with doubts proven where that is cheap; ``alone`` says that one program leads all paths."""
-    size = sum(v.numel() for v in _numbers(program)) + sum(layer.units for layer in program.layers)
-
-    @cache
-    def certifier() -> Certifier | None:
-        try:
-            return Certifier(program, BUDGET)
-        except NotExplicitError:
-            return None
-
-    return [
-        _settled(trace, path, doubt, certifier if alone and size * 2 * (trace.regions + 1) <= WORK else lambda: None)
-        if doubt
-        else trace
-        for path, trace, doubt in zip(paths, traces, doubts, strict=True)
-    ]
+    """The traces, those with doubts proven where that is cheap."""
+    certifiers: dict[int, Certifier | None] = {}
+    settled = []
+    for program, path, trace, doubt in zip(tracer.programs, paths, traces, doubts, strict=True):
+        size = program.parameters + sum(layer.units for layer in program.layers)
+        cheap = doubt > 0 and size * 2 * (trace.regions + 1) <= WORK
+        if cheap and id(program) not in certifiers:
+            certifiers[id(program)] = _certifier(program)
+        settled.append(_settled(trace, path, doubt, certifiers.get(id(program)) if cheap else None))
+    return settled
 
 
-def _settled(trace: Trace, path: Line | Polyline, doubts: int, certifier: Callable[[], Certifier | None]) -> Trace:
-    prover = certifier()
-    if prover is None:
-        status = Certainty.TIES.text(f" in {counted(doubts, 'place')}")
-        return replace(trace, status=status, margin=0.0, doubtful=doubts, resolved=0, uncertain=doubts)
-    return certified(trace, prover.certify(*path.vertices, trace.breakpoints, trace.breakpoint_layers))
+def _certifier(program: Program) -> Certifier | None:
+    try:
+        return Certifier(program, BUDGET)
+    except NotExplicitError:
+        return None
 
 
-def _numbers(program: Program) -> list[torch.Tensor]:
-    leaves = [v for node in program.nodes for v in pytree.tree_leaves((node.args, node.kwargs))]
-    return [v for v in leaves if isinstance(v, torch.Tensor) and v.is_floating_point()]
-
-
-def _usual(values: torch.Tensor) -> bool:
-    sizes = values.detach().abs()
-    low, high = USUAL
-    return bool(((sizes == 0) | ((sizes > low) & (sizes < high))).all())
+def _settled(trace: Trace, path: Line | Polyline, doubts: int, certifier: Certifier | None) -> Trace:
+    if certifier is not None:
+        return certified(trace, certifier.certify(*path.vertices, trace.breakpoints, trace.breakpoint_layers))
+    if doubts == 0:
+        return trace
+    status = Certainty.TIES.text(f" in {counted(doubts, 'place')}")
+    pieces = min(trace.linear_pieces, trace.regions)
+    return replace(
+        trace, linear_pieces=pieces, status=status, margin=0.0, doubtful=doubts, resolved=0, uncertain=doubts
+    )

@@ -184,23 +184,21 @@ def trace_straight(program: Program, paths: Sequence[Line | Polyline], tracer: L
 
     Places that rounding may have decided are decided by a certificate where that is cheap.
     """
+    tracer = tracer or LineTracer(program, len(paths))
     traces, doubts = zip(*_traced_straight(program, paths, tracer), strict=True)
-    return settle(program, paths, traces, doubts, tracer is None)
+    return settle(tracer, paths, traces, doubts)
 
 
-def _traced_straight(
-    program: Program, paths: Sequence[Line | Polyline], tracer: LineTracer | None = None
-) -> list[tuple[Trace, int]]:
+def _traced_straight(program: Program, paths: Sequence[Line | Polyline], tracer: LineTracer) -> list[tuple[Trace, int]]:
     """The traces as float64 has them, each with the number of its doubts."""
     begin = time.perf_counter()
     vertices = [path.vertices for path in paths]
     t = np.concatenate([at for at, _ in vertices])
     number = np.repeat(np.arange(len(paths)), [len(at) for at, _ in vertices])
     points = program.points(np.concatenate([p for _, p in vertices]), "the path")
-    tracer = tracer or LineTracer(program, len(paths))
     tracer.run(t, number, points)
     traces = assembled(program, tracer, paths, [path.length for path in paths], begin)
-    return list(zip(traces, doubts_of(program, tracer, points), strict=True))
+    return list(zip(traces, doubts_of(tracer, points), strict=True))
 
 
 def _require_straight(paths: Sequence[Path], choices: Sequence[Callable[..., list[Trace]]]) -> None:
@@ -217,7 +215,9 @@ def _certified(certifier: Certifier) -> Callable[..., list[Trace]]:
     def trace(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
         return [
             certified(found, certifier.certify(*path.vertices, found.breakpoints, found.breakpoint_layers))
-            for path, (found, _) in zip(paths, _traced_straight(program, paths), strict=True)
+            for path, (found, _) in zip(
+                paths, _traced_straight(program, paths, LineTracer(program, len(paths))), strict=True
+            )
         ]
 
     return trace

@@ -39,6 +39,7 @@ class EnsembleTracer(LineTracer):
 
     def __init__(self, programs: Sequence[Program], block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
         super().__init__(programs[0], len(programs), block_bytes, fork)
+        self.programs = programs
         maps = [cast(list[Dense], spread_maps(program)) for program in programs]
         spreads = [Stack.of([own[level] for own in maps]) for level in range(len(self.domain.layers))]
         own = [reproducible(program) for program in programs]

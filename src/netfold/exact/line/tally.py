@@ -73,7 +73,7 @@ class LineTally:
 
     def doubt(self, block: PathBlock, met: Met) -> None:
         """Note where a block's states are in doubt; to be called before `remember`."""
-        begin, end = int(self.head is None), len(met.near) - 1
+        begin, end = int(self.first is None), len(met.near) - 1
         if begin:
             self.first = _doubts(block, met, 0, 1)
         self.last = _doubts(block, met, end, end + 1)
@@ -98,7 +98,7 @@ class LineTally:
         """Add the tally of the blocks that follow these; returns what changes exactly where the two meet."""
         changes = self._meet(following)
         self.doubts += following.doubts
-        if self.head is None:
+        if self.first is None:
             self.first = following.first
         self.last = following.last if following.last is not None else self.last
         join_totals(self.totals, following.totals)
@@ -110,7 +110,7 @@ class LineTally:
         p, layer, totals = following.head_path, self.layer, self.totals
         if p == NOWHERE or p != self.before_path or following.head is None:
             end = self.last if p == NOWHERE else following.first
-            if end is not None and self.head is not None and following.head is not None:
+            if end is not None and self.first is not None and following.head is not None:
                 self.doubts.append(end)
             return None
         h, path = following.head, np.full(2, p)

@@ -6,6 +6,7 @@ blocks of them through the stages, in the order of the paths, so that every laye
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
@@ -43,6 +44,7 @@ class LineTracer:
     """Traces straight paths through a piecewise-linear program.
 
     Attributes:
+        programs: the program of each path.
         totals: what every layer does to the paths, after `run`.
         results: what each path does in the output, after `run`.
         doubts: where rounding may have decided a state on each path, after `run`.
@@ -51,6 +53,7 @@ class LineTracer:
     def __init__(self, program: Program, paths: int, block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
         self.domain = Points.of(program, paths, block_bytes // self.threads, fork)
+        self.programs: Sequence[Program] = [program] * paths
         self.totals: list[Totals] = []
         self.results: list[PathOutput] = []
         self.doubts: list[Floats] = []
