@@ -91,8 +91,8 @@ def trace_ellipses(
     tally = driver.run(domain, domain.start(t, path, points), threads)
     for layer in tally.layers:
         layer.seams.finish()
-    doubts = sum((layer.doubts for layer in tally.layers), np.zeros(len(angles), np.int64))
-    rough = sum((layer.rough for layer in tally.layers), tally.output.rough)
+    doubts = np.sum([np.zeros(len(angles), np.int64), *(layer.doubts for layer in tally.layers)], axis=0)
+    rough = np.sum([tally.output.rough, *(layer.rough for layer in tally.layers)], axis=0)
     return ArcTraces(tally.totals, tally.output.finish(), [ellipse_length(e) for e in ellipses], doubts, rough)
 
 
