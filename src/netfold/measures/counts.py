@@ -128,7 +128,7 @@ def _on_cells(job: CellJob, work: Work) -> CountResult:
         by_layer=(),
         method=f"cells split unit by unit, {job.engine.name}",
         domain=job.where,
-        uncertain=sums.uncertain,
+        uncertain=sums.uncertain + job.network.extreme,
         margin=None,
         counting_rule=job.rule,
         decisions=sums.decisions,

@@ -180,7 +180,7 @@ def _result(job: CellJob, tree: TreeEstimate, confidence: float, wanted: float |
         groups=tree.groups,
         decisions=tree.work.decisions,
         resolved_exactly=tree.work.resolved,
-        uncertain=tree.work.uncertain,
+        uncertain=tree.work.uncertain + job.network.extreme,
         method=f"all cells split, {job.engine.name}" if tree.exact else f"stochastic enumeration, {job.engine.name}",
         domain=job.where,
         unbiased=wanted is None or tree.exact,

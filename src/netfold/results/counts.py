@@ -84,6 +84,8 @@ class CountResult(Result):
         """``exact``, or what the count rests on."""
         if self.decisions is None or not self.uncertain:
             return status_of(self.uncertain)
+        if "square roots" not in self.counting_rule:
+            return Certainty.RANGE.text("; weights are so large or small that products may")
         return Certainty.ROOTS.text(f" {self.uncertain:,} ties closer than the digits taken of square roots")
 
     def to_dict(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ class Certainty(Enum):
     TIES = "exact but for near ties", "certify=True decides them where netfold can read the network's coefficients"
     TOLERANCE = "exact up to the tolerance", "the ties may be real: weights in general position have none"
     ROOTS = "exact but for", "fold batch normalisation into the weights: its square roots are what stays open"
+    RANGE = "exact where nothing underflows", "scale the weights: products of such numbers leave the range of float64"
     PROVEN = "exact; proven", "nothing is left open"
     PROVEN_BUT_FOR = "exact; proven but for", "what stands there is computed, not proven"
     CONVERGED = "converged", "the error estimates are within the tolerance"

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from netfold.exact.cells.network import CellNetwork
-from netfold.exact.cells.engine import Engine
+from netfold.exact.cells.engine import Engine, within_range
 from netfold.exact.numerics.threads import beside
 
 
 @beside
+@within_range
 def engine_for(network: CellNetwork) -> Engine:
     """The engine that suits a network: double description in low dimension, a simplex method above.
 

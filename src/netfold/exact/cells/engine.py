@@ -11,13 +11,16 @@ own, and it always stands for the same regions, whoever walks it and however the
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats
+from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from netfold.exact.cells.network import CellNetwork
@@ -25,8 +28,26 @@ if TYPE_CHECKING:
 Prefix = NDArray[np.int16]
 """States of the first units in decision order; the empty prefix is the whole domain."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 BUDGET = 1 << 16
 """Decisions after which an engine hands back what it did not reach."""
+
+
+def within_range(work: Callable[P, T]) -> Callable[P, T]:
+    """The function, with a clear word where numbers are too large for float64 that exact arithmetic still holds."""
+
+    @wraps(work)
+    def run(*arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return work(*arguments, **options)
+        except OverflowError as error:
+            raise InvalidInputError(
+                "regions lie, or the network's values on them, beyond the range of float64 (1e308); scale the weights"
+            ) from error
+
+    return run
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -68,6 +69,10 @@ class Arrays(NamedTuple):
     order: Ints
 
 
+FAR = 256
+"""Powers of two within which the numbers of a network are, lest products of a few of them overflow or underflow."""
+
+
 @dataclass(frozen=True, eq=False)
 class CellNetwork:
     """A piecewise-linear network on a domain.
@@ -126,6 +131,14 @@ class CellNetwork:
     def layers(self) -> tuple[Layer, ...]:
         """The nonlinearities."""
         return self.form.layers
+
+    @cached_property
+    def extreme(self) -> bool:
+        """Whether products of its numbers may leave the range in which float64 rounds by a share of them."""
+        of = self.arrays
+        numbers = (of.val, of.const, of.knots, of.slopes, of.offsets, self.walls)
+        exponents = np.concatenate([np.frexp(v[np.isfinite(v) & (v != 0)])[1].ravel() for v in numbers])
+        return bool((np.abs(exponents) > FAR).any())
 
     @property
     def rational(self) -> bool:

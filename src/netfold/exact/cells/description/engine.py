@@ -15,7 +15,7 @@ from netfold.exact.cells.description.radius import Radius
 from netfold.exact.cells.description.restriction import Flats
 from netfold.exact.cells.description.state import CellConstraints, FinishedCells, GeneratorStore, UnitRows
 from netfold.exact.cells.description.walk import walk as run_walk
-from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix
+from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix, within_range
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.numerics.threads import beside, look
 
@@ -51,6 +51,7 @@ class DoubleDescription:
         self._start = self._domain()
 
     @beside
+    @within_range
     def run(
         self,
         item: Prefix,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from netfold.arrays import Floats
-from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix
+from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix, within_range
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.simplex import tree
 from netfold.exact.cells.simplex.exact import Judge, RationalNode, Thin, WalkFindings, held
@@ -44,6 +44,7 @@ class Simplex:
         self._local = threading.local()
 
     @beside
+    @within_range
     def run(
         self,
         item: Prefix,
