@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from netfold.sweep import Cell, Plan, Sweep
-from netfold.sweep.cells import Outcome
+from netfold.sweep.cells import CellOutcome
 from netfold.sweep.run import Todo
 from netfold.sweep.store import Store
 
@@ -32,9 +32,9 @@ def plan_of(cells: int) -> Plan:
     return Plan.read({"measures": list(VALUES), "repeats": 1000, "grid": grid})
 
 
-def outcome(cell: Cell) -> Outcome:
+def outcome(cell: Cell) -> CellOutcome:
     """In place of a measurement."""
-    return Outcome(cell, "done", VALUES, "exact", "", 0.01)
+    return CellOutcome(cell, "done", VALUES, "exact", "", 0.01)
 
 
 def main() -> None:

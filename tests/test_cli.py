@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 import netfold as nf
 from netfold.cli import main, telling_of_compilation
 from netfold.results.trace import Trace
-from netfold.training import digits
+from netfold.training import loop
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +268,7 @@ def test_interrupting_leaves_nothing_behind(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(digits, "cross_entropy", interrupt)
+    monkeypatch.setattr(loop, "cross_entropy", interrupt)
     code, out, err = run(capsys, "report", "--output", tmp_path / "page.html")
     assert code == 130
     assert out == ""
@@ -290,12 +290,12 @@ def test_an_interrupt_that_comes_out_as_another_error(
         raise RuntimeError("a defect")
 
     handler = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(digits, "cross_entropy", swallow)
+    monkeypatch.setattr(loop, "cross_entropy", swallow)
     code, _, err = run(capsys, "report", "--output", tmp_path / "page.html")
     assert code == 130
     assert len(err.splitlines()) == 1
     assert signal.getsignal(signal.SIGINT) is handler
-    monkeypatch.setattr(digits, "cross_entropy", fail)
+    monkeypatch.setattr(loop, "cross_entropy", fail)
     with pytest.raises(RuntimeError, match="a defect"):
         main(["report", "--output", str(tmp_path / "page.html")])
     assert os.listdir(tmp_path) == []

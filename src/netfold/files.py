@@ -181,10 +181,10 @@ def seal(path: Path) -> None:
         file.write(SEAL + digest)
 
 
-def write_dataset(found: xr.Dataset, path: str | os.PathLike[str]) -> None:
+def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write a dataset to a netCDF-4 file, whole or not at all."""
     with write_atomically(path) as temporary:
-        found.to_netcdf(temporary, engine="h5netcdf")
+        dataset.to_netcdf(temporary, engine="h5netcdf")
         seal(temporary)
 
 

@@ -89,7 +89,7 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 def test_ctrl_c_leaves_a_file_and_says_how_to_go_on(own: Path, tmp_path: Path) -> None:
     """A real process, interrupted while it counts: exit code 130, and the command that it prints gives the number."""
     slow = (
-        "import sys, time; from netfold.exact.cells import queue; from netfold.exact.cells.description.engine import "
+        "import sys, time; from netfold.exact.cells.counting import queue; from netfold.exact.cells.description.engine import "
         "DoubleDescription as D; queue.LONG = queue.SHORT = 0.01; run = D.run\n"
         "def slowly(*a, **k):\n    time.sleep(0.05); print('counting', flush=True); return run(*a, **k)\n"
         "D.run = slowly; from netfold.cli import main; sys.exit(main())"

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import netfold as nf
+from netfold.measures import near_ties
 
 RNG = np.random.default_rng(0)
 A, B = RNG.normal(size=(2, 4))
@@ -121,8 +122,11 @@ def test_points_on_paths(path: nf.Line) -> None:
     np.testing.assert_allclose(nf.trace_path(network(), path).input_length, chords, rtol=1e-7)
 
 
-def test_certificate_where_all_units_switch_in_one_point() -> None:
-    """Without biases a ray from the origin stays in one region: a line through it meets two, which float64 misses."""
+def test_certificate_where_all_units_switch_in_one_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without biases a ray from the origin stays in one region: a line through it meets two, which float64 misses.
+
+    The default trace goes on where float64 may err, within its budget; without one it says where.
+    """
     net = nf.random_network(4, 30, 3, 2, "relu", sigma_w=1.5, seed=1)
     line = nf.Line(-A, 2 * A)
     proven = nf.trace_path(net, line, certify=True)
@@ -131,7 +135,13 @@ def test_certificate_where_all_units_switch_in_one_point() -> None:
     assert proven.transitions[0] == 30
     assert proven.doubtful == proven.resolved == 1
     assert "proven for the stored weights" in proven.counting_rule
-    assert nf.trace_path(net, line).regions > 2  # the product rounds at a third: this is what the proof is for
+    assert nf.trace_path(net, line) == proven
+    monkeypatch.setattr(near_ties, "WORK", 0)
+    floats = nf.trace_path(net, line)
+    assert floats.regions > 2  # the product rounds at a third: this is what the proof is for
+    assert floats.doubtful == floats.uncertain > 0 == floats.resolved == floats.margin
+    assert floats.status == f"exact but for near ties in {floats.uncertain} places"
+    assert floats.status in repr(floats)
 
 
 def test_certified_traces_save(tmp_path: Path) -> None:

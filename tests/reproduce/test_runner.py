@@ -15,7 +15,7 @@ from netfold.reproduce import experiments, runner
 from netfold.reproduce.data import digits
 from netfold.reproduce.figure import Claim, Drawing, Experiment, Finding, Made, Settings, Verdict
 from netfold.reproduce.page import write_page
-from netfold.reproduce.results import RESULT, Result, folder_of, key_of, read
+from netfold.reproduce.results import RESULT, DoneExperiment, folder_of, key_of, read
 from netfold.reproduce.runner import Failure
 
 
@@ -58,7 +58,7 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(quick=True, data=digits(), seed=0, folder=folder)
 
 
-def go(chosen: list[Experiment], settings: Settings) -> list[Result | Failure]:
+def go(chosen: list[Experiment], settings: Settings) -> list[DoneExperiment | Failure]:
     return list(runner.run(chosen, settings))
 
 
@@ -67,8 +67,8 @@ def test_done_is_kept_and_equal(settings: Settings) -> None:
     run = Counted()
     [first], [second] = (go([experiment("one", run)], settings) for _ in range(2))
     assert run.runs == 1
-    assert isinstance(first, Result)
-    assert isinstance(second, Result)
+    assert isinstance(first, DoneExperiment)
+    assert isinstance(second, DoneExperiment)
     assert second.to_dict() == first.to_dict()
     assert second.findings[0].verdict is Verdict.HELD
     assert all((second.folder / name).stat().st_size for name in second.files)
@@ -114,7 +114,7 @@ def test_what_is_damaged_is_made_again(settings: Settings, damage: str) -> None:
     run = Counted()
     one = experiment("one", run)
     [first] = go([one], settings)
-    assert isinstance(first, Result)
+    assert isinstance(first, DoneExperiment)
     stored = first.folder / RESULT
     if damage == "missing figure":
         (first.folder / "line.svg").unlink()
@@ -144,7 +144,7 @@ def test_interrupted_between_two(settings: Settings) -> None:
     found = go(chosen, settings)
     assert (first.runs, second.runs) == (1, 2)
     assert second.folders[0] == second.folders[1]
-    assert all(isinstance(result, Result) for result in found)
+    assert all(isinstance(result, DoneExperiment) for result in found)
 
 
 def test_interrupted_inside_a_compiler(settings: Settings) -> None:
@@ -172,7 +172,7 @@ def test_a_failure_stops_no_other(settings: Settings) -> None:
         failure, result = go(chosen, settings)
         assert isinstance(failure, Failure)
         assert failure.message == "ValueError: out of luck"
-        assert isinstance(result, Result)
+        assert isinstance(result, DoneExperiment)
     assert bad.runs == 2
 
 

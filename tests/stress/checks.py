@@ -7,16 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import netfold as nf
+from netfold.arrays import Floats
 from tests.exact.arc import rational_circles
 from tests.exact.cells.networks import module
 from tests.exact.cells.reference import Cell, Layer, Tree, box
 from tests.exact.line import rational_segments
 from tests.stress.networks import KINDS, layers_of, points_of
-
-Floats = NDArray[np.float64]
 
 NEAR = 1e-9
 """How far a breakpoint may be from the true one."""

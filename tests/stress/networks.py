@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from tests.exact.cells.networks import random_layers
 from tests.exact.cells.reference import Layer
 
-Floats = NDArray[np.float64]
 Spoiled = tuple[Floats, Floats]
 Random = np.random.Generator
 

@@ -11,7 +11,7 @@ import pytest
 
 import netfold as nf
 from netfold.sweep import Plan
-from netfold.sweep.cells import Outcome
+from netfold.sweep.cells import CellOutcome
 from netfold.sweep.store import Store
 
 PLAN: dict[str, Any] = {"measures": ["regions"], "repeats": 300, "grid": {"inputs": 2, "width": [2, 3], "depth": 1}}
@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Store.create(path, plan) as store:
         run = store.begin(plan)
         for cell in plan:
-            store.add(Outcome(cell, "done", {"regions": cell.replicate}, "exact", "", 0.0), run)
+            store.add(CellOutcome(cell, "done", {"regions": cell.replicate}, "exact", "", 0.0), run)
     return path
 
 
@@ -102,7 +102,7 @@ def test_done_cells_are_never_replaced(made: Path, tmp_path: Path) -> None:
     path, plan = Path(shutil.copy(made, tmp_path / "x.sweep")), Plan.read(PLAN)
     cell = next(iter(plan))
     with Store(path) as store:
-        store.add(Outcome(cell, "failed", {}, "", "late", 1.0), 1)
+        store.add(CellOutcome(cell, "failed", {}, "", "late", 1.0), 1)
         assert store.statuses([cell.key]) == {cell.key: ("done", 1)}
 
 

@@ -20,7 +20,7 @@ from scipy.special import gammaln
 
 import netfold as nf
 from netfold.sweep import Plan
-from netfold.sweep.run import Spread, Todo, run_plan
+from netfold.sweep.run import Todo, WorkSpread, run_plan
 from netfold.sweep.store import Store
 
 HERE = "tests.sweep.custom"
@@ -239,7 +239,7 @@ def test_torch_threads_are_as_before(tmp_path: Path) -> None:
 def test_bad_spread(change: dict[str, Any], says: str) -> None:
     """One clear error."""
     with pytest.raises(nf.InvalidInputError, match=says):
-        Spread(**change)
+        WorkSpread(**change)
 
 
 def test_a_backend_that_hands_over_only_together(tmp_path: Path) -> None:
@@ -290,5 +290,5 @@ def test_a_run_is_noted_with_versions_and_machine(alone: nf.Sweep) -> None:
     assert run["torch"] == torch.__version__
     assert {"netfold", "numpy", "python", "machine", "started"} <= set(run)
     with Store(alone.store) as store:
-        run_plan(alone.plan, store, Spread(1))
+        run_plan(alone.plan, store, WorkSpread(1))
     assert len(alone.runs()) == 2

@@ -14,7 +14,7 @@ import xarray as xr
 
 import netfold as nf
 from netfold.sweep import Cell, Plan
-from netfold.sweep.cells import Outcome
+from netfold.sweep.cells import CellOutcome
 from netfold.sweep.store import Store
 
 MEASURES = ["regions", "transitions", "lengths"]
@@ -37,8 +37,8 @@ def filled(path: Path, **source: Any) -> nf.Sweep:
     with Store.create(path, plan) as store:
         run, cells = store.begin(plan), list(plan)
         for cell in cells[:-1]:
-            store.add(Outcome(cell, "done", values(cell), "exact", "", 0.1), run)
-        store.add(Outcome(cells[-1], "failed", {}, "", "ValueError: no", 0.1), run)
+            store.add(CellOutcome(cell, "done", values(cell), "exact", "", 0.1), run)
+        store.add(CellOutcome(cells[-1], "failed", {}, "", "ValueError: no", 0.1), run)
     return nf.Sweep(plan, path)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from netfold.progress import hidden, one_thread
+from netfold.progress import one_thread, progress_bar
 from netfold.training.digits import load_digits, train
 
 
@@ -79,5 +79,5 @@ def test_no_progress_bar_without_a_terminal(capsys: pytest.CaptureFixture[str]) 
     """Asked for or not, nothing is drawn where stderr is not a terminal."""
     train(load_digits(), epochs=1, progress=True)
     assert capsys.readouterr().err == ""
-    assert hidden(True)
-    assert hidden(False)
+    assert progress_bar(1, "work", "step", None).disable
+    assert progress_bar(1, "work", "step", False).disable

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from netfold.capture.activations import Rule
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
@@ -234,6 +235,15 @@ class Program:
         values = self._run(points)
         kept = [*(layer.node.index for layer in self.layers), self.output]
         return [self._rows(i, values[i], len(points)).reshape(len(points), -1) for i in kept]
+
+    @cached_property
+    def magnitudes(self) -> tuple[float, float]:
+        """The smallest and the largest size, but zero, of the numbers in its operations; (1, 1) where none are."""
+        leaves = [v for node in self.nodes for v in pytree.tree_leaves((node.args, node.kwargs))]
+        sizes = [v.detach().abs().reshape(-1) for v in leaves if isinstance(v, Tensor) and v.is_floating_point()]
+        sizes = [size[size > 0] for size in sizes]
+        ends = [(float(size.min()), float(size.max())) for size in sizes if len(size)] or [(1.0, 1.0)]
+        return min(low for low, _ in ends), max(high for _, high in ends)
 
     @cached_property
     def stages(self) -> tuple[Stage, ...]:

@@ -83,14 +83,14 @@ def _how_to_go_on(stopped: CountInterrupted, model: str, options: dict[str, Any]
     return f"{stopped.regions:,} regions counted so far are kept in {file}; go on with: {shlex.join(words)}"
 
 
-def _answer(found: CountResult, as_json: bool, inradius: bool) -> None:
+def _answer(count: CountResult, as_json: bool, inradius: bool) -> None:
     from netfold.reporting.numbers import to_json
 
     if as_json:
-        print(to_json(found.to_dict()), end="")
+        print(to_json(count.to_dict()), end="")
         return
-    print(f"{int(found):,} regions in {found.domain} ({found.status})")
-    print(f"{found.decisions or 0:,} decisions, {found.resolved_exactly or 0:,} of them in rational arithmetic")
+    print(f"{int(count):,} regions in {count.domain} ({count.status})")
+    print(f"{count.decisions or 0:,} decisions, {count.resolved_exactly or 0:,} of them in rational arithmetic")
     if inradius:
-        print(f"smallest inradius {found.smallest_inradius:.3g}")
-    print(f"counted: {found.counting_rule}")
+        print(f"smallest inradius {count.smallest_inradius:.3g}")
+    print(f"counted: {count.counting_rule}")

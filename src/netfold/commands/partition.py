@@ -77,7 +77,7 @@ def partition(
     _answer(as_json, found.to_dict(), repr(found))
 
 
-def _draw(found: Partition, file: Path, color: Any, points: Any, labels: list[str]) -> None:
+def _draw(part: Partition, file: Path, color: Any, points: Any, labels: list[str]) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -89,7 +89,7 @@ def _draw(found: Partition, file: Path, color: Any, points: Any, labels: list[st
         raise InvalidInputError(f"--plot writes .png, .svg or .pdf, not {file.name}")
     with mpl.rc_context(LIGHT.settings):  # pyright: ignore[reportArgumentType]
         figure = Figure(figsize=(7.0, 5.6))
-        found.plot(color, figure.subplots(), points=points, labels=labels)
+        part.plot(color, figure.subplots(), points=points, labels=labels)
         with write_atomically(file) as temporary:
             figure.savefig(temporary, format=kind, dpi=160)
 

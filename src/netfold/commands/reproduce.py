@@ -12,7 +12,7 @@ from netfold.errors import InvalidInputError, NetfoldError
 
 if TYPE_CHECKING:
     from netfold.reproduce.figure import Settings
-    from netfold.reproduce.results import Result
+    from netfold.reproduce.results import DoneExperiment
     from netfold.reproduce.runner import Failure
 
 # Commands import what they need when they run, so that --help does not wait for torch.
@@ -69,7 +69,7 @@ def reproduce(
     folder = files_beside(target)
     folder.mkdir(exist_ok=True)
     settings = Settings(not full, images, seed, folder, workers, progress=True)
-    results: list[Result | Failure] = []
+    results: list[DoneExperiment | Failure] = []
     try:
         for result in run(chosen, settings):
             results.append(result)
@@ -92,22 +92,22 @@ def _list(rows: Sequence[tuple[str, str, str, str, bool]], as_json: bool) -> Non
         print(f"{name:<{wide}}  {of_paper:<{wider}}  {title}{' (uses --data)' if uses_data else ''}")
 
 
-def _answer(results: Sequence[Result | Failure], settings: Settings, target: Path, as_json: bool) -> None:
+def _answer(results: Sequence[DoneExperiment | Failure], settings: Settings, target: Path, as_json: bool) -> None:
     from netfold.reproduce.page import MARKS, numbers, tally
-    from netfold.reproduce.results import Result
+    from netfold.reproduce.results import DoneExperiment
 
     if as_json:
         from netfold.reporting.numbers import to_json
 
         print(to_json(numbers(results, settings)), end="")
     else:
-        for result in (r for r in results if isinstance(r, Result)):
+        for result in (r for r in results if isinstance(r, DoneExperiment)):
             print(f"{result.title} ({result.of_paper})")
             for finding in result.findings:
                 print(f"  {MARKS[finding.verdict]} {finding.verdict.value}: {finding.claim.text}")
         counts = ", ".join(f"{count} {verdict.value}" for verdict, count in tally(results).items())
         print(f"{counts}. Wrote {target}, and figures and numbers to {settings.folder}.")
-    broken = [result for result in results if not isinstance(result, Result)]
+    broken = [result for result in results if not isinstance(result, DoneExperiment)]
     if broken:
         told = "; ".join(f"{failure.name}: {failure.message}" for failure in broken)
         raise NetfoldError(f"{len(broken)} of {len(results)} experiments could not be measured: {told}")

@@ -194,9 +194,9 @@ def _rule(kind: Kind, strength: list[float] | None) -> Perturbation:
     return GaussianNoise(first, "layer" if kind == "noise" else None)
 
 
-def _keep(found: Sensitivity | History, save: Path | None, plot: Path | None) -> None:
+def _keep(result: Sensitivity | History, save: Path | None, plot: Path | None) -> None:
     if save is not None:
-        found.save(save)
+        result.save(save)
     if plot is None:
         return
     if plot.suffix.lower() not in (".png", ".svg", ".pdf"):
@@ -206,7 +206,7 @@ def _keep(found: Sensitivity | History, save: Path | None, plot: Path | None) ->
     from netfold.files import write_atomically
 
     mpl.use("Agg")
-    drawn: Any = found.plot()
+    drawn: Any = result.plot()
     with write_atomically(plot) as temporary:
         getattr(drawn, "figure", drawn).savefig(temporary, format=plot.suffix[1:].lower(), dpi=150, bbox_inches="tight")
 

@@ -183,14 +183,14 @@ def _growth(
     return replace(blank, growth=growth, growth_spread=spread, growth_method=method)
 
 
-def _transitions(law: Law, phi: Activation, path: Any, widths: Sequence[int], found: Expectation) -> Expectation:
+def _transitions(law: Law, phi: Activation, path: Any, widths: Sequence[int], expected: Expectation) -> Expectation:
     try:
         hidden = slice(len(widths))
         rates = crossing_rate(phi, law.sigma_w[hidden], law.sigma_b[hidden], len(widths), curve=path)
     except InvalidInputError as error:
-        return replace(found, no_transitions=str(error))
+        return replace(expected, no_transitions=str(error))
     return replace(
-        found,
+        expected,
         transitions=rates.transitions * widths,
         sign_transitions=rates.sign_transitions * widths,
         first_spread=_first_spread(path, float(rates.sign_transitions[0]), widths[0], bool(law.sigma_b[0] > 0)),

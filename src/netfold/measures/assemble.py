@@ -22,7 +22,10 @@ COUNTING_RULE = (
 )
 
 
-PROVEN = "breakpoints and transitions are proven for the stored weights, in exact arithmetic where float64 cannot"
+PROVEN = (
+    "breakpoints, transitions and linear pieces are proven for the stored weights, in exact arithmetic where float64 "
+    "cannot"
+)
 
 
 class Tracer(Protocol):
@@ -77,20 +80,20 @@ def _layers(program: Program, tracer: Tracer, i: int, previous: float) -> tuple[
     return tuple(records)
 
 
-def _output(program: Program, found: PathOutput) -> OutputRecord:
+def _output(program: Program, output: PathOutput) -> OutputRecord:
     return OutputRecord(
         size=int(np.prod(program.output_shape, dtype=np.int64)),
-        length=found.length,
-        angular_length=found.angle,
-        turning=found.bend,
-        class_changes=found.class_changes,
-        classes=found.classes,
-        sign_changes=found.sign_changes,
+        length=output.length,
+        angular_length=output.angle,
+        turning=output.bend,
+        class_changes=output.class_changes,
+        classes=output.classes,
+        sign_changes=output.sign_changes,
     )
 
 
 def certified(trace: Trace, proof: Certificate) -> Trace:
-    """A trace with what was proven in the place of what was computed; lengths, pieces and classes stay computed."""
+    """A trace with what was proven in the place of what was computed; lengths and classes stay computed."""
     counts = zip(trace.layers, proof.transitions, proof.sign_transitions, proof.saturation_passages, strict=True)
     layers = tuple(
         replace(layer, transitions=int(states), sign_transitions=int(signs), saturation_passages=int(passages))
@@ -101,7 +104,7 @@ def certified(trace: Trace, proof: Certificate) -> Trace:
         trace,
         regions=proof.regions,
         patterns=proof.patterns,
-        linear_pieces=min(trace.linear_pieces, proof.regions),
+        linear_pieces=proof.linear_pieces,
         breakpoints=proof.breakpoints,
         breakpoint_layers=proof.layers,
         layers=layers,

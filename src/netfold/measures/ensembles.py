@@ -239,18 +239,18 @@ def _paired(networks: Iterable[Model], paths: Path | Iterable[Path]) -> Iterator
         raise InvalidInputError("there must be one path for each network, or one for all: got more of one") from error
 
 
-def _required(found: Traced, before: list[Trace]) -> Trace:
+def _required(traced: Traced, before: list[Trace]) -> Trace:
     number = len(before)
-    if isinstance(found.outcome, NetfoldError):
-        raise type(found.outcome)(f"network {number}: {found.outcome}") from found.outcome
-    if isinstance(found.outcome, Exception):
-        raise found.outcome
-    if before and _layers(before[0]) != _layers(found.outcome):
+    if isinstance(traced.outcome, NetfoldError):
+        raise type(traced.outcome)(f"network {number}: {traced.outcome}") from traced.outcome
+    if isinstance(traced.outcome, Exception):
+        raise traced.outcome
+    if before and _layers(before[0]) != _layers(traced.outcome):
         raise InvalidInputError(
             f"network {number} has other layers than network 0; an ensemble is of one architecture: trace each "
             "architecture by itself, or every network by nf.trace_path"
         )
-    return found.outcome
+    return traced.outcome
 
 
 def _layers(trace: Trace) -> tuple[object, ...]:

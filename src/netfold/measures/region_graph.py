@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from netfold.arrays import Ints
 from netfold.capture import Model
 from netfold.domains import Domain
 from netfold.exact.cells.counting.checkpoint import digest
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
-Ints = NDArray[np.int64]
 
 CLOSE = 1e-9
 """Affine maps that differ by less than this share of their size are compared exactly."""

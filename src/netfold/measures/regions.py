@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture import Model, Program
 from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
@@ -21,9 +22,6 @@ from netfold.exact.regions import geometry
 from netfold.exact.regions.faces import Reduced, Sides, faces_of, reduced, sides_of, walls
 from netfold.exact.regions.maps import RegionMaps
 from netfold.results.base import Record, measured
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 BLOCK = 1 << 14
 """Decisions after which found regions are handed out."""

@@ -15,6 +15,7 @@ from netfold.exact.arc.tracer import trace_ellipses
 from netfold.exact.certificate.certifier import Certifier
 from netfold.exact.line.tracer import LineTracer
 from netfold.measures.assemble import Tracer, assemble, certified
+from netfold.measures.near_ties import doubts_of, settle
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
 from netfold.progress import progress_bar
 from netfold.results.base import counted
@@ -45,9 +46,9 @@ def trace_path(model: Model, path: Path, method: Method = "auto", *, certify: bo
         path: where to go; points have the model's input shape, without a batch axis.
         method: ``exact`` for piecewise-linear networks on lines, polylines, arcs and circles; ``sampled`` for all;
             ``auto`` takes ``exact`` where it applies.
-        certify: prove the breakpoints and transitions of a line or polyline for the stored weights: what float64
-            leaves undecided (ties, touches, pieces too narrow for it) is decided in higher precision, then in
-            rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open.
+        certify: prove the breakpoints, transitions and linear pieces of a line or polyline for the stored weights:
+            what float64 leaves undecided (ties, touches, pieces too narrow for it) is decided in higher precision,
+            then in rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open.
 
     Returns:
         The trace.
@@ -179,15 +180,25 @@ def choose(program: Program, path: Path, method: Method) -> Callable[..., list[T
 
 
 def trace_straight(program: Program, paths: Sequence[Line | Polyline], tracer: LineTracer | None = None) -> list[Trace]:
-    """Trace lines and polylines exactly, with a tracer of one's own where every path has its own weights."""
+    """Trace lines and polylines exactly, with a tracer of one's own where every path has its own weights.
+
+    Places that rounding may have decided are decided by a certificate where that is cheap.
+    """
+    tracer = tracer or LineTracer(program, len(paths))
+    traces, doubts = zip(*_traced_straight(program, paths, tracer), strict=True)
+    return settle(tracer, paths, traces, doubts)
+
+
+def _traced_straight(program: Program, paths: Sequence[Line | Polyline], tracer: LineTracer) -> list[tuple[Trace, int]]:
+    """The traces as float64 has them, each with the number of its doubts."""
     begin = time.perf_counter()
     vertices = [path.vertices for path in paths]
     t = np.concatenate([at for at, _ in vertices])
     number = np.repeat(np.arange(len(paths)), [len(at) for at, _ in vertices])
     points = program.points(np.concatenate([p for _, p in vertices]), "the path")
-    tracer = tracer or LineTracer(program, len(paths))
     tracer.run(t, number, points)
-    return assembled(program, tracer, paths, [path.length for path in paths], begin)
+    traces = assembled(program, tracer, paths, [path.length for path in paths], begin)
+    return list(zip(traces, doubts_of(tracer, points), strict=True))
 
 
 def _require_straight(paths: Sequence[Path], choices: Sequence[Callable[..., list[Trace]]]) -> None:
@@ -204,7 +215,9 @@ def _certified(certifier: Certifier) -> Callable[..., list[Trace]]:
     def trace(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
         return [
             certified(found, certifier.certify(*path.vertices, found.breakpoints, found.breakpoint_layers))
-            for path, found in zip(paths, trace_straight(program, paths), strict=True)
+            for path, (found, _) in zip(
+                paths, _traced_straight(program, paths, LineTracer(program, len(paths))), strict=True
+            )
         ]
 
     return trace

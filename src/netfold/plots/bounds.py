@@ -19,16 +19,16 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = "osD^vPX<>"
 
 
-def table(found: BoundsTable, ax: Axes | None = None) -> Axes:
+def table(result: BoundsTable, ax: Axes | None = None) -> Axes:
     """Draw every bound against the number of layers kept: the first one, the first two, ...
 
     Upper bounds are solid, lower bounds on the maximum dashed, expectations dotted.
     """
     ax = _axes(ax)
-    depths = range(1, len(found.widths) + 1)
-    by_depth = [found.first(layers).rows for layers in depths]
+    depths = range(1, len(result.widths) + 1)
+    by_depth = [result.first(layers).rows for layers in depths]
     styles = zip(itertools.cycle(COLOURS), itertools.cycle(MARKERS))
-    for i, ((colour, marker), row) in enumerate(zip(styles, found.rows, strict=False)):
+    for i, ((colour, marker), row) in enumerate(zip(styles, result.rows, strict=False)):
         heights = [_height(rows[i].bound) for rows in by_depth]
         if any(height == height for height in heights):
             style = _style([rows[i].bound for rows in by_depth])
@@ -36,23 +36,23 @@ def table(found: BoundsTable, ax: Axes | None = None) -> Axes:
             ax.plot(depths, heights, style, color=colour, marker=marker, mfc="none", ms=10 - i, label=row.name)
     ax.set_xlabel("hidden layers kept")
     ax.set_ylabel("log10 of the number of activation regions")
-    widths = " ".join(map(str, found.widths)) if len(found.widths) <= 8 else f"of {len(found.widths)} layers"
-    title = f"{found.inputs} inputs, {found.units} units, widths {widths}"
+    widths = " ".join(map(str, result.widths)) if len(result.widths) <= 8 else f"of {len(result.widths)} layers"
+    title = f"{result.inputs} inputs, {result.units} units, widths {widths}"
     title += "\nsolid: no network has more; dashed: some network has as many"
-    if any(isinstance(row.bound, Expectation) for row in found.rows):
+    if any(isinstance(row.bound, Expectation) for row in result.rows):
         title += "\ndotted: bound on the mean at initialisation, in a unit cube"
     ax.set_title(title, fontsize="small")
     ax.legend(fontsize="small", frameon=False)
     return ax
 
 
-def network(found: NetworkBounds, ax: Axes | None = None) -> Axes:
+def network(result: NetworkBounds, ax: Axes | None = None) -> Axes:
     """Draw the bounds that apply, one below the other, as points on a logarithmic axis."""
     if ax is None:
         import matplotlib.pyplot as plt
 
         ax = plt.subplots(layout="constrained")[1]
-    bounds = [(row.name, row.bound) for row in found.rows if row.bound is not None]
+    bounds = [(row.name, row.bound) for row in result.rows if row.bound is not None]
     kinds = {
         True: ("no network of this shape has more", "<", COLOURS[0]),
         False: ("some network of this shape has as many", "o", COLOURS[1]),
@@ -66,29 +66,29 @@ def network(found: NetworkBounds, ax: Axes | None = None) -> Axes:
     ax.set_xlim(0, 1.05 * max(bound.log10 for _, bound in bounds))
     ax.grid(axis="y", color="0.9")
     ax.set_xlabel("log10 of the number of activation regions")
-    ax.set_title(found.title, fontsize="small")
+    ax.set_title(result.title, fontsize="small")
     ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2)
     return ax
 
 
-def chain(found: DepthChain, ax: Axes | None = None) -> Axes:
+def chain(result: DepthChain, ax: Axes | None = None) -> Axes:
     """Draw both forms against the number of layers, with the depth where each stops rising."""
     ax = _axes(ax)
-    frame = found.to_dataframe()
+    frame = result.to_dataframe()
     forms = {
-        "leading": (f"leading form: rises to {found.leading_holds_until} layers", "--", COLOURS[1]),
-        "recursive": (f"recursive product: rises to {found.recursive_holds_until} layers", "-", COLOURS[0]),
+        "leading": (f"leading form: rises to {result.leading_holds_until} layers", "--", COLOURS[1]),
+        "recursive": (f"recursive product: rises to {result.recursive_holds_until} layers", "-", COLOURS[0]),
     }
     for form, (label, style, colour) in forms.items():
         ax.plot(frame["layers"], frame[f"log10_{form}"], style, color=colour, label=label)
-        until = getattr(found, f"{form}_holds_until")
+        until = getattr(result, f"{form}_holds_until")
         ax.plot(until, frame[f"log10_{form}"][until - 1], "o", color=colour)
-    knots = "" if found.unit.knots == 1 else f"{found.unit.knots} "
-    ax.axvline(found.leading_peak, color="0.6", lw=1, ls=":", label=f"{knots}N / e = {found.leading_peak:.2f}")
-    ax.set_xlabel(f"hidden layers n, with N / n units each (N = {found.neurons})")
+    knots = "" if result.unit.knots == 1 else f"{result.unit.knots} "
+    ax.axvline(result.leading_peak, color="0.6", lw=1, ls=":", label=f"{knots}N / e = {result.leading_peak:.2f}")
+    ax.set_xlabel(f"hidden layers n, with N / n units each (N = {result.neurons})")
     ax.set_ylabel("log10 of the bound on activation patterns")
     ax.set_title(
-        f"U(n, N/n, m): patterns of N = {found.neurons} {found.unit.name} units, m = {found.inputs} inputs",
+        f"U(n, N/n, m): patterns of N = {result.neurons} {result.unit.name} units, m = {result.inputs} inputs",
         fontsize="medium",
     )
     ax.legend(fontsize="small", frameon=False)

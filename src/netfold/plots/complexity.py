@@ -13,11 +13,11 @@ NAMED = 24
 """Layers that can be named along an axis."""
 
 
-def by_layer(found: LocalComplexity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+def by_layer(result: LocalComplexity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """Draw the share of every layer's units that change their state near a point, with two standard errors.
 
     Args:
-        found: the result.
+        result: the result.
         ax: where to draw; a new figure by default.
         theme: colours.
 
@@ -25,19 +25,19 @@ def by_layer(found: LocalComplexity, ax: Axes | None = None, theme: Theme = LIGH
         The axes drawn on.
     """
     ax = axes_or_new(ax)
-    at = np.arange(1, len(found.layers) + 1)
-    units = np.array([layer.units for layer in found.layers])
-    mean, error = 100 * found.mean / units, 200 * np.nan_to_num(found.error) / units
+    at = np.arange(1, len(result.layers) + 1)
+    units = np.array([layer.units for layer in result.layers])
+    mean, error = 100 * result.mean / units, 200 * np.nan_to_num(result.error) / units
     ax.errorbar(at, mean, error, marker="o", markersize=6, capsize=3, linewidth=1.4, color=theme.main)
     every = -(-len(at) // NAMED)
     tilted = len(at) > 5
-    names = [short(layer.name, 16) for layer in found.layers]
+    names = [short(layer.name, 16) for layer in result.layers]
     ax.set_xticks(at[::every], names[::every], rotation=45 if tilted else 0, ha="right" if tilted else "center")
     ax.set_xlim(0.5, len(at) + 0.5)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("layer")
     ax.set_ylabel("units that change their state (%)")
-    points = "1 point" if len(found.counts) == 1 else f"{len(found.counts):,} points"
-    ax.set_title(f"around {points}: radius {found.radius:g}, {2 * found.directions} vertices")
+    points = "1 point" if len(result.counts) == 1 else f"{len(result.counts):,} points"
+    ax.set_title(f"around {points}: radius {result.radius:g}, {2 * result.directions} vertices")
     ax.grid(axis="y")
     return ax

@@ -17,33 +17,33 @@ from netfold.sensitivity.result import Effect, Sensitivity
 MARKERS = "osD^vPX<>h"
 
 
-def plot(found: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+def plot(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """Draw the metric against the strength, one line a layer (as figure 6 of the paper); or against the layer.
 
     Args:
-        found: the result.
+        result: the result.
         ax: where to draw; a new figure by default.
         theme: colours.
 
     Returns:
         The axes drawn on.
     """
-    return curves(found, ax, theme) if len(found.strengths) > 1 else by_layer(found, ax, theme)
+    return curves(result, ax, theme) if len(result.strengths) > 1 else by_layer(result, ax, theme)
 
 
-def curves(found: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+def curves(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """The metric against the strength, one line a layer from the input (dark) to the output (light); bars are 95%."""
     ax = axes_or_new(ax)
-    colours = colormaps[theme.ramp](np.linspace(0.0, 0.88, len(found.layers)))
-    order = np.argsort(found.strengths)
+    colours = colormaps[theme.ramp](np.linspace(0.0, 0.88, len(result.layers)))
+    order = np.argsort(result.strengths)
     # side by side, so that bars do not cover each other
-    apart = 0.02 * np.ptp(found.strengths) / max(len(found.layers) - 1, 1)
-    for i, layer in enumerate(found.layers):
-        measured = (found.effect[i] == Effect.MEASURED).any()
+    apart = 0.02 * np.ptp(result.strengths) / max(len(result.layers) - 1, 1)
+    for i, layer in enumerate(result.layers):
+        measured = (result.effect[i] == Effect.MEASURED).any()
         ax.errorbar(
-            found.strengths[order] + (i - (len(found.layers) - 1) / 2) * apart,
-            found.mean[i, order],
-            yerr=np.nan_to_num(found.interval[i, order]),
+            result.strengths[order] + (i - (len(result.layers) - 1) / 2) * apart,
+            result.mean[i, order],
+            yerr=np.nan_to_num(result.interval[i, order]),
             color=colours[i] if measured else theme.muted,
             marker=MARKERS[i % len(MARKERS)],
             linestyle="-" if measured else ":",
@@ -52,23 +52,23 @@ def curves(found: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> 
             capsize=2,
             label=f"{i + 1}  {short(layer.name, 22)}" + ("" if measured else "  (no effect)"),
         )
-    _clean_line(ax, found, theme)
-    ax.set_xlabel("\n".join(textwrap.wrap(found.perturbation, 52)))
-    ax.set_ylabel(f"{found.metric}, one layer perturbed")
-    if len(found.layers) <= 14:
+    _clean_line(ax, result, theme)
+    ax.set_xlabel("\n".join(textwrap.wrap(result.perturbation, 52)))
+    ax.set_ylabel(f"{result.metric}, one layer perturbed")
+    if len(result.layers) <= 14:
         ax.legend(title="layer", loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     else:
-        _depth_bar(ax, len(found.layers), theme)
+        _depth_bar(ax, len(result.layers), theme)
     return ax
 
 
-def by_layer(found: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+def by_layer(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """The metric against the layer, at one strength; bars are 95%, hollow marks are layers without effect."""
     ax = axes_or_new(ax)
-    at = np.arange(1, len(found.layers) + 1)
-    measured = found.effect[:, 0] == Effect.MEASURED
+    at = np.arange(1, len(result.layers) + 1)
+    measured = result.effect[:, 0] == Effect.MEASURED
     style: dict[str, Any] = {"linestyle": "none", "capsize": 3, "markersize": 6}
-    mean, half = found.mean[:, 0], np.nan_to_num(found.interval[:, 0])
+    mean, half = result.mean[:, 0], np.nan_to_num(result.interval[:, 0])
     ax.errorbar(at[measured], mean[measured], half[measured], marker="o", color=theme.main, **style)
     if not measured.all():
         ax.plot(
@@ -79,38 +79,40 @@ def by_layer(found: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -
             color=theme.muted,
             label="no effect, so not known",
         )
-    _clean_line(ax, found, theme)
-    names = [short(layer.name, 16) for layer in found.layers]
+    _clean_line(ax, result, theme)
+    names = [short(layer.name, 16) for layer in result.layers]
     every = -(-len(at) // 24)
     tilted = len(at) > 5
     ax.set_xticks(at[::every], names[::every], rotation=45 if tilted else 0, ha="right" if tilted else "center")
     ax.set_xlim(0.5, len(at) + 0.5)
-    strength = "" if np.isnan(found.strengths[0]) else f" at {found.strengths[0]:g}"
-    ax.set_title("\n".join(textwrap.wrap(f"{found.perturbation}{strength}", 64)))
-    ax.set_ylabel(f"{found.metric}, one layer perturbed")
+    strength = "" if np.isnan(result.strengths[0]) else f" at {result.strengths[0]:g}"
+    ax.set_title("\n".join(textwrap.wrap(f"{result.perturbation}{strength}", 64)))
+    ax.set_ylabel(f"{result.metric}, one layer perturbed")
     ax.set_xlabel("layer perturbed")
     ax.legend()
     return ax
 
 
-def dichotomies(found: Dichotomies, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+def dichotomies(result: Dichotomies, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """Draw the number of labellings against the remaining depth, one mark a sweep, with the ceiling."""
     ax = axes_or_new(ax)
-    depth, style = np.repeat(found.remaining_depth, found.counts.shape[1]), {"color": theme.main}
-    ax.semilogy(depth, found.counts.ravel(), "o", alpha=0.45, markersize=5, label="one sweep", **style)
-    order = np.argsort(found.remaining_depth)
-    mean = np.exp(np.log(found.counts).mean(1))
-    ax.semilogy(found.remaining_depth[order], mean[order], "-", label="geometric mean", **style)
-    ax.axhline(found.ceiling, color=theme.ink, linestyle=(0, (5, 3)), label=f"ceiling, {found.ceiling:,}")
-    ax.set_xticks(np.unique(found.remaining_depth))
+    depth, style = np.repeat(result.remaining_depth, result.counts.shape[1]), {"color": theme.main}
+    ax.semilogy(depth, result.counts.ravel(), "o", alpha=0.45, markersize=5, label="one sweep", **style)
+    order = np.argsort(result.remaining_depth)
+    mean = np.exp(np.log(result.counts).mean(1))
+    ax.semilogy(result.remaining_depth[order], mean[order], "-", label="geometric mean", **style)
+    ax.axhline(result.ceiling, color=theme.ink, linestyle=(0, (5, 3)), label=f"ceiling, {result.ceiling:,}")
+    ax.set_xticks(np.unique(result.remaining_depth))
     ax.set_xlabel("remaining depth (nonlinearities behind the swept layer)")
-    ax.set_ylabel(f"labellings of {found.inputs} inputs")
+    ax.set_ylabel(f"labellings of {result.inputs} inputs")
     ax.legend()
     return ax
 
 
-def _clean_line(ax: Axes, found: Sensitivity, theme: Theme) -> None:
-    ax.axhline(found.clean, color=theme.ink, linestyle=(0, (5, 3)), linewidth=1.3, label=f"as it is, {found.clean:.3g}")
+def _clean_line(ax: Axes, result: Sensitivity, theme: Theme) -> None:
+    ax.axhline(
+        result.clean, color=theme.ink, linestyle=(0, (5, 3)), linewidth=1.3, label=f"as it is, {result.clean:.3g}"
+    )
 
 
 def _depth_bar(ax: Axes, count: int, theme: Theme) -> None:

@@ -31,10 +31,10 @@ LABELS = {
 }
 
 
-def diagnosis(found: Diagnosis, ax: Axes | None = None) -> Axes:
+def diagnosis(result: Diagnosis, ax: Axes | None = None) -> Axes:
     """Draw chi_1 of every hidden layer with three standard errors, and the line between order and chaos."""
     ax = _axes(ax)
-    layers = [(i, layer) for i, layer in enumerate(found.layers, 1) if layer.phase is not None]
+    layers = [(i, layer) for i, layer in enumerate(result.layers, 1) if layer.phase is not None]
     ax.axhline(1.0, color="black", lw=1)
     for phase, (colour, marker) in PHASES.items():
         chosen = [(i, layer) for i, layer in layers if layer.phase is phase]
@@ -52,27 +52,27 @@ def diagnosis(found: Diagnosis, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("layer with weights")
     ax.set_ylabel("chi_1, squared growth of a small displacement")
     ax.set_title(
-        f"{found.name}: {found.phase or 'no phase'}\nbars: three standard errors; line: critical", fontsize="small"
+        f"{result.name}: {result.phase or 'no phase'}\nbars: three standard errors; line: critical", fontsize="small"
     )
     if layers:
         ax.legend(fontsize="small", frameon=False)
     return ax
 
 
-def growth(found: LengthGrowth, ax: Axes | None = None) -> Axes:
+def growth(result: LengthGrowth, ax: Axes | None = None) -> Axes:
     """Draw the length after every layer over that of the input curve, on a logarithmic axis."""
-    return _layers({found.activation: found.lengths}, f"length over that of the input, {found.method}", ax)
+    return _layers({result.activation: result.lengths}, f"length over that of the input, {result.method}", ax)
 
 
-def crossings(found: CrossingRate, ax: Axes | None = None) -> Axes:
+def crossings(result: CrossingRate, ax: Axes | None = None) -> Axes:
     """Draw transitions and sign transitions per unit, layer by layer, on a logarithmic axis."""
-    columns = {"transitions": found.transitions, "sign transitions": found.sign_transitions}
-    return _layers(columns, f"expected per unit of {found.activation}", ax)
+    columns = {"transitions": result.transitions, "sign transitions": result.sign_transitions}
+    return _layers(columns, f"expected per unit of {result.activation}", ax)
 
 
-def curvature(found: CurvatureGrowth, ax: Axes | None = None) -> Axes:
+def curvature(result: CurvatureGrowth, ax: Axes | None = None) -> Axes:
     """Draw length and tangent length layer by layer, on a logarithmic axis."""
-    columns = {"length": found.length, "length of the tangents": found.tangent_length}
+    columns = {"length": result.length, "length of the tangents": result.tangent_length}
     return _layers(columns, "over that in layer 1, infinite width", ax)
 
 
@@ -89,13 +89,13 @@ def _layers(columns: dict[str, Array], label: str, ax: Axes | None) -> Axes:
     return ax
 
 
-def phases(found: PhaseDiagram, ax: Axes | None = None) -> Axes:
+def phases(result: PhaseDiagram, ax: Axes | None = None) -> Axes:
     """Draw growth per layer, sqrt(chi_1), over the gains, with the critical line chi_1 = 1.
 
     Purple is ordered, orange chaotic; hatching marks where the signal grows without bound.
 
     Args:
-        found: the result.
+        result: the result.
         ax: axes to draw on; new ones by default.
     """
     import matplotlib.pyplot as plt
@@ -104,35 +104,35 @@ def phases(found: PhaseDiagram, ax: Axes | None = None) -> Axes:
     from matplotlib.patches import Patch
 
     ax = ax if ax is not None else plt.subplots(figsize=(6.4, 4.8), layout="constrained")[1]
-    growth = np.sqrt(found.numbers["chi_1"])
+    growth = np.sqrt(result.numbers["chi_1"])
     finite = np.append(growth[np.isfinite(growth)], [1 - 1e-3, 1 + 1e-3])
     norm = TwoSlopeNorm(1.0, finite.min(), finite.max())
-    picture = ax.pcolormesh(found.sigma_w, found.sigma_b, growth, cmap="PuOr_r", norm=norm, shading="nearest")
+    picture = ax.pcolormesh(result.sigma_w, result.sigma_b, growth, cmap="PuOr_r", norm=norm, shading="nearest")
     marks: list[Line2D | Patch] = []
     if min(growth.shape) > 1 and growth.min() < 1 < growth.max():
-        ax.contour(found.sigma_w, found.sigma_b, growth, levels=[1.0], colors="black", linewidths=2)
+        ax.contour(result.sigma_w, result.sigma_b, growth, levels=[1.0], colors="black", linewidths=2)
         marks.append(Line2D([], [], color="black", linewidth=2, label="chi_1 passes 1"))
-    endless = np.isinf(found.numbers["q"]).astype(float)
+    endless = np.isinf(result.numbers["q"]).astype(float)
     if min(growth.shape) > 1 and endless.any():
-        ax.contourf(found.sigma_w, found.sigma_b, endless, levels=[0.5, 1.5], colors="none", hatches=["//"])
+        ax.contourf(result.sigma_w, result.sigma_b, endless, levels=[0.5, 1.5], colors="none", hatches=["//"])
         marks.append(Patch(facecolor="none", hatch="//", edgecolor="black", label="signal grows without bound"))
     if marks:
         ax.legend(handles=marks, loc="upper left", fontsize=9)
     ax.figure.colorbar(picture, ax=ax, label="growth of a circle per layer, sqrt(chi_1)")
     ax.set(xlabel="weight gain sigma_w", ylabel="bias standard deviation sigma_b")
-    ax.set_title(f"{found.activation}: ordered (purple), chaotic (orange); infinite width", fontsize=10)
+    ax.set_title(f"{result.activation}: ordered (purple), chaotic (orange); infinite width", fontsize=10)
     return ax
 
 
-def comparison(found: Comparison, measure: str = "growth", ax: Axes | None = None) -> Axes:
+def comparison(result: Comparison, measure: str = "growth", ax: Axes | None = None) -> Axes:
     """Draw measured points with their errors on the line that theory predicts, layer by layer.
 
     Args:
-        found: the result.
+        result: the result.
         measure: one of `netfold.comparison.columns.MEASURES`.
         ax: axes to draw on; new ones by default.
     """
-    ax, rows = _axes(ax), found[measure]
+    ax, rows = _axes(ax), result[measure]
     at = [row.layer for row in rows]
     ax.plot(at, [row.predicted for row in rows], "-", color=VERMILION, label="expected of random weights")
     errors = np.nan_to_num([row.error for row in rows])

@@ -28,35 +28,39 @@ LABELS = {
 }
 
 
-def single_layer(found: SingleLayerTraining, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+def single_layer(result: SingleLayerTraining, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """Draw accuracy against the layer that was trained alone; bars are 95% intervals over seeds (Student's t)."""
     ax = axes_or_new(ax)
-    at = np.arange(1, len(found.layers) + 1)
-    looks = [("train", found.train, 0, theme.other, "s"), ("test", found.test, 1, theme.main, "o")]
+    at = np.arange(1, len(result.layers) + 1)
+    looks = [("train", result.train, 0, theme.other, "s"), ("test", result.test, 1, theme.main, "o")]
     for name, values, part, colour, marker in looks:
         if np.isnan(values).all():
             continue
         shift = -0.06 if part == 0 else 0.06
         ax.errorbar(at + shift, values.mean(1), half_width(values), fmt=marker, color=colour, capsize=3, label=name)
-        ax.axhline(found.untrained[part].mean(), color=colour, linewidth=1, linestyle=":", label=f"untrained, {name}")
-        if not np.isnan(found.whole[part]).all():
+        ax.axhline(result.untrained[part].mean(), color=colour, linewidth=1, linestyle=":", label=f"untrained, {name}")
+        if not np.isnan(result.whole[part]).all():
             ax.axhline(
-                found.whole[part].mean(), color=colour, linewidth=1, linestyle=(0, (5, 3)), label=f"all trained, {name}"
+                result.whole[part].mean(),
+                color=colour,
+                linewidth=1,
+                linestyle=(0, (5, 3)),
+                label=f"all trained, {name}",
             )
-    ax.set_xticks(at, [short(name, 12) for name in found.layers], rotation=30 if len(at) > 6 else 0)
+    ax.set_xticks(at, [short(name, 12) for name in result.layers], rotation=30 if len(at) > 6 else 0)
     ax.set_xlim(0.5, len(at) + 0.5)
     ax.set_xlabel("the one layer that was trained")
-    ax.set_ylabel(f"accuracy, mean of {len(found.seeds)} seeds")
+    ax.set_ylabel(f"accuracy, mean of {len(result.seeds)} seeds")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return ax
 
 
-def history(found: History, theme: Theme = LIGHT) -> Figure:
+def history(result: History, theme: Theme = LIGHT) -> Figure:
     """Draw every measure against the step, one panel a group, one line a layer from dark (input) to light."""
     import matplotlib.pyplot as plt
     from matplotlib import colormaps
 
-    groups = found.groups
+    groups = result.groups
     if not groups:
         raise InvalidInputError("the history is empty: nothing was measured yet")
     figure, axes = plt.subplots(
@@ -65,8 +69,8 @@ def history(found: History, theme: Theme = LIGHT) -> Figure:
     for ax, (group, parts) in zip(axes[:, 0], groups.items(), strict=True):
         colours = colormaps[theme.ramp](np.linspace(0.0, 0.88, len(parts)))
         for part, colour in zip(parts, colours, strict=True):
-            values = found[f"{group}/{part}" if part else group]
-            ax.plot(found.steps, values, "o-", markersize=3, linewidth=1.4, color=colour, label=short(part) or None)
+            values = result[f"{group}/{part}" if part else group]
+            ax.plot(result.steps, values, "o-", markersize=3, linewidth=1.4, color=colour, label=short(part) or None)
         ax.set_ylabel(LABELS.get(group, group.replace("_", " ")))
         if group in ("length", "growth"):
             ax.set_yscale("log")

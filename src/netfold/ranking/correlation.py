@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.errors import InvalidInputError
 from netfold.results.base import above
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
 Coefficient = Literal["spearman", "kendall"]
 
 FEWEST = 5

@@ -268,5 +268,5 @@ def _estimate(values: list[list[Any]], geometric: bool = False) -> Estimate:
     return Estimate(found["mean"], found["standard_error"], found["low"], found["high"])
 
 
-def _shown(found: Estimate) -> str:
-    return f"{found.value:.4g} ± {found.standard_error:.2g}"
+def _shown(mean: Estimate) -> str:
+    return f"{mean.value:.4g} ± {mean.standard_error:.2g}"

@@ -202,10 +202,10 @@ def _rows(data: ReportData) -> list[dict[str, Any]]:
     return rows
 
 
-def _beside(found: ComparedNumber, form: Callable[[float], str]) -> tuple[str, str]:
+def _beside(compared: ComparedNumber, form: Callable[[float], str]) -> tuple[str, str]:
     """A prediction, and the gap in standard errors where there is one."""
-    predicted = form(found.predicted) if np.isfinite(found.predicted) else ""
-    return predicted, f"{found.gap:+.1f}".replace("-", "−") if np.isfinite(found.gap) else ""
+    predicted = form(compared.predicted) if np.isfinite(compared.predicted) else ""
+    return predicted, f"{compared.gap:+.1f}".replace("-", "−") if np.isfinite(compared.gap) else ""
 
 
 def _with_half_interval(values: NDArray[np.float64]) -> str:

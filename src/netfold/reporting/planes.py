@@ -77,20 +77,20 @@ def slice_through(
     )
 
 
-def draw(found: Slice, width: float, theme: Theme, classes: tuple[str, ...] = ()) -> Figure:
+def draw(shown: Slice, width: float, theme: Theme, classes: tuple[str, ...] = ()) -> Figure:
     """Regions, classes and decision boundary on the plane, before training beside after."""
-    parts = [("after training" if found.initial else "", found.trained)]
-    if found.initial is not None:
-        parts.insert(0, ("before training", found.initial))
-    left, right, bottom, top = found.trained.bounds
+    parts = [("after training" if shown.initial else "", shown.trained)]
+    if shown.initial is not None:
+        parts.insert(0, ("before training", shown.initial))
+    left, right, bottom, top = shown.trained.bounds
     tall = (top - bottom) / (right - left)
     panel = 0.42 * width if len(parts) == 2 else 0.62 * width
     figure = Figure(figsize=(width, min(panel * tall, 1.3 * width) + 1.25))
     axes = figure.subplots(1, len(parts), squeeze=False)[0]
     together = sorted({c for _, part in parts for c in part.class_areas})
     for ax, (when, part) in zip(axes, parts, strict=True):
-        labels = [_name(label, classes) for label in found.labels] or [f"row {row}" for row in found.rows]
-        plot(part, "class", ax, points=found.where, labels=labels, theme=theme, legend=False)
+        labels = [_name(label, classes) for label in shown.labels] or [f"row {row}" for row in shown.rows]
+        plot(part, "class", ax, points=shown.where, labels=labels, theme=theme, legend=False)
         for drawn in ax.collections:
             # many thin lines weigh less as pixels, and the page holds them twice, light and dark
             drawn.set_rasterized(part.regions > 200)
@@ -101,12 +101,12 @@ def draw(found: Slice, width: float, theme: Theme, classes: tuple[str, ...] = ()
     return figure
 
 
-def sentence(found: Slice, inputs: str) -> str:
+def sentence(shown: Slice, inputs: str) -> str:
     """What the slice shows, in a sentence."""
-    after = found.trained
+    after = shown.trained
     text = f"The plane through three {inputs}s holds {after.regions:,} activation regions"
-    if found.initial is not None:
-        text += f", where the same plane held {found.initial.regions:,} before training"
+    if shown.initial is not None:
+        text += f", where the same plane held {shown.initial.regions:,} before training"
     edge = after.decision_boundary()
     count = len(edge.region_areas)
     if count == 1:
@@ -114,12 +114,12 @@ def sentence(found: Slice, inputs: str) -> str:
     return f"{text}; the decision boundary parts it into {count} areas of {len(after.class_areas)} classes."
 
 
-def numbers(found: Slice) -> dict[str, Any]:
+def numbers(shown: Slice) -> dict[str, Any]:
     """The slice as numbers."""
-    parts = {"trained": found.trained, "initial": found.initial}
+    parts = {"trained": shown.trained, "initial": shown.initial}
     return {
-        "rows": list(found.rows),
-        "bounds": list(found.trained.bounds),
+        "rows": list(shown.rows),
+        "bounds": list(shown.trained.bounds),
         **{
             name: None if part is None else {
                 "regions_by_layer": part.regions_by_layer.tolist(),
@@ -127,7 +127,7 @@ def numbers(found: Slice) -> dict[str, Any]:
                 "margin": part.margin,
                 "class_areas": {str(label): area for label, area in part.class_areas.items()},
                 "distance_to_boundary": [x if np.isfinite(x) else None
-                                         for x in part.decision_boundary().distance(found.where).tolist()],
+                                         for x in part.decision_boundary().distance(shown.where).tolist()],
             }
             for name, part in parts.items()
         },

@@ -49,26 +49,26 @@ def disturbed(model: Any, points: NDArray[np.float64], labels: Any, seed: int) -
         return None
 
 
-def draw(found: Sensitivity, width: float, theme: Theme) -> Figure:
+def draw(result: Sensitivity, width: float, theme: Theme) -> Figure:
     """The metric against the noise, one line a layer."""
     figure = Figure(figsize=(width, 3.9))
-    sensitivity.curves(found, figure.subplots(), theme)
+    sensitivity.curves(result, figure.subplots(), theme)
     return figure
 
 
-def sentence(found: Sensitivity) -> str:
+def sentence(result: Sensitivity) -> str:
     """Which layer loses most and which least, in a sentence."""
     column = STRENGTHS.index(NAMED)
-    order = found.ranking(NAMED)
+    order = result.ranking(NAMED)
     if not order:
         return "Noise on a single layer changed no output at all, so nothing is known about how robust the layers are."
-    names = [layer.name for layer in found.layers]
-    of = "accuracy" if found.metric == "accuracy" else "agreement with the undisturbed network"
-    loss = {name: max(0.0, float(found.loss[names.index(name), column])) for name in order}
+    names = [layer.name for layer in result.layers]
+    of = "accuracy" if result.metric == "accuracy" else "agreement with the undisturbed network"
+    loss = {name: max(0.0, float(result.loss[names.index(name), column])) for name in order}
     first = f"Noise of half the size of its weights on layer {order[0]} alone costs {loss[order[0]]:.1%} of {of}"
     if len(order) == 1:
         return f"{first}."
     more = f"; on layer {order[-1]}, the least sensitive of {len(order)}, {loss[order[-1]]:.1%}."
-    silent = int((found.effect[:, column] != Effect.MEASURED).sum())
+    silent = int((result.effect[:, column] != Effect.MEASURED).sum())
     unknown = f" {counted(silent, 'layer')} showed no effect at all and count as unknown." if silent else ""
     return first + more + unknown

@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from netfold.arrays import Floats
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Arc
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Floats, Mean, geometric
+from netfold.reproduce.statistics import Mean, geometric
 from netfold.reproduce.trained import BATCH, Part, Recipe, Split, checkpoints, seeds_of, stack, watched, width
 from netfold.theory import length_growth
 from netfold.training.loop import accuracy
@@ -49,9 +50,9 @@ STEADIES = Claim(
 )
 
 
-def judge(found: xr.Dataset) -> tuple[Finding, ...]:
+def judge(numbers: xr.Dataset) -> tuple[Finding, ...]:
     """All findings."""
-    return judge_cutting(found), judge_start(found), judge_steadying(found)
+    return judge_cutting(numbers), judge_start(numbers), judge_steadying(numbers)
 
 
 def judge_cutting(found: xr.Dataset) -> Finding:
@@ -65,9 +66,9 @@ def judge_cutting(found: xr.Dataset) -> Finding:
     return Finding(CUTS, verdict, text, {"factor, all layers": whole.exp().value, **numbers})
 
 
-def judge_start(found: xr.Dataset) -> Finding:
+def judge_start(numbers: xr.Dataset) -> Finding:
     """Whether the first batch's statistics make length explode."""
-    largest = Mean.of(found.first.sel(variant="with").values.max(1))
+    largest = Mean.of(numbers.first.sel(variant="with").values.max(1))
     verdict = Verdict.graded(largest.value, held=10, partly=3)
     text = f"Largest factor of a layer at step 0: {largest}."
     return Finding(UNSTABLE, verdict, text, {"largest factor": largest.value})
@@ -166,15 +167,15 @@ def expected(settings: Settings) -> Floats:
     return length_growth("relu", 2**0.5, width=width(settings), depth=DEPTH, inputs=settings.data.size).lengths
 
 
-def draw(figure: Figure, theme: Theme, found: xr.Dataset, theory: Floats) -> None:
+def draw(figure: Figure, theme: Theme, numbers: xr.Dataset, theory: Floats) -> None:
     """Factors against the step, then length and transitions against the layer at the end."""
     axes = figure.subplots(2, 2)
     layers = np.arange(1, DEPTH + 1)
-    _draw_factors(axes[0, 0], theme, found)
-    _draw_start(axes[0, 1], theme, found, theory)
+    _draw_factors(axes[0, 0], theme, numbers)
+    _draw_start(axes[0, 1], theme, numbers, theory)
     panels = (
-        (axes[1, 0], found.lengths, "length / that of the arc"),
-        (axes[1, 1], found.transitions, "transitions an arc"),
+        (axes[1, 0], numbers.lengths, "length / that of the arc"),
+        (axes[1, 1], numbers.transitions, "transitions an arc"),
     )
     for ax, values, words in panels:
         for variant, colour, mark in zip(VARIANTS, (theme.other, theme.main), ("s", "o"), strict=True):
@@ -186,8 +187,8 @@ def draw(figure: Figure, theme: Theme, found: xr.Dataset, theory: Floats) -> Non
     drawing.legend(figure, axes[1, 0], ncols=2)
 
 
-def _draw_factors(ax: Axes, theme: Theme, found: xr.Dataset) -> None:
-    steps, factors = found.step.values, found.factors.sel(variant="with").values
+def _draw_factors(ax: Axes, theme: Theme, numbers: xr.Dataset) -> None:
+    steps, factors = numbers.step.values, numbers.factors.sel(variant="with").values
     for i, colour in enumerate(drawing.ramp(DEPTH, theme)):
         mean, bars = geometric(factors[:, :, i])
         drawing.measured(ax, steps, mean, bars, colour=colour, mark=drawing.MARKS[i], label=f"{i + 1}", line=True)
@@ -198,10 +199,10 @@ def _draw_factors(ax: Axes, theme: Theme, found: xr.Dataset) -> None:
     ax.legend(title="layer", fontsize=9, title_fontsize=9, ncols=3, columnspacing=1, handletextpad=0.3)
 
 
-def _draw_start(ax: Axes, theme: Theme, found: xr.Dataset, theory: Floats) -> None:
+def _draw_start(ax: Axes, theme: Theme, numbers: xr.Dataset, theory: Floats) -> None:
     """Before training batch norm's running statistics are 0 and 1: one line is both."""
     layers = np.arange(1, DEPTH + 1)
-    mean, bars = geometric(found.lengths.sel(variant="without").values[:, 0])
+    mean, bars = geometric(numbers.lengths.sel(variant="without").values[:, 0])
     drawing.measured(ax, layers, mean, bars, colour=theme.muted, mark="D", label="both", line=True)
     drawing.theory(ax, layers, theory, colour=theme.ink, style="--", label="theory")
     ax.set(xlabel="hidden layer", ylabel="length / that of the arc", title="before training")
@@ -233,7 +234,7 @@ def batch_norm(settings: Settings) -> Made:
         findings=judge(found),
         figures={
             "length": Drawing(
-                partial(draw, found=found, theory=expected(settings)),
+                partial(draw, numbers=found, theory=expected(settings)),
                 caption,
                 "Factors of length of batch norm layers during training, and length and transitions by layer.",
                 height=5.6,

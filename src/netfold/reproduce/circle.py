@@ -10,13 +10,13 @@ import torch
 import xarray as xr
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.measures.tracing import trace_path
 from netfold.networks import random_network
 from netfold.paths import Circle
 from netfold.plots.themes import Theme
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Floats
 from netfold.theory import mean_field
 
 WIDTH, DEPTH, BIAS = 100, 10, 0.3
@@ -42,19 +42,19 @@ FACTOR = Claim(
 )
 
 
-def growth(found: xr.Dataset, sigma_w: float) -> float:
+def growth(numbers: xr.Dataset, sigma_w: float) -> float:
     """Of length, a layer: geometric mean over layers and networks."""
-    lengths = found.length.sel(sigma_w=sigma_w).values
+    lengths = numbers.length.sel(sigma_w=sigma_w).values
     return float(np.exp(np.log(lengths[:, -1] / lengths[:, 0]).mean() / (lengths.shape[1] - 1)))
 
 
-def judge_tangle(found: xr.Dataset, rates: dict[float, float]) -> Finding:
+def judge_tangle(numbers: xr.Dataset, rates: dict[float, float]) -> Finding:
     """Whether images grow and turn more and more in the chaotic phase."""
     chaotic = [s for s, rate in rates.items() if rate > 1]
     checks: list[bool] = []
     told = []
     for s in chaotic:
-        length, turns = found.length.sel(sigma_w=s).values.mean(0), found.turns.sel(sigma_w=s).values.mean(0)[1:]
+        length, turns = numbers.length.sel(sigma_w=s).values.mean(0), numbers.turns.sel(sigma_w=s).values.mean(0)[1:]
         checks += [*(np.diff(length) > 0).tolist(), *(np.diff(turns) > 0).tolist()]
         told.append(
             f"σ_w = {s:g}: length × {length[-1] / length[0]:.1f} after {len(turns)} layers, {turns[0]:.1f} full turns "
@@ -63,9 +63,9 @@ def judge_tangle(found: xr.Dataset, rates: dict[float, float]) -> Finding:
     return Finding(TANGLE, Verdict.of(checks), f"{'; '.join(told)}.", {"checks": len(checks), "rising": sum(checks)})
 
 
-def judge_factor(found: xr.Dataset, rates: dict[float, float]) -> Finding:
+def judge_factor(numbers: xr.Dataset, rates: dict[float, float]) -> Finding:
     """Whether growth is the square root of chi_1."""
-    factors = {s: growth(found, s) for s in rates}
+    factors = {s: growth(numbers, s) for s in rates}
     gap = max(abs(factors[s] / rate - 1) for s, rate in rates.items())
     told = ", ".join(f"{factors[s]:.3f} at σ_w = {s:g} (√χ₁ = {rate:.3f})" for s, rate in rates.items())
     verdict = Verdict.graded(gap, held=CLOSE, partly=ROUGHLY)

@@ -59,9 +59,9 @@ def judge_chain(chain: bounds.DepthChain) -> Finding:
     return Finding(CHAIN, Verdict.of(checks), text, {"steps": len(checks), "rising": sum(checks), **numbers})
 
 
-def judge_average(found: pd.DataFrame) -> Finding:
+def judge_average(numbers: pd.DataFrame) -> Finding:
     """Whether random networks have about N^2 / 2 regions at every depth."""
-    wide = [row for row in found.to_dict("records") if row["width"] >= WIDE]
+    wide = [row for row in numbers.to_dict("records") if row["width"] >= WIDE]
     off = max(float(np.exp(abs(np.log(row["regions"] / (UNITS**2 / 2))))) for row in wide)
     told = ", ".join(f"{row['regions']:,.0f} in {row['layers']}" for row in wide)
     text = f"Mean regions of the whole plane: {told} layers; N²/2 is {UNITS**2 // 2:,}."
@@ -81,7 +81,7 @@ def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     return xr.Dataset({"regions": int(count_regions(net))})
 
 
-def draw(figure: Figure, theme: Theme, chain: bounds.DepthChain, found: pd.DataFrame, rows: pd.DataFrame) -> None:
+def draw(figure: Figure, theme: Theme, chain: bounds.DepthChain, numbers: pd.DataFrame, rows: pd.DataFrame) -> None:
     """Both forms of the bound against the number of layers, and what random networks have."""
     ax = figure.subplots()
     layers = np.arange(1, UNITS + 1)
@@ -95,8 +95,8 @@ def draw(figure: Figure, theme: Theme, chain: bounds.DepthChain, found: pd.DataF
         ax.plot(until, table[column].iloc[until - 1], "o", color=colour, markersize=7)
     one = np.asarray(rows["layers"], np.float64), np.log10(np.asarray(rows["regions"], np.float64))
     ax.plot(*one, ".", color=theme.muted, markersize=4, label="random networks, one each")
-    mean = np.log10(np.asarray(found["regions"], np.float64))
-    drawing.measured(ax, found["layers"], mean, None, colour=theme.ink, mark="s", label="random networks, mean")
+    mean = np.log10(np.asarray(numbers["regions"], np.float64))
+    drawing.measured(ax, numbers["layers"], mean, None, colour=theme.ink, mark="s", label="random networks, mean")
     ax.set(xlabel=f"layers n, of {UNITS} units in all", ylabel="regions of the plane, power of 10", ylim=(0, None))
     figure.legend(loc="outside lower center", ncols=2)
 
@@ -128,7 +128,7 @@ def depth_chain(settings: Settings) -> Made:
     )
     return Made(
         findings=(judge_chain(chain), judge_average(found)),
-        figures={"chain": Drawing(partial(draw, chain=chain, found=found, rows=rows), caption, about, height=4.1)},
+        figures={"chain": Drawing(partial(draw, chain=chain, numbers=found, rows=rows), caption, about, height=4.1)},
         tables={"chain": bounds_table(chain), "networks": rows},
         setting=setting,
     )

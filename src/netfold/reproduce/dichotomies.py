@@ -8,12 +8,13 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.networks import random_network
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Floats, Mean, geometric, straightness
+from netfold.reproduce.statistics import Mean, geometric, straightness
 from netfold.reproduce.trained import seeds_of
 from netfold.sensitivity.dichotomies import count_dichotomies
 from netfold.theory import crossing_rate
@@ -49,9 +50,9 @@ REMAINING = Claim(
 )
 
 
-def judge(found: xr.Dataset) -> tuple[Finding, ...]:
+def judge(numbers: xr.Dataset) -> tuple[Finding, ...]:
     """All findings."""
-    return judge_growth(found), judge_widths(found), judge_remaining(found)
+    return judge_growth(numbers), judge_widths(numbers), judge_remaining(numbers)
 
 
 def judge_growth(found: xr.Dataset) -> Finding:
@@ -69,10 +70,10 @@ def judge_growth(found: xr.Dataset) -> Finding:
     return Finding(EXPONENTIAL, Verdict.of([slope.above(0), slope.above(0) and straight >= 0.95]), text, numbers)
 
 
-def judge_widths(found: xr.Dataset) -> Finding:
+def judge_widths(numbers: xr.Dataset) -> Finding:
     """Whether width matters little."""
-    low, high = found.width.values[[0, -1]]
-    gain = (np.log(found.first_layer.sel(width=high).values) - np.log(found.first_layer.sel(width=low).values))[
+    low, high = numbers.width.values[[0, -1]]
+    gain = (np.log(numbers.first_layer.sel(width=high).values) - np.log(numbers.first_layer.sel(width=low).values))[
         :, 1:
     ].mean(1)
     exponent = Mean.of(gain / np.log(high / low))
@@ -84,9 +85,9 @@ def judge_widths(found: xr.Dataset) -> Finding:
     return Finding(WIDTHS, verdict, text, {"exponent": exponent.value})
 
 
-def judge_remaining(found: xr.Dataset) -> Finding:
+def judge_remaining(numbers: xr.Dataset) -> Finding:
     """Whether only the remaining depth matters."""
-    widest = found.isel(width=-1)
+    widest = numbers.isel(width=-1)
     # The deepest network's own first layer would be compared with itself.
     gap = (np.log(widest.each_layer.values) - np.log(widest.first_layer.values))[:, 1:-1]
     ratio = Mean.of(gap.mean(1))
@@ -145,12 +146,12 @@ def swept(numbers: xr.Dataset) -> xr.Dataset:
     return deepest.assign(first_layer=first)
 
 
-def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
+def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     """Labellings, and label changes an input with theory, against the remaining depth."""
     left, right = figure.subplots(1, 2)
-    depths, widths = found.remaining.values, found.width.values
+    depths, widths = numbers.remaining.values, numbers.width.values
     for width, colour, mark in zip(widths, drawing.ramp(len(widths), theme), drawing.MARKS, strict=False):
-        one = found.sel(width=width)
+        one = numbers.sel(width=width)
         mean, bars = geometric(one.first_layer.values)
         label = f"first layer, width {width}"
         drawing.measured(left, depths - 0.06, mean, bars, colour=colour, mark=mark, label=label, line=True)
@@ -197,7 +198,7 @@ def dichotomies(settings: Settings) -> Made:
         findings=judge(found),
         figures={
             "labellings": Drawing(
-                partial(draw, found=found),
+                partial(draw, numbers=found),
                 caption,
                 "Labellings and label changes against the remaining depth, both growing exponentially.",
                 height=4.2,

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from netfold.reproduce.statistics import Floats, Mean
+from netfold.arrays import Floats
+from netfold.reproduce.statistics import Mean
 
 Key = tuple[int, float]
 """Width and sigma_w^2."""

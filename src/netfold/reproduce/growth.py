@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.ensembles import Key, growth_of, growth_ratios, hidden_lengths, rising, scales
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Ensemble, sweep
-from netfold.reproduce.statistics import Floats, Mean, means, straightness
+from netfold.reproduce.statistics import Mean, means, straightness
 from netfold.theory import crossing_rate, length_growth, raghu2017_growth
 
 STRAIGHT = 0.99
@@ -92,9 +93,9 @@ class Grown:
     ratios: dict[Key, Floats]
 
     @classmethod
-    def of(cls, found: Ensemble, activation: str) -> Grown:
+    def of(cls, ensemble: Ensemble, activation: str) -> Grown:
         """From the sweep's table."""
-        groups = found.groups("width", "variance")
+        groups = ensemble.groups("width", "variance")
         lengths = {key: hidden_lengths(rows) for key, rows in groups.items()}
         return cls(
             {
@@ -154,11 +155,11 @@ def judge_width(found: Grown) -> Finding:
     return Finding(WIDER, Verdict.of(checks), f"Growth per layer at k = {narrow} and {wide}: {told}.", numbers)
 
 
-def judge_scale(found: Grown) -> Finding:
+def judge_scale(numbers: Grown) -> Finding:
     """Whether larger weights mean faster growth, step by step."""
-    widths, variances = scales(found.growth)
-    checks = rising(found.growth)
-    least = min(found.growth[k, b].value / found.growth[k, a].value for k in widths for a, b in pairwise(variances))
+    widths, variances = scales(numbers.growth)
+    checks = rising(numbers.growth)
+    least = min(numbers.growth[k, b].value / numbers.growth[k, a].value for k in widths for a, b in pairwise(variances))
     measured = (
         f"{sum(checks)} of {len(checks)} steps between values of σ_w² raise the growth with intervals apart; the "
         f"least ratio of neighbouring growths is {least:.3f}."
@@ -166,36 +167,36 @@ def judge_scale(found: Grown) -> Finding:
     return Finding(STRONGER, Verdict.of(checks), measured, {"steps": len(checks), "rising": sum(checks)})
 
 
-def judge_printed(found: Grown) -> Finding:
+def judge_printed(numbers: Grown) -> Finding:
     """Whether measurement stays at or above the printed base."""
-    below = [key for key, growth in found.growth.items() if growth.below(found.base[key])]
-    worst = min(found.growth, key=lambda key: found.growth[key].value / found.base[key])
-    checks = [key not in below for key in found.growth]
+    below = [key for key, growth in numbers.growth.items() if growth.below(numbers.base[key])]
+    worst = min(numbers.growth, key=lambda key: numbers.growth[key].value / numbers.base[key])
+    checks = [key not in below for key in numbers.growth]
     measured = (
         f"The measured growth lies below the printed base in {len(below)} of {len(checks)} settings; lowest against it "
-        f"at k = {worst[0]}, σ_w² = {worst[1]:g}: {found.growth[worst].words(3)} against {found.base[worst]:.3f}."
+        f"at k = {worst[0]}, σ_w² = {worst[1]:g}: {numbers.growth[worst].words(3)} against {numbers.base[worst]:.3f}."
     )
     return Finding(PRINTED, Verdict.of(checks), measured, {"below": len(below), "settings": len(checks)})
 
 
-def judge_mean_field(found: Grown) -> Finding:
+def judge_mean_field(numbers: Grown) -> Finding:
     """Whether the widest networks grow as infinitely wide ones would."""
-    widths, variances = scales(found.growth)
+    widths, variances = scales(numbers.growth)
     wide = widths[-1]
-    gaps = {v: found.growth[wide, v].value / found.expected[wide, v] - 1 for v in variances}
+    gaps = {v: numbers.growth[wide, v].value / numbers.expected[wide, v] - 1 for v in variances}
     worst = max(gaps, key=lambda v: abs(gaps[v]))
     measured = (
-        f"At k = {wide} the largest gap is {gaps[worst]:+.1%} (σ_w² = {worst:g}: {found.growth[wide, worst].words(3)} "
-        f"measured, {found.expected[wide, worst]:.3f} expected)."
+        f"At k = {wide} the largest gap is {gaps[worst]:+.1%} (σ_w² = {worst:g}: "
+        f"{numbers.growth[wide, worst].words(3)} measured, {numbers.expected[wide, worst]:.3f} expected)."
     ).replace("-", "−")
     verdict = Verdict.graded(abs(gaps[worst]), held=CLOSE, partly=ROUGHLY)
     return Finding(MEAN_FIELD, verdict, measured, {f"gap at sigma_w^2 = {v:g}": gap for v, gap in gaps.items()})
 
 
-def judge_relu_grows(found: Grown) -> Finding:
+def judge_relu_grows(numbers: Grown) -> Finding:
     """Whether ReLU networks grow wherever the printed base says so."""
-    told = [key for key, base in found.base.items() if base > 1]
-    grows = [key for key in told if found.growth[key].above(1)]
+    told = [key for key, base in numbers.base.items() if base > 1]
+    grows = [key for key in told if numbers.growth[key].above(1)]
     silent = sorted({v for k, v in told if (k, v) not in grows})
     some = f"; not, at some width or at all, for σ_w² = {', '.join(f'{v:g}' for v in silent)}" if silent else ""
     measured = f"The base is above 1 in {len(told)} settings; length grows in {len(grows)} of them{some}."
@@ -203,15 +204,15 @@ def judge_relu_grows(found: Grown) -> Finding:
     return Finding(RELU_GROWS, Verdict.of(checks), measured, {"base above 1": len(told), "growing": len(grows)})
 
 
-def judge_relu_exact(found: Grown) -> Finding:
+def judge_relu_exact(numbers: Grown) -> Finding:
     """Whether mean growth agrees with the exact formula."""
     gaps = {}
-    for (k, v), ratios in found.ratios.items():
+    for (k, v), ratios in numbers.ratios.items():
         exact = theory_lengths("relu", k, v, 1)[0]
         gaps[k, v] = float((ratios.mean() - exact) / (ratios.std(ddof=1) / len(ratios) ** 0.5))
     within = float(np.mean([abs(gap) <= 4 for gap in gaps.values()]))
     worst = max(gaps, key=lambda key: abs(gaps[key]))
-    at_he = {k: r.mean() for (k, v), r in found.ratios.items() if v == 2.0}
+    at_he = {k: r.mean() for (k, v), r in numbers.ratios.items() if v == 2.0}
     told = ", ".join(
         f"{mean:.3f} at k = {k} (formula {theory_lengths('relu', k, 2.0, 1)[0]:.3f})" for k, mean in at_he.items()
     )
@@ -274,24 +275,24 @@ def family(activation: str, quick: bool) -> Family:
 NAMES = {"hardtanh": "hard-tanh", "relu": "ReLU"}
 
 
-def draw(figure: Figure, theme: Theme, found: Grown, activation: str) -> None:
+def draw(figure: Figure, theme: Theme, numbers: Grown, activation: str) -> None:
     """Left: length after each layer of the widest networks. Right: growth per layer against the width."""
     left, right = figure.subplots(1, 2)
-    widths, variances = scales(found.growth)
+    widths, variances = scales(numbers.growth)
     wide = widths[-1]
     for v, colour, mark in zip(variances, drawing.ramp(len(variances), theme), drawing.MARKS, strict=False):
-        mean, half = found.lengths[wide, v]
+        mean, half = numbers.lengths[wide, v]
         layers = np.arange(len(mean))
         drawing.measured(left, layers, mean, half, colour=colour, mark=mark, label=rf"$\sigma_w^2$ = {v:g}")
         lines = theory_lengths(activation, wide, v, len(mean) - 1)
         drawing.theory(left, layers, np.concatenate([[1.0], lines]), colour=colour)
-        growths = [found.growth[k, v] for k in widths]
+        growths = [numbers.growth[k, v] for k in widths]
         drawing.measured(right, widths, [g.value for g in growths], [g.half for g in growths], colour=colour, mark=mark)
-        drawing.theory(right, widths, [found.expected[k, v] for k in widths], colour=colour)
-        drawing.theory(right, widths, [found.base[k, v] for k in widths], colour=colour, style=":")
+        drawing.theory(right, widths, [numbers.expected[k, v] for k in widths], colour=colour)
+        drawing.theory(right, widths, [numbers.base[k, v] for k in widths], colour=colour, style=":")
     left.set(yscale="log", xlabel="layer (0: the input)", ylabel="length / length of the input path")
     drawing.plain_ticks(left, y=True)
-    drawing.whole_axis(left, range(max(len(mean) for mean, _ in found.lengths.values())))
+    drawing.whole_axis(left, range(max(len(mean) for mean, _ in numbers.lengths.values())))
     left.set_title(f"length, k = {wide}")
     right.set(xscale="log", xlabel="width k", ylabel="growth of length per layer")
     right.set_xticks(widths, [str(k) for k in widths])
@@ -323,7 +324,7 @@ def measure(settings: Settings, activation: str) -> Made:
     about = "Length after each layer on a logarithmic axis, and growth per layer against width, beside theory."
     return Made(
         findings=tuple(judge(found) for judge in JUDGES[activation]),
-        figures={"length": Drawing(partial(draw, found=found, activation=activation), caption, about, height=4.3)},
+        figures={"length": Drawing(partial(draw, numbers=found, activation=activation), caption, about, height=4.3)},
         tables={"growth": found.table(), "lengths": measured.table},
         setting=setting,
         notes=measured.notes,

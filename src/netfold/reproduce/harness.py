@@ -17,10 +17,10 @@ from netfold.errors import NetfoldError
 from netfold.progress import one_thread
 from netfold.reproduce.figure import Settings
 from netfold.sweep import Plan, Sweep
-from netfold.sweep.cells import Outcome
+from netfold.sweep.cells import CellOutcome
 from netfold.sweep.plan import Cell as Planned
-from netfold.sweep.run import Spread, run_plan
-from netfold.sweep.store import Row, Store
+from netfold.sweep.run import WorkSpread, run_plan
+from netfold.sweep.store import Store, StoredCell
 
 Cell = Mapping[str, Any]
 Measure = Callable[[Settings, Cell], xr.Dataset]
@@ -49,7 +49,7 @@ def measured(settings: Settings, measure: Measure, **axes: Sequence[float | str]
         stored = _done(store)
         if any(cell.key not in stored for cell in plan):
             work = partial(_outcomes, settings=settings, measure=measure)
-            run_plan(plan, store, Spread(settings.workers), measure=work, retry=True, progress=_progress(settings))
+            run_plan(plan, store, WorkSpread(settings.workers), measure=work, retry=True, progress=_progress(settings))
             stored = _done(store)
     lost = [cell.settings for cell in plan if cell.key not in stored]
     if lost:
@@ -75,19 +75,19 @@ class _Cells(list[dict[str, Any]]):
         return {"cells": list(self)}
 
 
-def _done(store: Store) -> dict[str, Row]:
+def _done(store: Store) -> dict[str, StoredCell]:
     rows = list(store.rows())
     return {row.key: row for row in rows if row.status == "done"}
 
 
-def _outcomes(cells: Sequence[Planned], settings: Settings, measure: Measure) -> list[Outcome]:
+def _outcomes(cells: Sequence[Planned], settings: Settings, measure: Measure) -> list[CellOutcome]:
     """Measure some cells; an error in one of them ends the run."""
     found = []
     for cell in cells:
         begin = time.perf_counter()
         with one_thread():
             values = measure(settings, cell.settings).to_dict()
-        found.append(Outcome(cell, "done", values, "", "", time.perf_counter() - begin))
+        found.append(CellOutcome(cell, "done", values, "", "", time.perf_counter() - begin))
     return found
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.ensembles import growth_of, hidden_lengths
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Ensemble, sweep
-from netfold.reproduce.statistics import Floats, Mean, means
+from netfold.reproduce.statistics import Mean, means
 from netfold.theory import hanin2022, length_growth
 
 NEAR = 0.01
@@ -55,9 +56,9 @@ class Preserved:
     first_order: dict[int, Floats]
 
     @classmethod
-    def of(cls, found: Ensemble) -> Preserved:
+    def of(cls, ensemble: Ensemble) -> Preserved:
         """From the sweep's table."""
-        groups = {int(k): rows for k, rows in found.groups("width").items()}
+        groups = {int(k): rows for k, rows in ensemble.groups("width").items()}
         lengths = {k: hidden_lengths(rows) for k, rows in groups.items()}
         depth = {k: values.shape[1] - 1 for k, values in lengths.items()}
         return cls(
@@ -79,47 +80,47 @@ class Preserved:
         )  # fmt: skip
 
 
-def judge_no_growth(found: Preserved) -> Finding:
+def judge_no_growth(numbers: Preserved) -> Finding:
     """Whether length does not grow at any width."""
-    grows = [k for k, growth in found.growth.items() if growth.above(1)]
-    told = ", ".join(f"{growth.value:.3f} at k = {k}" for k, growth in found.growth.items())
-    ends = ", ".join(f"{mean[-1]:.2f}" for mean, _ in found.lengths.values())
-    depth = len(next(iter(found.lengths.values()))[0]) - 1
+    grows = [k for k, growth in numbers.growth.items() if growth.above(1)]
+    told = ", ".join(f"{growth.value:.3f} at k = {k}" for k, growth in numbers.growth.items())
+    ends = ", ".join(f"{mean[-1]:.2f}" for mean, _ in numbers.lengths.values())
+    depth = len(next(iter(numbers.lengths.values()))[0]) - 1
     text = (
         f"Mean growth per layer: {told}. After {depth} layers the length is, in the same order, {ends} times that "
         "of the input."
     )
-    return Finding(NO_GROWTH, Verdict.of(k not in grows for k in found.growth), text, {"growing widths": len(grows)})
+    return Finding(NO_GROWTH, Verdict.of(k not in grows for k in numbers.growth), text, {"growing widths": len(grows)})
 
 
-def judge_shrinks(found: Preserved) -> Finding:
+def judge_shrinks(numbers: Preserved) -> Finding:
     """Whether it shrinks by the first-order factor."""
-    factors = {k: lengths[0] for k, lengths in found.first_order.items()}
-    gaps = {k: max(0.0, abs(g.value - factors[k]) - g.half) for k, g in found.growth.items() if k >= 16}
-    least = min(found.growth)
-    shrinks = found.growth[least].below(1)
+    factors = {k: lengths[0] for k, lengths in numbers.first_order.items()}
+    gaps = {k: max(0.0, abs(g.value - factors[k]) - g.half) for k, g in numbers.growth.items() if k >= 16}
+    least = min(numbers.growth)
+    shrinks = numbers.growth[least].below(1)
     verdict = Verdict.graded(max(gaps.values()), held=NEAR, partly=ROUGHLY)
     if verdict is Verdict.HELD and not shrinks:
         verdict = Verdict.PARTLY
-    told = ", ".join(f"k = {k}: {found.growth[k].words(3)}, formula {factors[k]:.3f}" for k in found.growth)
+    told = ", ".join(f"k = {k}: {numbers.growth[k].words(3)}, formula {factors[k]:.3f}" for k in numbers.growth)
     return Finding(
         SHRINKS, verdict, f"{told}.", {f"gap beyond the interval at k = {k}": gap for k, gap in gaps.items()}
     )
 
 
-def draw(figure: Figure, theme: Theme, found: Preserved) -> None:
+def draw(figure: Figure, theme: Theme, numbers: Preserved) -> None:
     """Length over layers, a colour a width."""
     ax = figure.subplots()
     for (k, (mean, half)), colour, mark in zip(
-        found.lengths.items(), drawing.ramp(len(found.lengths), theme), drawing.MARKS, strict=False
+        numbers.lengths.items(), drawing.ramp(len(numbers.lengths), theme), drawing.MARKS, strict=False
     ):
         layers = np.arange(len(mean))
         drawing.measured(ax, layers, mean, half, colour=colour, mark=mark, label=f"k = {k}")
-        for lines, style in ((found.exact[k], "-"), (found.first_order[k], ":")):
+        for lines, style in ((numbers.exact[k], "-"), (numbers.first_order[k], ":")):
             drawing.theory(ax, layers, np.concatenate([[1.0], lines]), colour=colour, style=style)
     ax.set(xlabel="layer (0: the input)", ylabel="length / length of the input path", ylim=(0, None))
     ax.axhline(1, color=theme.muted, linewidth=0.8, zorder=0)
-    drawing.whole_axis(ax, range(1 + len(next(iter(found.exact.values())))))
+    drawing.whole_axis(ax, range(1 + len(next(iter(numbers.exact.values())))))
     drawing.legend(figure, ax, *drawing.key(theme, **{"exact theory": "-", "first order in 1/k": ":"}))
 
 
@@ -145,7 +146,7 @@ def length_he(settings: Settings) -> Made:
     about = "Length stays level over layers in wide networks and shrinks in narrow ones, as theory says."
     return Made(
         findings=(judge_no_growth(found), judge_shrinks(found)),
-        figures={"length": Drawing(partial(draw, found=found), caption, about, height=4.2)},
+        figures={"length": Drawing(partial(draw, numbers=found), caption, about, height=4.2)},
         tables={"lengths": found.table()},
         setting=setting,
         notes=measured.notes,

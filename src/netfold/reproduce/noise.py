@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Floats, Mean, means, rank_correlation
+from netfold.reproduce.statistics import Mean, means, rank_correlation
 from netfold.reproduce.trained import Recipe, Split, channels, convolutions, dense, fit, seeds_of, stack
 from netfold.sensitivity import GaussianNoise, layer_sensitivity
 from netfold.training.loop import accuracy
@@ -50,9 +51,9 @@ CLAIMS = {
 }
 
 
-def lost(found: xr.Dataset, law: str) -> Floats:
+def lost(numbers: xr.Dataset, law: str) -> Floats:
     """Accuracy lost, averaged over strengths: ``(seeds, layers)``."""
-    return (found.clean.values[:, None, None] - found.accuracy.sel(noise=law).values).mean(2)
+    return (numbers.clean.values[:, None, None] - numbers.accuracy.sel(noise=law).values).mean(2)
 
 
 def judge(claim: Claim, found: xr.Dataset) -> Finding:
@@ -114,12 +115,12 @@ def recipe(settings: Settings) -> Recipe:
     return Recipe(600 if settings.quick else 6000, 1e-3, adam=True)
 
 
-def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
+def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     """Accuracy against noise, one line a layer; one row an architecture, one column a law of noise."""
     axes = figure.subplots(len(NETWORKS), len(LAWS), sharey="row", squeeze=False)
     for row, (kind, name) in zip(axes, NETWORKS.items(), strict=True):
         for ax, law in zip(row, LAWS, strict=True):
-            _panel(ax, theme, found.sel(network=kind, noise=law))
+            _panel(ax, theme, numbers.sel(network=kind, noise=law))
         row[0].set_ylabel("test accuracy")
         row[0].set_title(name)
     for ax, (label, _) in zip(axes[-1], LAWS.values(), strict=True):
@@ -127,9 +128,9 @@ def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
     drawing.legend(figure, axes[0, 0], ncols=4)
 
 
-def _panel(ax: Axes, theme: Theme, found: xr.Dataset) -> None:
-    strengths, clean = found.strength.values, float(found.clean.values.mean())
-    mean, half = means(found.accuracy.values)
+def _panel(ax: Axes, theme: Theme, numbers: xr.Dataset) -> None:
+    strengths, clean = numbers.strength.values, float(numbers.clean.values.mean())
+    mean, half = means(numbers.accuracy.values)
     for i, colour in enumerate(drawing.ramp(len(mean), theme)):
         name, mark = "readout" if i == len(mean) - 1 else f"layer {i + 1}", drawing.MARKS[i % len(drawing.MARKS)]
         drawing.measured(ax, strengths, mean[i], half[i], colour=colour, mark=mark, label=name, line=True)
@@ -162,7 +163,7 @@ def noise(settings: Settings) -> Made:
         findings=tuple(judge(CLAIMS[kind], found.sel(network=kind)) for kind in NETWORKS),
         figures={
             "accuracy": Drawing(
-                partial(draw, found=found),
+                partial(draw, numbers=found),
                 caption,
                 "Accuracy falls with the noise on one layer's weights, one line a layer.",
                 height=5.6,

@@ -13,7 +13,7 @@ from netfold.files import write_atomically
 from netfold.plots.pages import data_uri, templates
 from netfold.reporting.numbers import to_json
 from netfold.reproduce.figure import Settings, Verdict
-from netfold.reproduce.results import Result
+from netfold.reproduce.results import DoneExperiment
 from netfold.reproduce.runner import Failure
 from netfold.results.provenance import surroundings
 
@@ -21,7 +21,7 @@ MARKS = {Verdict.HELD: "✓", Verdict.PARTLY: "◐", Verdict.FAILED: "✕"}
 """A sign for every verdict, so that colour is not all that tells them apart."""
 
 
-def write_page(results: Sequence[Result | Failure], settings: Settings, target: Path) -> None:
+def write_page(results: Sequence[DoneExperiment | Failure], settings: Settings, target: Path) -> None:
     """Write the page, and beside it ``numbers.json`` in the folder with the figures; the page last.
 
     Args:
@@ -36,9 +36,9 @@ def write_page(results: Sequence[Result | Failure], settings: Settings, target: 
         temporary.write_text(page, encoding="utf-8")
 
 
-def numbers(results: Sequence[Result | Failure], settings: Settings) -> dict[str, Any]:
+def numbers(results: Sequence[DoneExperiment | Failure], settings: Settings) -> dict[str, Any]:
     """Everything the page states, in a form any program reads."""
-    done = [result for result in results if isinstance(result, Result)]
+    done = [result for result in results if isinstance(result, DoneExperiment)]
     failed = {result.name: result.message for result in results if isinstance(result, Failure)}
     folders = {result.name: result.folder.relative_to(settings.folder).as_posix() for result in done}
     return {
@@ -52,17 +52,17 @@ def numbers(results: Sequence[Result | Failure], settings: Settings) -> dict[str
     }
 
 
-def tally(results: Sequence[Result | Failure]) -> dict[Verdict, int]:
+def tally(results: Sequence[DoneExperiment | Failure]) -> dict[Verdict, int]:
     """How many claims held, held in part and failed."""
-    counts = Counter(verdict for result in results if isinstance(result, Result) for verdict in result.verdicts)
+    counts = Counter(verdict for result in results if isinstance(result, DoneExperiment) for verdict in result.verdicts)
     return {verdict: counts[verdict] for verdict in Verdict}
 
 
-def render(results: Sequence[Result | Failure], settings: Settings) -> str:
+def render(results: Sequence[DoneExperiment | Failure], settings: Settings) -> str:
     """The page as one HTML text."""
     environment = templates("netfold.reproduce", "netfold.reporting")
     environment.filters["symbols"] = _symbols
-    done = [result for result in results if isinstance(result, Result)]
+    done = [result for result in results if isinstance(result, DoneExperiment)]
     return environment.get_template("reproduce.html.j2").render(
         done=done,
         failures=[result for result in results if isinstance(result, Failure)],
@@ -87,5 +87,5 @@ def _symbols(text: str) -> Markup:
     return Markup(safe.replace("R^m", "R<sup>m</sup>").replace("(N/n)^(mn)", "(N/n)<sup>mn</sup>"))
 
 
-def _picture(result: Result, name: str, ending: str) -> str:
+def _picture(result: DoneExperiment, name: str, ending: str) -> str:
     return data_uri((result.folder / f"{name}{ending}").read_bytes())

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Ensemble, sweep
-from netfold.reproduce.statistics import Floats, Mean
+from netfold.reproduce.statistics import Mean
 from netfold.theory import bounds, crossing_rate
 
 POWER = 0.05
@@ -38,10 +39,10 @@ DEPTHLESS = Claim(
 )
 
 
-def breakpoints_of(found: Ensemble) -> pd.DataFrame:
+def breakpoints_of(ensemble: Ensemble) -> pd.DataFrame:
     """Mean breakpoints on a line (regions less 1) by width and depth, with units, and half the 95% interval."""
     rows = []
-    groups: Any = found.cells.groupby(["width", "depth"])
+    groups: Any = ensemble.cells.groupby(["width", "depth"])
     for (width, depth), cells in groups:
         mean = Mean.of(cells["regions"] - 1)
         shape = {"width": int(width), "depth": int(depth), "units": int(width * depth)}

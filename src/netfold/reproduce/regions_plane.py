@@ -51,9 +51,9 @@ BOUND = Claim(
 )
 
 
-def judge_convex(found: pd.DataFrame) -> Finding:
+def judge_convex(numbers: pd.DataFrame) -> Finding:
     """Whether cells are convex, the network affine on them, and the square filled."""
-    rows = found.to_dict("records")
+    rows = numbers.to_dict("records")
     fine = [row["convex"] and row["affine"] <= TINY and row["filled"] <= TINY for row in rows]
     bend, gap = (max(row[name] for row in rows) for name in ("affine", "filled"))
     text = (
@@ -64,18 +64,18 @@ def judge_convex(found: pd.DataFrame) -> Finding:
     return Finding(CONVEX, Verdict.of(fine), text, {"networks": len(rows), "so": sum(fine)})
 
 
-def judge_nested(found: pd.DataFrame) -> Finding:
+def judge_nested(numbers: pd.DataFrame) -> Finding:
     """Whether cells of more layers fill those of fewer."""
-    gaps = [row["nested"] for row in found.to_dict("records")]
+    gaps = [row["nested"] for row in numbers.to_dict("records")]
     text = f"The largest gap is {max(gaps):.1e} of the square's area, over {len(gaps)} networks."
     return Finding(NESTED, Verdict.of(gap <= TINY for gap in gaps), text, {"largest gap": max(gaps)})
 
 
-def judge_bound(found: pd.DataFrame) -> Finding:
+def judge_bound(numbers: pd.DataFrame) -> Finding:
     """Whether counts stay within the bound."""
     checks: list[bool] = []
     told: list[str] = []
-    for kind, (counts, most) in _counts(found).items():
+    for kind, (counts, most) in _counts(numbers).items():
         checks += [count <= most for count in counts]
         mean = sum(counts) / len(counts)
         told.append(f"{NAMES[kind]}: {min(counts):,} to {max(counts):,} regions, mean {mean:,.0f}, bound {most:,}")
@@ -83,9 +83,9 @@ def judge_bound(found: pd.DataFrame) -> Finding:
     return Finding(BOUND, Verdict.of(checks), text, {"networks": len(checks), "within": sum(checks)})
 
 
-def _counts(found: pd.DataFrame) -> dict[str, tuple[list[int], int]]:
+def _counts(numbers: pd.DataFrame) -> dict[str, tuple[list[int], int]]:
     """Regions of the whole plane, and their bound, by activation."""
-    groups = found.groupby("activation", sort=False)
+    groups = numbers.groupby("activation", sort=False)
     return {str(kind): (rows["regions"].tolist(), int(rows["bound"].iloc[0])) for kind, rows in groups}
 
 
@@ -156,7 +156,7 @@ def _bend(net: torch.nn.Sequential, corners: Any) -> float:
     return float(abs(values[-1] - values[:-1].mean()) / max(1.0, np.abs(values).max()))
 
 
-def draw(figure: Figure, theme: Theme, part: Partition, found: pd.DataFrame) -> None:
+def draw(figure: Figure, theme: Theme, part: Partition, numbers: pd.DataFrame) -> None:
     """Top: borders of layer 1, layers 1 to 2 and 1 to 3. Bottom: regions of all networks beside the bound."""
     parts: Any = figure.subfigures(2, 1, height_ratios=(2.2, 1.35))
     above, below = parts
@@ -169,7 +169,7 @@ def draw(figure: Figure, theme: Theme, part: Partition, found: pd.DataFrame) -> 
         ax.set(ylabel="", xticks=[], yticks=[])
     ax = below.subplots()
     shades = {"relu": theme.main, "hardtanh": theme.other}
-    for height, (kind, (regions, most)) in enumerate(_counts(found).items()):
+    for height, (kind, (regions, most)) in enumerate(_counts(numbers).items()):
         spread = height + np.linspace(-0.22, 0.22, len(regions))
         ax.plot(regions, spread, "o", color=shades[kind], markersize=3.5, alpha=0.7)
         ax.plot(most, height, "|", color=theme.ink, markersize=22, markeredgewidth=2)
@@ -199,7 +199,7 @@ def regions_plane(settings: Settings) -> Made:
     part = partition(network(settings, {"activation": "relu", "network": 0}))
     return Made(
         findings=(judge_convex(found), judge_nested(found), judge_bound(found)),
-        figures={"cells": Drawing(partial(draw, part=part, found=found), caption, about, height=4.4)},
+        figures={"cells": Drawing(partial(draw, part=part, numbers=found), caption, about, height=4.4)},
         tables={"networks": found},
         setting=setting,
     )

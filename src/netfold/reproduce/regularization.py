@@ -61,15 +61,15 @@ SHORTER = Claim(
 )
 
 
-def at_best(found: xr.Dataset, variant: str) -> xr.Dataset:
+def at_best(numbers: xr.Dataset, variant: str) -> xr.Dataset:
     """A variant at the learning rate of the best mean accuracy on the images kept aside; the first of equals."""
-    one = found.sel(variant=variant)
+    one = numbers.sel(variant=variant)
     return one.isel(rate=int(np.argmax(one.chosen.values.mean(1))))
 
 
-def judge(found: xr.Dataset) -> tuple[Finding, ...]:
+def judge(numbers: xr.Dataset) -> tuple[Finding, ...]:
     """All findings."""
-    best = {name: at_best(found, name) for name in VARIANTS}
+    best = {name: at_best(numbers, name) for name in VARIANTS}
     ends = {name: one.accuracy.values[:, -1] for name, one in best.items()}
     told = "; ".join(f"{name} {Mean.of(ends[name]).words(3)} at rate {one.rate:g}" for name, one in best.items())
     versus = Mean.of(ends[TRAJECTORY] - ends[NORM]), Mean.of(ends[TRAJECTORY] - ends[NONE])
@@ -87,7 +87,7 @@ def judge(found: xr.Dataset) -> tuple[Finding, ...]:
             f"Less neither: {versus[1].words(3)}.",
             {"less neither": versus[1].value, "its lower end": versus[1].low},
         ),
-        judge_length(found),
+        judge_length(numbers),
     )
 
 
@@ -166,16 +166,16 @@ def lengths(net: nn.Module, part: Part) -> list[float]:
     return found
 
 
-def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
+def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     """Accuracy over steps and against the learning rate; length by layer."""
     axes = figure.subplots(1, 3)
     looks = zip(VARIANTS, (theme.ink, theme.other, theme.main), ("D", "s", "o"), strict=True)
-    ends = 1 - found.accuracy.isel(step=-1)
+    ends = 1 - numbers.accuracy.isel(step=-1)
     for name, colour, mark in looks:
-        one = at_best(found, name)
+        one = at_best(numbers, name)
         for ax, x, values in (
-            (axes[0], found.step.values, 1 - one.accuracy.values),
-            (axes[1], found.rate.values, ends.sel(variant=name).values.T),
+            (axes[0], numbers.step.values, 1 - one.accuracy.values),
+            (axes[1], numbers.rate.values, ends.sel(variant=name).values.T),
             (axes[2], np.arange(1, DEPTH + 1), one.length.values),
         ):
             mean, half = means(values)
@@ -184,10 +184,10 @@ def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
     for ax in axes[:2]:
         ax.set_ylim(0.8 * least, 1.05)
         drawing.plain_log(ax)
-    drawing.step_axis(axes[0], found.step.values, every=4)
+    drawing.step_axis(axes[0], numbers.step.values, every=4)
     axes[0].set(ylabel="test error", title="at the best rate")
     axes[1].set(xlabel="learning rate", xscale="log", title="at the end, by rate")
-    axes[1].set_xticks(found.rate.values, [f"{rate:g}" for rate in found.rate.values])
+    axes[1].set_xticks(numbers.rate.values, [f"{rate:g}" for rate in numbers.rate.values])
     axes[1].minorticks_off()
     axes[2].set(xlabel="hidden layer", ylim=(0, None), title="length / images'")
     drawing.whole_axis(axes[2], list(range(1, DEPTH + 1)))
@@ -217,7 +217,7 @@ def trajectory_regularization(settings: Settings) -> Made:
         findings=judge(found),
         figures={
             "accuracy": Drawing(
-                partial(draw, found=found),
+                partial(draw, numbers=found),
                 caption,
                 "Test accuracy with neither, batch norm and trajectory regularisation, and length by layer.",
                 height=3.8,

@@ -43,7 +43,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Result:
+class DoneExperiment:
     """An experiment that is done.
 
     Attributes:
@@ -127,14 +127,16 @@ def work_in(folder: Path, key: Mapping[str, Any]) -> Path:
     return work
 
 
-def write(experiment: Experiment, made: Made, key: Mapping[str, Any], seconds: float, folder: Path) -> Result:
+def write(
+    experiment: Experiment, outcome: Made, key: Mapping[str, Any], seconds: float, folder: Path
+) -> DoneExperiment:
     """Draw and write everything; the file that says so comes last, so that a stop leaves nothing that looks done."""
     (folder / RESULT).unlink(missing_ok=True)
-    figures = tuple(_draw(name, drawing, folder) for name, drawing in made.figures.items())
-    tables = tuple(_write_table(name, table, folder) for name, table in made.tables.items())
-    result = Result(
-        experiment.name, experiment.title, experiment.of_paper, tuple(made.findings), figures, tables, made.setting,
-        tuple(made.notes), key, seconds, surroundings(), folder,
+    figures = tuple(_draw(name, drawing, folder) for name, drawing in outcome.figures.items())
+    tables = tuple(_write_table(name, table, folder) for name, table in outcome.tables.items())
+    result = DoneExperiment(
+        experiment.name, experiment.title, experiment.of_paper, tuple(outcome.findings), figures, tables,
+        outcome.setting, tuple(outcome.notes), key, seconds, surroundings(), folder,
     )  # fmt: skip
     with write_atomically(folder / RESULT) as temporary:
         text = json.dumps({"format": FORM, **result.to_dict()}, indent=2, ensure_ascii=False, allow_nan=False)
@@ -145,7 +147,7 @@ def write(experiment: Experiment, made: Made, key: Mapping[str, Any], seconds: f
     return result
 
 
-def read(folder: Path, key: Mapping[str, Any]) -> Result | None:
+def read(folder: Path, key: Mapping[str, Any]) -> DoneExperiment | None:
     """The result in a folder; None where there is none that is whole and was made with these settings."""
     try:
         found = json.loads((folder / RESULT).read_text(encoding="utf-8"))
@@ -157,7 +159,7 @@ def read(folder: Path, key: Mapping[str, Any]) -> Result | None:
         ]
         figures = [Shown(**{**one, "size": tuple(one["size"])}) for one in found.pop("figures")]
         tables, notes = tuple(found.pop("tables")), tuple(found.pop("notes"))
-        result = Result(
+        result = DoneExperiment(
             findings=tuple(findings), figures=tuple(figures), tables=tables, notes=notes, folder=folder, **found
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

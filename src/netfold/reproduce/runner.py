@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from netfold.errors import InvalidInputError
 from netfold.reproduce import experiments
 from netfold.reproduce.figure import Experiment, Settings
-from netfold.reproduce.results import Result, folder_of, key_of, read, work_in, write
+from netfold.reproduce.results import DoneExperiment, folder_of, key_of, read, work_in, write
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def choose(names: Sequence[str]) -> tuple[Experiment, ...]:
     return tuple(e for e in known.values() if not names or any(_named(name, e) for name in names))
 
 
-def run(chosen: Sequence[Experiment], settings: Settings) -> Iterator[Result | Failure]:
+def run(chosen: Sequence[Experiment], settings: Settings) -> Iterator[DoneExperiment | Failure]:
     """Results of experiments, each as soon as it is there.
 
     An experiment that fails stops no other.

@@ -90,25 +90,25 @@ def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     )
 
 
-def draw(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
+def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     """Accuracy against the layer that was trained; one panel a part of the data."""
     axes = figure.subplots(1, 2, sharey=True)
     titles = {"train": "images trained on", "test": "images kept aside"}
     for ax, (part, title) in zip(axes, titles.items(), strict=True):
-        _panel(ax, theme, found.sel(part=part))
+        _panel(ax, theme, numbers.sel(part=part))
         ax.set_title(title)
-    best = max(found.whole.values.mean(0).max(), found.alone.values.mean(0).max())
+    best = max(numbers.whole.values.mean(0).max(), numbers.alone.values.mean(0).max())
     axes[0].set_ylim(0, min(1.03, 1.15 * best))
     axes[0].set_ylabel("accuracy")
     drawing.legend(figure, axes[0], ncols=2)
 
 
-def _panel(ax: Axes, theme: Theme, found: xr.Dataset) -> None:
-    mean, half = means(found.alone.values)
+def _panel(ax: Axes, theme: Theme, numbers: xr.Dataset) -> None:
+    mean, half = means(numbers.alone.values)
     at = np.arange(1, len(mean) + 1)
     for value, style, label in (
-        (found.whole.values.mean(), (0, (5, 3)), "all layers trained"),
-        (found.untrained.values.mean(), (0, (1, 2)), "none trained"),
+        (numbers.whole.values.mean(), (0, (5, 3)), "all layers trained"),
+        (numbers.untrained.values.mean(), (0, (1, 2)), "none trained"),
     ):
         ax.axhline(float(value), color=theme.muted, linestyle=style, linewidth=1.2, label=label)
     chosen = slice(1, len(mean) - 1)
@@ -144,7 +144,7 @@ def single_layer(settings: Settings) -> Made:
         findings=tuple(judge(claim, found.sel(part=part)) for part, claim in CLAIMS.items()),
         figures={
             "accuracy": Drawing(
-                partial(draw, found=found),
+                partial(draw, numbers=found),
                 caption,
                 "Accuracy against the layer that was trained alone, on the images trained on and on others.",
             )
@@ -155,10 +155,14 @@ def single_layer(settings: Settings) -> Made:
     )
 
 
-def table(found: xr.Dataset) -> pd.DataFrame:
+def table(numbers: xr.Dataset) -> pd.DataFrame:
     """One row a part of the data, layer and seed, with those of no layer and of all."""
-    names = ["none", *map(str, found.layer.values), "all"]
-    parts = [found.untrained.expand_dims(layer=1, axis=-1), found.alone, found.whole.expand_dims(layer=1, axis=-1)]
+    names = ["none", *map(str, numbers.layer.values), "all"]
+    parts = [
+        numbers.untrained.expand_dims(layer=1, axis=-1),
+        numbers.alone,
+        numbers.whole.expand_dims(layer=1, axis=-1),
+    ]
     every = np.concatenate([part.transpose("part", "layer", "seed").values for part in parts], axis=1)
-    coordinates = {"part": found.part.values, "layer": names, "seed": found.seed.values}
+    coordinates = {"part": numbers.part.values, "layer": names, "seed": numbers.seed.values}
     return xr.DataArray(every, coordinates, list(coordinates), "accuracy").to_dataframe().reset_index()

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from netfold.arrays import Floats
 from netfold.results.intervals import estimate
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import nn
 
+from netfold.arrays import Floats
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Arc
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
-from netfold.reproduce.statistics import Floats, Mean, geometric, straightness
+from netfold.reproduce.statistics import Mean, geometric, straightness
 from netfold.reproduce.trained import Recipe, Split, checkpoints, dense, seeds_of, watched, width
 from netfold.theory import length_growth
 from netfold.training.loop import accuracy
@@ -112,9 +113,9 @@ EXPONENTIAL = Claim(
 )
 
 
-def judge(found: xr.Dataset) -> tuple[Finding, ...]:
+def judge(numbers: xr.Dataset) -> tuple[Finding, ...]:
     """All findings."""
-    large, small, relu = (found.sel(start=name) for name in STARTS)
+    large, small, relu = (numbers.sel(start=name) for name in STARTS)
     return (
         judge_shrinking(large),
         judge_near(large, small),
@@ -265,11 +266,11 @@ def seen(net: nn.Module, near: list[Arc], far: list[Arc]) -> dict[str, Any]:
 BARS = "Points: geometric means over seeds; bars: 95% intervals (Student's t on the logarithm)."
 
 
-def drawings(found: xr.Dataset, setting: str) -> dict[str, Drawing]:
+def drawings(numbers: xr.Dataset, setting: str) -> dict[str, Drawing]:
     """All figures by name."""
     return {
         "length": Drawing(
-            partial(draw_length, found=found),
+            partial(draw_length, numbers=numbers),
             "Length of an arc's image after each hidden layer over that of the arc, against the training step. "
             f"{setting} {BARS} Dashes at the left: expected for random weights along the same arcs between images, at "
             "infinite width.",
@@ -277,14 +278,14 @@ def drawings(found: xr.Dataset, setting: str) -> dict[str, Drawing]:
             height=5.4,
         ),
         "transitions": Drawing(
-            partial(draw_transitions, found=found),
+            partial(draw_transitions, numbers=numbers),
             "Transitions of a hidden layer's units (state switches: of hard-tanh at −1 and 1) along an arc between "
             f"two images, means over arcs, against the training step. {setting} {BARS}",
             "Transitions by layer during training, from a large and a small start.",
             height=3.6,
         ),
         "growth": Drawing(
-            partial(draw_growth, course=found.sel(start="relu")),
+            partial(draw_growth, course=numbers.sel(start="relu")),
             "Length (left) and transitions (right; ReLU: a unit switches on or off) of arcs between two images by "
             f"hidden layer, at steps of the training. {setting} {BARS} Dashes: expected length for random weights, "
             "exact at this width.",
@@ -299,11 +300,11 @@ def theory(course: xr.Dataset) -> Floats:
     return np.exp(np.log(course.theory.values).mean(0))
 
 
-def draw_length(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
+def draw_length(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     """Length against the step: rows are starts, columns near and far."""
     axes = figure.subplots(2, 2, sharex=True, sharey="row")
     for row, name in zip(axes, ("large", "small"), strict=True):
-        course = found.sel(start=name)
+        course = numbers.sel(start=name)
         for ax, values, where in ((row[0], course.near, "images"), (row[1], course.far, "random points")):
             _course(ax, theme, values, theory(course) if where == "images" else None)
             ax.set_title(f"{STARTS[name].label}\nbetween {where}")
@@ -313,11 +314,11 @@ def draw_length(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
     drawing.legend(figure, axes[0, 0], *drawing.key(theme, theory_at_step_0="--"))
 
 
-def draw_transitions(figure: Figure, theme: Theme, found: xr.Dataset) -> None:
+def draw_transitions(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     """Transitions against the step, between images."""
     axes = figure.subplots(1, 2)
     for ax, name in zip(axes, ("large", "small"), strict=True):
-        _course(ax, theme, found.near_transitions.sel(start=name))
+        _course(ax, theme, numbers.near_transitions.sel(start=name))
         ax.set_title(STARTS[name].label)
     axes[0].set_ylabel("transitions an arc")
     drawing.legend(figure, axes[0])

@@ -11,6 +11,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.measures.tracing import trace_paths
 from netfold.networks import random_network
 from netfold.paths import Arc
@@ -19,7 +20,7 @@ from netfold.reproduce import drawing
 from netfold.reproduce.ensembles import Key, by_layer, linearised, rising, scales
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, Ensemble, measured, sweep
-from netfold.reproduce.statistics import Floats, Mean, means, straightness
+from netfold.reproduce.statistics import Mean, means, straightness
 from netfold.theory import crossing_rate
 
 STRAIGHT = 0.99
@@ -91,11 +92,11 @@ class Counted:
         return pd.DataFrame(rows)
 
 
-def judge_exponential(found: Counted) -> Finding:
+def judge_exponential(numbers: Counted) -> Finding:
     """Whether counts grow, and exponentially."""
-    grows = {key: growth.above(1) for key, growth in found.growth.items()}
-    straight = {key: straightness(np.log(counts.mean(0))) for key, counts in found.counts.items()}
-    rates = [growth.value for growth in found.growth.values()]
+    grows = {key: growth.above(1) for key, growth in numbers.growth.items()}
+    straight = {key: straightness(np.log(counts.mean(0))) for key, counts in numbers.counts.items()}
+    rates = [growth.value for growth in numbers.growth.values()]
     told = (
         f"Counts grow in {sum(grows.values())} of {len(grows)} settings, by factors of {min(rates):.2f} to "
         f"{max(rates):.2f} a layer; the least R² of a straight line through the logarithms is "
@@ -105,26 +106,27 @@ def judge_exponential(found: Counted) -> Finding:
     return Finding(EXPONENTIAL, Verdict.of(checks), told, {"growing": sum(grows.values()), "settings": len(grows)})
 
 
-def judge_width(found: Counted) -> Finding:
+def judge_width(numbers: Counted) -> Finding:
     """Whether counts grow at most like the square root of the width."""
-    widths, variances = scales(found.counts)
+    widths, variances = scales(numbers.counts)
     narrow, wide = widths[0], widths[-1]
     powers = {
         v: float(
-            np.log(found.counts[wide, v][:, -1].mean() / found.counts[narrow, v][:, -1].mean()) / np.log(wide / narrow)
+            np.log(numbers.counts[wide, v][:, -1].mean() / numbers.counts[narrow, v][:, -1].mean())
+            / np.log(wide / narrow)
         )
         for v in variances
     }
     told = ", ".join(f"{power:.2f} at σ_w² = {v:g}" for v, power in powers.items()).replace("-", "−")
-    depth = next(iter(found.counts.values())).shape[1]
+    depth = next(iter(numbers.counts.values())).shape[1]
     text = f"In layer {depth}, from k = {narrow} to {wide}, transitions per unit go like k to the power {told}."
     verdict = Verdict.graded(max(powers.values()), held=POWER, partly=1.0)
     return Finding(WIDTH, verdict, text, {f"power at sigma_w^2 = {v:g}": power for v, power in powers.items()})
 
 
-def judge_scale(found: Counted) -> Finding:
+def judge_scale(numbers: Counted) -> Finding:
     """Whether larger weights mean faster growth."""
-    growth, (widths, variances) = found.growth, scales(found.counts)
+    growth, (widths, variances) = numbers.growth, scales(numbers.counts)
     checks, wide = rising(growth), widths[-1]
     told = ", ".join(f"{growth[wide, v].value:.2f} at σ_w² = {v:g}" for v in variances)
     text = (
@@ -170,16 +172,16 @@ def _ends(settings: Settings, number: int) -> tuple[NDArray[np.float32], NDArray
     return data.test.reshape(len(data.test), -1), np.stack([order[:ARCS], order[later]], axis=1)
 
 
-def draw(figure: Figure, theme: Theme, found: Counted, rates: dict[int, Mean]) -> None:
+def draw(figure: Figure, theme: Theme, numbers: Counted, rates: dict[int, Mean]) -> None:
     """Left: transitions per unit, layer by layer. Right: growth per layer in the limit, against width."""
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    narrow_to_wide, variances = scales(found.counts)
+    narrow_to_wide, variances = scales(numbers.counts)
     shades = dict(zip(variances, drawing.ramp(len(variances), theme), strict=True))
     marks = dict(zip(narrow_to_wide, drawing.MARKS, strict=False))
-    for (k, v), counts in found.counts.items():
+    for (k, v), counts in numbers.counts.items():
         mean, half = means(counts)
         drawing.measured(left, np.arange(1, len(mean) + 1), mean, half, colour=shades[v], mark=marks[k])
-    for v, expected in found.expected.items():
+    for v, expected in numbers.expected.items():
         drawing.theory(left, np.arange(1, len(expected) + 1), expected, colour=shades[v])
     left.set(yscale="log", xlabel="layer", ylabel="sign transitions per unit")
     drawing.plain_ticks(left, y=True)
@@ -211,13 +213,13 @@ def _expected(settings: Settings, variance: float, depth: int, networks: int) ->
     return np.mean(rates, axis=0)
 
 
-def limit_rates(found: Ensemble) -> dict[int, Mean]:
+def limit_rates(ensemble: Ensemble) -> dict[int, Mean]:
     """Growth of sign transitions per layer by width, from the first layer to the last: counts of all networks together.
 
     A network's own ratio would be undefined where no unit of the first layer changes its sign.
     """
     rates = {}
-    for k, rows in found.groups("width").items():
+    for k, rows in ensemble.groups("width").items():
         counts = by_layer(rows, "sign_transitions")
         growth = linearised(counts[:, -1], counts[:, 0])
         # log(x) to first order around the mean, so that the interval is that of the logarithm
@@ -226,7 +228,7 @@ def limit_rates(found: Ensemble) -> dict[int, Mean]:
     return rates
 
 
-def _made(settings: Settings, found: Counted, limit: Ensemble, depth: int, networks: int, many: int) -> Made:
+def _made(settings: Settings, numbers: Counted, limit: Ensemble, depth: int, networks: int, many: int) -> Made:
     rates, data = limit_rates(limit), settings.data
     setting = (
         f"Random hard-tanh networks of {depth} hidden layers, weights N(0, σ_w²/fan-in), no biases, {data.size} "
@@ -241,9 +243,9 @@ def _made(settings: Settings, found: Counted, limit: Ensemble, depth: int, netwo
     )
     about = "Transitions per unit rise exponentially with the layer, the faster the larger the weights."
     return Made(
-        findings=(judge_exponential(found), judge_width(found), judge_scale(found), judge_limit(rates)),
-        figures={"transitions": Drawing(partial(draw, found=found, rates=rates), caption, about, height=4.4)},
-        tables={"layers": found.table(), "limit": limit.table},
+        findings=(judge_exponential(numbers), judge_width(numbers), judge_scale(numbers), judge_limit(rates)),
+        figures={"transitions": Drawing(partial(draw, numbers=numbers, rates=rates), caption, about, height=4.4)},
+        tables={"layers": numbers.table(), "limit": limit.table},
         setting=setting,
         notes=(
             *limit.notes,

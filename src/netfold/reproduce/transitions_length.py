@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
 from netfold.reproduce.ensembles import Key, by_layer, scales
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Ensemble, sweep
-from netfold.reproduce.statistics import Floats, means
+from netfold.reproduce.statistics import means
 
 SLOPE = 0.1
 STRAIGHT = 0.99
@@ -51,9 +52,9 @@ class Paired:
     angles: dict[Key, Floats]
 
     @classmethod
-    def of(cls, found: Ensemble) -> Paired:
+    def of(cls, ensemble: Ensemble) -> Paired:
         """From the sweep's table."""
-        groups: dict[Key, pd.DataFrame] = found.groups("width", "variance")
+        groups: dict[Key, pd.DataFrame] = ensemble.groups("width", "variance")
         return cls(
             {(k, v): by_layer(rows, "sign_transitions")[:, 1:] / k for (k, v), rows in groups.items()},
             {(k, v): by_layer(rows, "lengths")[:, 1:-2] / k**0.5 for (k, v), rows in groups.items()},
@@ -98,17 +99,17 @@ def judge_angular(found: Paired) -> Finding:
     return Finding(ANGULAR, Verdict.graded(within, held=1.0, partly=0.9), measured, numbers)
 
 
-def draw(figure: Figure, theme: Theme, found: Paired) -> None:
+def draw(figure: Figure, theme: Theme, numbers: Paired) -> None:
     """Transitions against Euclidean and against angular length, a mark a layer."""
     left, right = figure.subplots(1, 2, sharey=True)
-    widths, variances = scales(found.lengths)
+    widths, variances = scales(numbers.lengths)
     shades = dict(zip(variances, drawing.ramp(len(variances), theme), strict=True))
     marks = dict(zip(widths, drawing.MARKS, strict=False))
-    for (k, v), transitions in found.transitions.items():
+    for (k, v), transitions in numbers.transitions.items():
         y, half = means(transitions)
-        for ax, x in ((left, found.lengths[k, v]), (right, found.angles[k, v])):
+        for ax, x in ((left, numbers.lengths[k, v]), (right, numbers.angles[k, v])):
             drawing.measured(ax, x.mean(0), y, half, colour=shades[v], mark=marks[k], line=ax is left)
-    every = np.concatenate([angles.mean(0) for angles in found.angles.values()])
+    every = np.concatenate([angles.mean(0) for angles in numbers.angles.values()])
     ends = [every.min(), every.max()]
     drawing.theory(right, ends, ends, colour=theme.ink)
     for ax in (left, right):
@@ -149,7 +150,7 @@ def transitions_length(settings: Settings) -> Made:
     about = "Transitions rise in proportion to length over layers; against angular length all points lie on one line."
     return Made(
         findings=(judge_proportional(found), judge_angular(found)),
-        figures={"transitions": Drawing(partial(draw, found=found), caption, about, height=4.4)},
+        figures={"transitions": Drawing(partial(draw, numbers=found), caption, about, height=4.4)},
         tables={"layers": measured.table},
         setting=setting,
         notes=measured.notes,

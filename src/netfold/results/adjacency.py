@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.threads import beside
 from netfold.exact.paths.refinement import key
@@ -21,9 +22,6 @@ from netfold.results.base import Record, measured
 if TYPE_CHECKING:
     import pandas as pd
 
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 AREA = "squared units of the input space"
 
@@ -84,13 +82,13 @@ def neighbours(mesh: Mesh, region_of_piece: Ints, last_layer: int, frame: Floats
     return Neighbours(keys[begins, 0], keys[begins, 1], mesh.edge_layers[chosen], mesh.edge_units[chosen], total)
 
 
-def merge_equal(found: Neighbours, values: Floats) -> Ints:
+def merge_equal(pairs: Neighbours, values: Floats) -> Ints:
     """Labels of regions, equal for neighbours whose values at the rectangle's corners, ``(regions, ...)``, agree."""
     flat = values.reshape(len(values), -1)
-    size = np.maximum(np.abs(flat[found.first]).max(1), np.abs(flat[found.second]).max(1))
-    equal = np.abs(flat[found.first] - flat[found.second]).max(1) <= SAME * size
+    size = np.maximum(np.abs(flat[pairs.first]).max(1), np.abs(flat[pairs.second]).max(1))
+    equal = np.abs(flat[pairs.first] - flat[pairs.second]).max(1) <= SAME * size
     shape = (len(values), len(values))
-    links = coo_matrix((np.ones(equal.sum()), (found.first[equal], found.second[equal])), shape)
+    links = coo_matrix((np.ones(equal.sum()), (pairs.first[equal], pairs.second[equal])), shape)
     return connected_components(links, directed=False)[1].astype(np.int64)
 
 

@@ -121,8 +121,8 @@ class above:
         module, _, name = self.place.partition(":")
         return getattr(importlib.import_module(module), name)
 
-    def __get__(self, found: object, owner: type | None = None) -> Callable[..., Any]:
-        return self.function if found is None else MethodType(self.function, found)
+    def __get__(self, result: object, owner: type | None = None) -> Callable[..., Any]:
+        return self.function if result is None else MethodType(self.function, result)
 
 
 @dataclass_transform(eq_default=False, frozen_default=True, field_specifiers=(measured, field))

@@ -6,18 +6,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.plane.mesh import Mesh
 from netfold.results.base import Record, measured
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class DecisionBoundary(Record):

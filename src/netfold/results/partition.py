@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture import Program
 from netfold.errors import InvalidInputError
 from netfold.exact.plane.layers import States, numbered, unpacked
@@ -25,8 +26,6 @@ from netfold.results.status import Standing
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 Color = Literal["class", "layer", "area", "output", "density"]
 

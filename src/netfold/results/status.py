@@ -9,6 +9,7 @@ class Certainty(Enum):
     """How far the numbers of a result can be relied on, in words, and what to do about it."""
 
     EXACT = "exact", "rounding alone is left"
+    TIES = "exact but for near ties", "certify=True decides them where netfold can read the network's coefficients"
     TOLERANCE = "exact up to the tolerance", "the ties may be real: weights in general position have none"
     ROOTS = "exact but for", "fold batch normalisation into the weights: its square roots are what stays open"
     RANGE = "exact where nothing underflows", "scale the weights: products of such numbers leave the range of float64"

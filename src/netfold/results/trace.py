@@ -108,8 +108,8 @@ class Trace(Result):
     margin: float = measured("how close the closest sign decision was, as a multiple of its own scale", ())
     counting_rule: str = measured("which definition of each count was used")
     doubtful: int | None = measured(
-        "places on the path where float64 cannot prove what a unit does; None (stored as -1) without ``certify=True``, "
-        "but on arcs without such places",
+        "places on the path where float64 cannot prove what a unit does; None (stored as -1) without ``certify=True`` "
+        "where rounding decided nothing",
         (),
         default=None,
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.threads import over_rows
 from netfold.sampled import measure
 from netfold.sampled.brackets import joined, roots
@@ -23,8 +24,6 @@ from netfold.sampled.rule import NODES
 from netfold.sampled.seams import PanelSides, Seams
 from netfold.sampled.watch import Sight, Watch
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 FIRST_PANELS = 8

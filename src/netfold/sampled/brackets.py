@@ -9,12 +9,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.threads import aside
 from netfold.sampled import cubic
 from netfold.sampled.flow import Flow
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 SHARP = 2.0**-47
 """Roots are found to this in t, or to where rounding hides them."""

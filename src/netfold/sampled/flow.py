@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program, Stage, cut
 from netfold.errors import CaptureError, InvalidInputError
 from netfold.sampled.motion import Motion
-
-Floats = NDArray[np.float64]
 
 BATCH_BYTES = 64 * 2**20
 """Memory that values and velocities of all layers may take in one call of the program."""
@@ -105,17 +103,17 @@ class Flow:
         return Moving(value, velocity)
 
 
-def _with_slopes(made: Tensor, read: Tensor, rule: Elementwise) -> Tensor:
+def _with_slopes(values: Tensor, read: Tensor, rule: Elementwise) -> Tensor:
     """The same values, with velocities by the slopes of the rule; torch's own of hardsigmoid hold 7 digits."""
     h, dh = forward_ad.unpack_dual(read)
     if dh is None:
-        return made
+        return values
     knots, slopes = (torch.as_tensor(a).to(h) for a in (rule.knots, rule.slopes))
     flat = h.reshape(len(h), -1)
     slope = slopes[:, 0].expand_as(flat)
     for k in range(knots.shape[1]):
         slope = torch.where(flat > knots[:, k], slopes[:, k + 1], slope)
-    return forward_ad.make_dual(forward_ad.unpack_dual(made).primal, slope.reshape(h.shape) * dh)
+    return forward_ad.make_dual(forward_ad.unpack_dual(values).primal, slope.reshape(h.shape) * dh)
 
 
 def _joined(tensors: list[Tensor]) -> Floats:

@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from netfold.arrays import Floats
 from netfold.errors import InvalidInputError
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

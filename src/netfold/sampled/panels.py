@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.sampled.brackets import Brackets, joined
 from netfold.sampled.rule import NODES
 
-Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 NUDGE = 2.0**-40

@@ -7,9 +7,8 @@ Kronrod rule between them, of which the 7 of the Gauss rule are every second one
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from netfold.arrays import Floats
 
 
 def _gauss_kronrod(order: int) -> tuple[Floats, Floats, Floats]:

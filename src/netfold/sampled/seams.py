@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.threads import aside
 from netfold.sampled import measure
 from netfold.sampled.panels import Panels
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 CORNER = 1e-6
 """Angle in radians above which a boundary is a corner of the image, also where no unit switches; the limits are taken

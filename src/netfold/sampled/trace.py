@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
 from netfold.errors import InvalidInputError
@@ -28,9 +29,6 @@ from netfold.sampled.flow import Flow
 from netfold.sampled.motion import motion
 from netfold.sampled.panels import NUDGE
 from netfold.sampled.watch import Watch, watch, watch_classes, watch_signs
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 COUNTING_RULE = (
     "regions: stretches of constant activation pattern, breakpoints closer than 1e-12 in t counted as one; "

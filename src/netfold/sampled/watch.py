@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.program import Layer, Program
 from netfold.exact.numerics.threads import over_rows
@@ -17,8 +18,6 @@ from netfold.sampled.brackets import Brackets, joined
 from netfold.sampled.flow import Moving
 from netfold.sampled.rule import NODES
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 States = NDArray[np.int32]
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from netfold.arrays import Ints
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import trace_ellipses
@@ -25,7 +25,6 @@ from netfold.sensitivity.sweeping import LayerSweep, WeightTape, as_points
 if TYPE_CHECKING:
     import pandas as pd
 
-Ints = NDArray[np.int64]
 
 NARROW = 2.0**-40
 """Share of the sweep below which the stretch between two label changes is within their rounding and is not counted."""

@@ -117,12 +117,12 @@ def _key(weight: Weight) -> tuple[int, tuple[int, ...]]:
     return weight.value.data_ptr(), tuple(weight.value.shape)
 
 
-def _named(model: nn.Module, names: Sequence[str], found: dict[str, WeightLayer]) -> tuple[WeightLayer, ...]:
-    unknown = [name for name in names if name not in found]
+def _named(model: nn.Module, names: Sequence[str], layers: dict[str, WeightLayer]) -> tuple[WeightLayer, ...]:
+    unknown = [name for name in names if name not in layers]
     if unknown or isinstance(names, str) or not names:
         asked = ", ".join(map(repr, unknown)) if unknown and not isinstance(names, str) else repr(names)
         raise InvalidInputError(
             f"layers: {asked} is not a list of modules of {type(model).__name__} with parameters of their own; "
-            f"those are {', '.join(found)}"
+            f"those are {', '.join(layers)}"
         )
-    return tuple(found[name] for name in found if name in set(names))
+    return tuple(layers[name] for name in layers if name in set(names))

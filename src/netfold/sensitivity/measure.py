@@ -22,7 +22,7 @@ from netfold.renamed import renamed
 from netfold.results.provenance import surroundings
 from netfold.sensitivity.batches import Batches
 from netfold.sensitivity.layers import WeightLayer, weight_layers
-from netfold.sensitivity.metrics import Metric, Tally, metric_for
+from netfold.sensitivity.metrics import Metric, MetricTally, metric_for
 from netfold.sensitivity.perturbations import GaussianNoise, Perturbation, require_perturbation
 from netfold.sensitivity.result import Effect, PerturbedLayer, Sensitivity
 from netfold.sensitivity.runners import Runner, runner_for
@@ -211,7 +211,7 @@ class SensitivityRun:
                     runner = runner_for(model, batch.inputs, self.batches.dtype, self.batches.device)
                     self.used = np.array([runner.uses(layer) for layer in self.plan.layers])
                     chosen = metric_for(metric, batch.labels, self.higher_is_better)
-                    self.tally = Tally(chosen, self.shape[0] * self.shape[1], self.plan.repeats)
+                    self.tally = MetricTally(chosen, self.shape[0] * self.shape[1], self.plan.repeats)
                 clean = _clean(runner, batch.inputs, len(batch))
                 self.size += float(clean.double().square().sum())
                 self.tally.start(clean, batch.labels)

@@ -125,7 +125,7 @@ Disagreement: share of inputs classified otherwise than by the clean network. Sq
 distance of the output from the clean one."""
 
 
-class Tally:
+class MetricTally:
     """A metric for one network at many settings, added up batch by batch.
 
     Args:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.errors import InvalidInputError
 from netfold.results.base import Record, Result, Variable, above, counted, measured, variable
 from netfold.results.intervals import half_width
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Floats = NDArray[np.float64]
 
 
 class Effect(enum.IntEnum):

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from netfold.arrays import Floats
 from netfold.capture import Program, capture
 from netfold.capture.capture import home
 from netfold.capture.export import export
@@ -26,8 +26,6 @@ from netfold.errors import InvalidInputError
 from netfold.paths import Ellipse
 from netfold.sensitivity.layers import WeightLayer
 from netfold.sensitivity.runners import ParameterReader
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,8 +195,8 @@ class LayerSweep:
                 )
 
 
-def _gap(found: Floats, wanted: Floats) -> float:
-    return float(np.abs(found - wanted).max() / max(1.0, np.abs(wanted).max()))
+def _gap(values: Floats, wanted: Floats) -> float:
+    return float(np.abs(values - wanted).max() / max(1.0, np.abs(wanted).max()))
 
 
 def _only_use(tape: WeightTape, swept: int, name: str) -> int:

@@ -26,7 +26,7 @@ NETWORK = ("inputs", "width", "depth", "outputs", "activation", "sigma_w", "sigm
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CellOutcome:
     """What came of a cell.
 
     Attributes:
@@ -56,7 +56,7 @@ class _Known(threading.local):
 _known = _Known()
 
 
-def measure_cells(cells: Sequence[Cell], seed: int, measures: Sequence[str]) -> list[Outcome]:
+def measure_cells(cells: Sequence[Cell], seed: int, measures: Sequence[str]) -> list[CellOutcome]:
     """Measure cells with one torch thread, those of one architecture together; a failing one stops no other.
 
     Networks are drawn as they are needed, so that large ones do not fill the memory.
@@ -74,7 +74,7 @@ class _Batch:
     def __init__(self, seed: int, measures: Sequence[str], cells: Sequence[Cell]) -> None:
         self.seed, self.measures, self.cells = seed, measures, cells
         self.waiting: deque[tuple[int, float]] = deque()
-        self.outcomes: dict[int, Outcome] = {}
+        self.outcomes: dict[int, CellOutcome] = {}
 
     def drawn(self) -> Iterator[tuple[nn.Module, Path]]:
         """The network and the path of each cell that has them."""
@@ -102,10 +102,10 @@ class _Batch:
             self._fail(i, failure, seconds + traced.seconds)
             return
         seconds += traced.seconds + time.perf_counter() - begin
-        self.outcomes[i] = Outcome(self.cells[i], "done", values, trace.status, "", seconds)
+        self.outcomes[i] = CellOutcome(self.cells[i], "done", values, trace.status, "", seconds)
 
     def _fail(self, i: int, failure: Exception, seconds: float) -> None:
-        self.outcomes[i] = Outcome(self.cells[i], "failed", {}, "", failed(failure), seconds)
+        self.outcomes[i] = CellOutcome(self.cells[i], "failed", {}, "", failed(failure), seconds)
 
 
 def draw(cell: Cell, seed: int) -> tuple[nn.Module, Path]:

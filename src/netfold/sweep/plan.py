@@ -161,7 +161,7 @@ def _table(name: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _require_known(what: str, found: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    unknown = [name for name in found if name not in known]
+def _require_known(what: str, entries: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    unknown = [name for name in entries if name not in known]
     if unknown:
         raise InvalidInputError(f"unknown {what} {unknown[0]!r}; known are {', '.join(known)}")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from netfold.errors import InvalidInputError
 from netfold.progress import progress_bar
 from netfold.sweep.arguments import whole
-from netfold.sweep.cells import Outcome, failed, measure_cells
+from netfold.sweep.cells import CellOutcome, failed, measure_cells
 from netfold.sweep.plan import Cell, Plan
 from netfold.sweep.store import Store
 
@@ -35,7 +35,7 @@ BATCH_SECONDS = 0.5
 WAVE = 4
 """Batches a worker that are under way together where a backend hands results over only together (Ray's does)."""
 
-Measure = Callable[[Sequence[Cell]], list[Outcome]]
+Measure = Callable[[Sequence[Cell]], list[CellOutcome]]
 """What a worker does with a batch; it must go through pickle."""
 
 MOST_WORKERS = 10_000
@@ -44,7 +44,7 @@ EXTRAS = {"dask": "dask distributed", "ray": "ray"}
 
 
 @dataclass(frozen=True)
-class Spread:
+class WorkSpread:
     """How the work is spread: ``workers`` (None: one a core), joblib's ``backend``, a Dask ``scheduler``'s address."""
 
     workers: int | None = None
@@ -102,7 +102,7 @@ class Todo:
             self._skip(len(chunk) - len(wanted))
             yield from wanted
 
-    def keep(self, number: int, outcomes: list[Outcome]) -> None:
+    def keep(self, number: int, outcomes: list[CellOutcome]) -> None:
         """Store a batch's outcomes and learn from them how long cells take."""
         for outcome in outcomes:
             self.store.add(outcome, self.run)
@@ -123,7 +123,7 @@ class Todo:
 def run_plan(
     plan: Plan,
     store: Store,
-    spread: Spread,
+    spread: WorkSpread,
     *,
     measure: Measure | None = None,
     retry: bool = False,
@@ -154,7 +154,7 @@ def run_plan(
 
 
 @contextmanager
-def _outcomes(todo: Todo, spread: Spread) -> Iterator[Iterator[tuple[int, list[Outcome]]]]:
+def _outcomes(todo: Todo, spread: WorkSpread) -> Iterator[Iterator[tuple[int, list[CellOutcome]]]]:
     if spread.here:
         yield ((number, todo.measure(batch)) for number, batch in todo.batches())
         return
@@ -173,7 +173,7 @@ def _outcomes(todo: Todo, spread: Spread) -> Iterator[Iterator[tuple[int, list[O
             yield results
 
 
-def _in_waves(calls: Iterator[Any], spread: Spread) -> Generator[Any]:
+def _in_waves(calls: Iterator[Any], spread: WorkSpread) -> Generator[Any]:
     """Results of a backend that hands them over only together, some batches a worker at a time."""
     workers = effective_n_jobs(spread.workers or -1)
     with Parallel(n_jobs=workers) as pool:
@@ -182,7 +182,7 @@ def _in_waves(calls: Iterator[Any], spread: Spread) -> Generator[Any]:
 
 
 @contextmanager
-def _backend(spread: Spread) -> Iterator[None]:
+def _backend(spread: WorkSpread) -> Iterator[None]:
     with ExitStack() as held:
         if spread.backend == "dask":
             held.enter_context(_imported("distributed", "dask").Client(spread.scheduler))
@@ -204,7 +204,7 @@ def _imported(module: str, name: str) -> Any:
         raise InvalidInputError(f"backend {name!r} needs {module}: pip install {EXTRAS[name]}") from error
 
 
-def _numbered(number: int, batch: list[Cell], measure: Measure, parent: int | None) -> tuple[int, list[Outcome]]:
+def _numbered(number: int, batch: list[Cell], measure: Measure, parent: int | None) -> tuple[int, list[CellOutcome]]:
     # Inside another joblib worker the pool is this process itself, which must not be ended.
     if parent is not None and parent != os.getpid():
         _end_with(parent)
@@ -234,7 +234,7 @@ def _settle(todo: Todo) -> None:
             try:
                 [outcome] = alone.submit(todo.measure, [cell]).result()
             except TerminatedWorkerError as error:
-                outcome = Outcome(cell, "failed", {}, "", failed(error), time.perf_counter() - begin)
+                outcome = CellOutcome(cell, "failed", {}, "", failed(error), time.perf_counter() - begin)
                 alone.shutdown()
                 alone = None
             todo.store.add(outcome, todo.run)

@@ -17,7 +17,7 @@ from typing import Any
 from netfold.errors import CorruptFileError, InvalidInputError
 from netfold.files import require_file, temporary_beside
 from netfold.results.provenance import surroundings
-from netfold.sweep.cells import Outcome, to_json
+from netfold.sweep.cells import CellOutcome, to_json
 from netfold.sweep.plan import Plan
 
 FORMAT = "netfold sweep 1"
@@ -51,7 +51,7 @@ WHERE cells.status = 'failed'
 
 
 @dataclass(frozen=True)
-class Row:
+class StoredCell:
     """A stored cell."""
 
     key: str
@@ -154,7 +154,7 @@ class Store:
                 )
         return int(added.lastrowid or 0)
 
-    def add(self, outcome: Outcome, run: int) -> None:
+    def add(self, outcome: CellOutcome, run: int) -> None:
         """Add a cell, in a transaction of its own; a cell that is done stays as it is."""
         cell = outcome.cell
         row = (cell.key, to_json(cell.settings), cell.replicate, outcome.status, to_json(outcome.values))
@@ -168,13 +168,13 @@ class Store:
             rows = database.execute(f"SELECT key, status, run FROM cells WHERE key IN ({marks})", tuple(keys))
             return {key: (status, run) for key, status, run in rows}
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[StoredCell]:
         """All cells, ordered by key."""
         with self._using() as database:
             found = database.execute("SELECT * FROM cells ORDER BY key").fetchall()
         for key, settings, replicate, status, values, note, error, seconds, run in found:
             told, numbers = (_object(self.path, f"cell {key}", text) for text in (settings, values))
-            yield Row(key, told, replicate, status, numbers, note, error, seconds, run)
+            yield StoredCell(key, told, replicate, status, numbers, note, error, seconds, run)
 
     def runs(self) -> list[dict[str, Any]]:
         """Every run: number, start, plan, versions and machine."""

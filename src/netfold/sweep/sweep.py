@@ -13,9 +13,9 @@ from netfold.errors import InvalidInputError
 from netfold.files import write_dataset
 from netfold.sweep.measures import require_importable
 from netfold.sweep.plan import Plan
-from netfold.sweep.run import LOOKED_UP, Spread, run_plan
+from netfold.sweep.run import LOOKED_UP, WorkSpread, run_plan
 from netfold.sweep.sources import Grid
-from netfold.sweep.store import Row, Store
+from netfold.sweep.store import Store, StoredCell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,7 @@ class Sweep:
                 ``module:function`` cannot be imported.
         """
         told = {"workers": workers, "backend": backend, "scheduler": scheduler}
-        spread = Spread(**{**self.plan.spread, **{k: v for k, v in told.items() if v is not None}})
+        spread = WorkSpread(**{**self.plan.spread, **{k: v for k, v in told.items() if v is not None}})
         require_importable(self.plan.measures)
         with Store.create(self.store, self.plan) as store:
             run_plan(self.plan, store, spread, retry=retry, progress=progress)
@@ -150,7 +150,7 @@ class Sweep:
                     counts[status] += 1
         return SweepStatus(self.plan.size, **counts)
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[StoredCell]:
         """Every stored cell, with those of earlier plans, ordered by key.
 
         Raises:

@@ -16,13 +16,13 @@ from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
 from netfold.sweep.arguments import ARGUMENTS
 from netfold.sweep.measures import first_layer, meaning
-from netfold.sweep.store import Row
+from netfold.sweep.store import StoredCell
 
 SETTINGS = (*ARGUMENTS, "draw")
 FORMAT = "netfold sweep table 1"
 
 
-def table(rows: Iterable[Row], measures: Sequence[str], layers: bool) -> pd.DataFrame:
+def table(rows: Iterable[StoredCell], measures: Sequence[str], layers: bool) -> pd.DataFrame:
     """Cells as a table: one row a cell with single numbers, or one row a cell and layer with those by layer."""
     rows = list(rows)
     by_layer = _by_layer(rows, measures)
@@ -40,14 +40,14 @@ def table(rows: Iterable[Row], measures: Sequence[str], layers: bool) -> pd.Data
     return frame.sort_values(order, kind="stable", ignore_index=True)
 
 
-def failures(rows: Iterable[Row]) -> pd.DataFrame:
+def failures(rows: Iterable[StoredCell]) -> pd.DataFrame:
     """Cells that failed: settings and message."""
     records = [{**_settings(row), "error": row.error, "seconds": row.seconds} for row in rows if row.status == "failed"]
     columns = [name for name in (*SETTINGS, "replicate", "error", "seconds") if name != "draw" or _drawn(records)]
     return pd.DataFrame(records, columns=columns)
 
 
-def dataset(rows: Iterable[Row], measures: Sequence[str], attributes: dict[str, Any], grid: bool) -> xr.Dataset:
+def dataset(rows: Iterable[StoredCell], measures: Sequence[str], attributes: dict[str, Any], grid: bool) -> xr.Dataset:
     """Cells as a dataset; where they form a grid, every setting that varies is a dimension beside the replicate.
 
     Raises:
@@ -69,7 +69,7 @@ def dataset(rows: Iterable[Row], measures: Sequence[str], attributes: dict[str, 
     return (_unfolded(found, coordinates) if grid else found).assign_attrs(format=FORMAT, **words)
 
 
-def write(found: pd.DataFrame, path: Path) -> None:
+def write(frame: pd.DataFrame, path: Path) -> None:
     """Write a table as CSV or Parquet, whole or not at all.
 
     Raises:
@@ -82,18 +82,18 @@ def write(found: pd.DataFrame, path: Path) -> None:
         raise InvalidInputError("Parquet needs pyarrow: pip install pyarrow, or export to .csv or .nc")
     with write_atomically(path) as temporary:
         if kind == ".csv":
-            found.to_csv(temporary, index=False)
+            frame.to_csv(temporary, index=False)
         else:
-            found.to_parquet(temporary, index=False)
+            frame.to_parquet(temporary, index=False)
 
 
-def _settings(row: Row) -> dict[str, Any]:
+def _settings(row: StoredCell) -> dict[str, Any]:
     width = row.settings["width"]
     shown = "-".join(map(str, width)) if isinstance(width, list) else width
     return {**row.settings, "width": shown, "replicate": row.replicate}
 
 
-def _records(row: Row, chosen: Sequence[str], layers: bool) -> list[dict[str, Any]]:
+def _records(row: StoredCell, chosen: Sequence[str], layers: bool) -> list[dict[str, Any]]:
     if row.status != "done":
         return []
     if not layers:
@@ -106,7 +106,7 @@ def _records(row: Row, chosen: Sequence[str], layers: bool) -> list[dict[str, An
     return list(records.values())
 
 
-def _by_layer(rows: Sequence[Row], measures: Sequence[str]) -> set[str]:
+def _by_layer(rows: Sequence[StoredCell], measures: Sequence[str]) -> set[str]:
     return {name for name in measures if any(isinstance(row.values.get(name), list) for row in rows)}
 
 
@@ -114,7 +114,9 @@ def _drawn(records: Sequence[dict[str, Any]]) -> bool:
     return any("draw" in record for record in records)
 
 
-def _layered(rows: Sequence[Row], by_layer: list[str], frame: pd.DataFrame, coordinates: list[str]) -> xr.Dataset:
+def _layered(
+    rows: Sequence[StoredCell], by_layer: list[str], frame: pd.DataFrame, coordinates: list[str]
+) -> xr.Dataset:
     """Measures by layer, padded with NaN where a network has fewer layers."""
     long = table(rows, by_layer, layers=True)
     cells = pd.MultiIndex.from_arrays([frame[name] for name in coordinates])
@@ -129,10 +131,10 @@ def _layered(rows: Sequence[Row], by_layer: list[str], frame: pd.DataFrame, coor
     return xr.Dataset(data, coords={"cell": np.arange(len(cells)), "layer": layers})
 
 
-def _unfolded(found: xr.Dataset, coordinates: list[str]) -> xr.Dataset:
+def _unfolded(dataset: xr.Dataset, coordinates: list[str]) -> xr.Dataset:
     """One dimension for each setting that varies; the others become single coordinates."""
-    varied = [name for name in coordinates if name == "replicate" or len(np.unique(found[name].values)) > 1]
-    single = {name: found[name].values[0] for name in coordinates if name not in varied}
-    kept = found.drop_vars([*single, "cell"])
+    varied = [name for name in coordinates if name == "replicate" or len(np.unique(dataset[name].values)) > 1]
+    single = {name: dataset[name].values[0] for name in coordinates if name not in varied}
+    kept = dataset.drop_vars([*single, "cell"])
     unfolded = kept.set_index(cell=varied).unstack("cell").assign_coords(single)
     return unfolded.transpose(..., "layer", missing_dims="ignore")

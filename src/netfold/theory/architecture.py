@@ -178,15 +178,15 @@ def _everything(program: Program, stage: Stage, values: Values) -> Values:
     return values | program.advance(replace(stage, alive=(*stage.alive, *made)), values)
 
 
-def _block(program: Program, stage: Stage, made: Values, source: int | None, entering: int) -> LayerBlock:
-    reads = sum(made[i].numel() for i in stage.inputs)
+def _block(program: Program, stage: Stage, values: Values, source: int | None, entering: int) -> LayerBlock:
+    reads = sum(values[i].numel() for i in stage.inputs)
     units = reads if stage.layer is None else stage.layer.units
-    alive = sum(made[i].numel() for i in stage.alive)
+    alive = sum(values[i].numel() for i in stage.alive)
     wiring, weights = _wiring(stage, source), []
     for node in stage.nodes:
-        weight = weight_of(node, made)
+        weight = weight_of(node, values)
         if weight is not None and not wiring:
-            weight, wiring = scaled(program, stage, node, weight, made)
+            weight, wiring = scaled(program, stage, node, weight, values)
         weights += [weight] if weight is not None else []
     norms = tuple(dict.fromkeys(op_name(n.schema) for n in stage.nodes if op_name(n.schema) in NORMS))
     return LayerBlock(stage.layer, units, reads, tuple(weights), entering, units + alive, wiring, norms)

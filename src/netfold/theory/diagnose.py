@@ -127,27 +127,27 @@ def _function(block: LayerBlock) -> tuple[Activation | None, str]:
 def _layer(
     block: LayerBlock,
     weight: WeightMatrix,
-    found: WeightStatistics,
+    weights: WeightStatistics,
     function: Activation | None,
     why: str,
     q: float,
     q0: float,
 ) -> LayerDiagnosis:
     found_chi, growth = Scale(np.nan, np.nan), np.nan
-    if found.sigma_w.value == 0:
+    if weights.sigma_w.value == 0:
         why = why or "its weights are all 0"
     elif function is not None:
-        found_chi = chi(function, found.sigma_w, found.sigma_b, q0)
-        growth = found.sigma_w.value * float(np.sqrt(function.moments(np.array([q])).slope[0]))
+        found_chi = chi(function, weights.sigma_w, weights.sigma_b, q0)
+        growth = weights.sigma_w.value * float(np.sqrt(function.moments(np.array([q])).slope[0]))
     elif block.layer is None and np.isfinite(q):
-        growth = found.sigma_w.value
+        growth = weights.sigma_w.value
     return LayerDiagnosis(
         name=weight.name,
         activation=block.layer.op if block.layer is not None else "",
         function=function,
         units=len(weight.matrix),
         fan_in=weight.fan_in,
-        weights=found,
+        weights=weights,
         q=float(q),
         growth=float(growth) if np.isfinite(q) else np.nan,
         chi_1=found_chi.value,

@@ -181,45 +181,47 @@ def _record(number: int, layer: LayerDiagnosis) -> dict[str, Any]:
     }
 
 
-def verdict(found: Diagnosis) -> Iterator[str]:
+def verdict(diagnosis: Diagnosis) -> Iterator[str]:
     """The answer in sentences: the phase, how deep signals reach, the critical gain."""
-    if found.phase is None:
-        yield f"{found.name}: no phase, for mean-field theory has no number for any of its layers"
+    if diagnosis.phase is None:
+        yield f"{diagnosis.name}: no phase, for mean-field theory has no number for any of its layers"
         return
-    about = " within three standard errors" if found.phase is Phase.CRITICAL else ""
+    about = " within three standard errors" if diagnosis.phase is Phase.CRITICAL else ""
     numbers = (
-        f"chi_1 = {Scale(found.chi_1, found.chi_1_error)}, with sigma_w = {found.sigma_w} and sigma_b = {found.sigma_b}"
+        f"chi_1 = {Scale(diagnosis.chi_1, diagnosis.chi_1_error)}, with sigma_w = {diagnosis.sigma_w} "
+        f"and sigma_b = {diagnosis.sigma_b}"
     )
-    if found.random:
-        judged = f", judged {found.judged}," if found.judged else ""
-        yield f"{found.name}{judged} is {found.phase}{about}: {numbers}"
+    if diagnosis.random:
+        judged = f", judged {diagnosis.judged}," if diagnosis.judged else ""
+        yield f"{diagnosis.name}{judged} is {diagnosis.phase}{about}: {numbers}"
     else:
         yield (
-            f"{found.name} has weights that are not independent ones of one scale, of which theory speaks; such "
-            f"weights of its scale would make it {found.phase}{about}: {numbers}"
+            f"{diagnosis.name} has weights that are not independent ones of one scale, of which theory speaks; such "
+            f"weights of its scale would make it {diagnosis.phase}{about}: {numbers}"
         )
-    if not np.isnan(found.depth):
-        yield _reach(found)
-    if np.isnan(found.critical_sigma_w):
+    if not np.isnan(diagnosis.depth):
+        yield _reach(diagnosis)
+    if np.isnan(diagnosis.critical_sigma_w):
         return
-    if found.phase is Phase.CRITICAL or found.judged or not found.random:
-        yield f"the critical gain to initialise with at this sigma_b is sigma_w = {found.critical_sigma_w:.6g}"
+    if diagnosis.phase is Phase.CRITICAL or diagnosis.judged or not diagnosis.random:
+        yield f"the critical gain to initialise with at this sigma_b is sigma_w = {diagnosis.critical_sigma_w:.6g}"
     else:
         yield (
-            f"sigma_w = {found.critical_sigma_w:.6g} would make it critical at this sigma_b: multiply the hidden "
-            f"weights by {found.rescale:.4g}"
+            f"sigma_w = {diagnosis.critical_sigma_w:.6g} would make it critical at this sigma_b: multiply the hidden "
+            f"weights by {diagnosis.rescale:.4g}"
         )
 
 
-def _reach(found: Diagnosis) -> str:
-    low, high = found.depth_range
-    here = f"this one has {len(found.hidden)}"
-    if found.phase is Phase.CRITICAL:
+def _reach(diagnosis: Diagnosis) -> str:
+    low, high = diagnosis.depth_range
+    here = f"this one has {len(diagnosis.hidden)}"
+    if diagnosis.phase is Phase.CRITICAL:
         return f"signals survive at least xi_c = {low:.3g} layers, and any number as far as can be told; {here}"
     span = f" ({low:.3g} to {high:.3g} within three standard errors)"
-    if found.field is not None and found.field.status is Status.DIVERGES:
-        return f"the mean square of signals and gradients grows by a factor e in {found.depth:.3g} layers{span}; {here}"
+    if diagnosis.field is not None and diagnosis.field.status is Status.DIVERGES:
+        reach = f"{diagnosis.depth:.3g} layers{span}"
+        return f"the mean square of signals and gradients grows by a factor e in {reach}; {here}"
     return (
-        f"correlations of signals settle by a factor e in xi_c = {found.depth:.3g} layers{span}, and such networks "
-        f"train down to about 6 xi_c = {found.trainable_depth:.3g}; {here}"
+        f"correlations of signals settle by a factor e in xi_c = {diagnosis.depth:.3g} layers{span}, and such networks "
+        f"train down to about 6 xi_c = {diagnosis.trainable_depth:.3g}; {here}"
     )

@@ -71,7 +71,7 @@ class WeightMatrix:
         return self.matrix.shape[1]
 
 
-def weight_of(node: Node, made: Values) -> WeightMatrix | None:
+def weight_of(node: Node, values: Values) -> WeightMatrix | None:
     """The weight of a dense or convolutional operation, where it is constant."""
     op, named = op_name(node.schema), by_name(node.schema, node.args, node.kwargs)
     weight = named.get(DENSE.get(op, "weight"))
@@ -81,20 +81,22 @@ def weight_of(node: Node, made: Values) -> WeightMatrix | None:
         rows = weight if op == "linear" else weight.T
         return WeightMatrix(node.path or op, _plain(rows), _bias(named, len(rows)), None)
     if op in CONVOLUTIONS and not named.get("transposed"):
-        conv = _geometry(named, weight, made[node.inputs[0]].shape)
+        conv = _geometry(named, weight, values[node.inputs[0]].shape)
         return WeightMatrix(node.path or op, _plain(weight.flatten(1)), _bias(named, conv.filters), conv)
     return None
 
 
-def scaled(program: Program, stage: Stage, node: Node, weight: WeightMatrix, made: Values) -> tuple[WeightMatrix, str]:
+def scaled(
+    program: Program, stage: Stage, node: Node, weight: WeightMatrix, values: Values
+) -> tuple[WeightMatrix, str]:
     """The weight with the constants that scale and shift its units afterwards, or why there is none."""
     scales = [n for n in stage.nodes if op_name(n.schema) in SCALES]
     if not scales:
         return weight, ""
-    last, shape = scales[-1].index, made[node.index].shape
-    if made[last].shape != shape:
+    last, shape = scales[-1].index, values[node.index].shape
+    if values[last].shape != shape:
         return weight, "its units are rearranged before they are scaled"
-    probes = torch.stack([torch.zeros(shape[1:]), torch.ones(shape[1:])]).to(made[node.index])
+    probes = torch.stack([torch.zeros(shape[1:]), torch.ones(shape[1:])]).to(values[node.index])
     after = tuple(n for n in stage.nodes if node.index < n.index <= last)
     found = program.advance(replace(stage, nodes=after, inputs=(last,), alive=()), {node.index: probes})[last]
     axis = 1 if weight.conv is not None else -1

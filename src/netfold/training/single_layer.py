@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from netfold.arrays import Floats
 from netfold.errors import InvalidInputError
 from netfold.progress import progress_bar
 from netfold.results.base import Result, Variable, above, measured, variable
@@ -21,8 +22,6 @@ from netfold.training.loop import Part, accuracy, fit
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Floats = NDArray[np.float64]
 
 
 NONE = "none"
@@ -140,7 +139,7 @@ def train_single_layer(
             f"{learning_rate}, {list(seeds)}"
         )
     parts = [_data(train, "train", device), *([_data(test, "test", device)] if test is not None else [])]
-    recipe = Recipe(epochs, batch, optimizer, learning_rate, biases)
+    recipe = SingleLayerRecipe(epochs, batch, optimizer, learning_rate, biases)
     names: tuple[str, ...] = ()
     weights: list[int] = []
     found: list[list[tuple[float, float]]] = []
@@ -167,7 +166,7 @@ def train_single_layer(
 
 
 @dataclass(frozen=True)
-class Recipe:
+class SingleLayerRecipe:
     """How to train."""
 
     epochs: int
@@ -188,7 +187,7 @@ class Recipe:
 
 
 def _one_seed(
-    net: nn.Module, layers: Sequence[WeightLayer], parts: list[Any], recipe: Recipe, seed: int, whole: bool
+    net: nn.Module, layers: Sequence[WeightLayer], parts: list[Any], recipe: SingleLayerRecipe, seed: int, whole: bool
 ) -> list[tuple[float, float]]:
     """Accuracy untrained, with every layer trained alone, and with all of them trained."""
     start = {name: value.clone() for name, value in net.state_dict().items()}
@@ -203,7 +202,7 @@ def _one_seed(
     return found if whole else [*found, (np.nan, np.nan)]
 
 
-def _train(net: nn.Module, names: set[str], data: Part, recipe: Recipe, seed: int) -> None:
+def _train(net: nn.Module, names: set[str], data: Part, recipe: SingleLayerRecipe, seed: int) -> None:
     for name, parameter in net.named_parameters():
         parameter.requires_grad_(name in names)
         parameter.grad = None

@@ -8,17 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.autograd.forward_ad as forward_ad
-from numpy.typing import NDArray
 from torch import nn
 
 import netfold as nf
+from netfold.arrays import Floats
 from netfold.exact.arc.tracer import BLOCK_BYTES, FORK, trace_ellipses
 from netfold.exact.paths.output import PathOutput, exact_totals
 from netfold.paths import Ellipse
 from tests.models import Maximum, states
 
 Curved = nf.Arc | nf.Circle | Ellipse
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,12 @@ import netfold as nf
 from netfold.exact.certificate.certifier import Certificate, Certifier
 from netfold.exact.certificate.rational import RationalTrace, RationalTracer
 from netfold.exact.matrices.explicit import ExplicitProgram
+from tests.exact.cells.networks import module
 from tests.exact.degenerate import KINDS, degenerate
+from tests.exact.line import rational_segments
 from tests.models import random_model
+from tests.stress.checks import LINES, network
+from tests.stress.networks import points_of
 
 
 def both(
@@ -174,3 +178,22 @@ def test_affine_network() -> None:
     _, certificate, exact = both(nn.Linear(2, 3), nf.Line([0.0, 1.0], [1.0, 0.0]))
     assert (certificate.regions, certificate.patterns, certificate.doubtful) == (1, 1, 0)
     assert exact.linear_pieces == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("many magnitudes", 5035), ("through knots", 5030), ("denormals, 1e300", 5021)]
+)
+def test_what_passed_for_proven_once(kind: str, seed: int) -> None:
+    """Counts and places: two knots passed at once, a claim far from its root, and products that underflow.
+
+    No bound of an ordinary proof says anything of these, so they go to higher precision.
+    """
+    layers, rng = network("lines", kind, seed)
+    for _ in range(LINES):
+        path = nf.Line(*points_of(kind, rng, layers, 2))
+        _, certificate, _ = both(module(layers), path)
+        true = rational_segments.met(layers, path.x0, path.x1)
+        np.testing.assert_allclose(certificate.breakpoints, [float(t) for t in true.breakpoints], rtol=0, atol=1e-9)
+        assert (certificate.layers.tolist(), certificate.transitions.tolist()) == (true.first, true.transitions)
+        assert (certificate.reach <= 1e-9).all()
+        assert certificate.status == "proven"

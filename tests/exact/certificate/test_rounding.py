@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 import netfold as nf
 from netfold.exact.certificate.rational import RationalTracer
-from netfold.exact.certificate.rational_layers import Affine, joined
+from netfold.exact.certificate.rational_layers import AffineValues, joined
 from netfold.exact.certificate.rounding import Bounded, Evaluation
 from netfold.exact.matrices.coefficients import fractions
 from netfold.exact.matrices.explicit import ExplicitProgram
@@ -56,7 +56,7 @@ def exactly(explicit: ExplicitProgram, x: np.ndarray) -> list[np.ndarray]:
     tracer = RationalTracer(explicit)
     start = fractions(x).reshape(-1)
     d = max(v.denominator for v in start)
-    values = {0: Affine(np.array([[int(v * d), 0] for v in start], object), d)}
+    values = {0: AffineValues(np.array([[int(v * d), 0] for v in start], object), d)}
     found = []
     for stage, steps, law in zip(explicit.program.stages[:-1], tracer.stages, tracer.laws, strict=False):
         for step in steps:

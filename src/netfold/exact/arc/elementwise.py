@@ -14,13 +14,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.arc.harmonic import DECIDED, WIDE, above, blur, together, zeros
 from netfold.exact.line.pieces import KNOT, OFFSET, SLOPE, VALUE
 from netfold.exact.numerics.compiled import COMPILED, FAST, order, put
 from netfold.exact.paths.records import Functions
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 EVENTS = 4
 """Most changes of one unit's state in a piece: two a knot."""

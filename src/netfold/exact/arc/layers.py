@@ -8,16 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Rule
 from netfold.exact.arc import elementwise, selection
 from netfold.exact.line.layers import LineLayer
 from netfold.exact.paths.records import Choice, Functions
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
-
-class Pieces(NamedTuple):
+class ArcPieces(NamedTuple):
     """Consecutive pieces of the paths, as a layer reads them.
 
     Attributes:
@@ -109,20 +107,20 @@ class ArcLayer:
     def _passes(self) -> Any:
         return selection if isinstance(self.rule, Choice) else elementwise
 
-    def scan(self, pieces: Pieces) -> ArcScan:
+    def scan(self, pieces: ArcPieces) -> ArcScan:
         """Count changes of state."""
         n = len(pieces.path)
         scan = ArcScan(np.empty(n, np.int64), np.zeros(n, np.int64), np.empty(n), np.zeros(n, np.int64))
         self._passes.scan(pieces, self.rule, scan)
         return scan
 
-    def crossings(self, pieces: Pieces, scan: ArcScan) -> ArcCrossings:
+    def crossings(self, pieces: ArcPieces, scan: ArcScan) -> ArcCrossings:
         """List the changes of state that a scan counted, and add to its doubts."""
         crossings = ArcCrossings.room(scan.counts)
         self._passes.crossings(pieces, self.rule, crossings, scan.doubts)
         return crossings
 
-    def opened(self, pieces: Pieces) -> Floats:
+    def opened(self, pieces: ArcPieces) -> Floats:
         """The image at vertices, and at the control points of the parts that start there."""
         out = np.empty((len(pieces.h), self.units))
         self._passes.opened(pieces, self.rule, out)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.arc.harmonic import at_control, at_point, direction, direction_change, tangent_share, zeros
 from netfold.exact.arc.rows import combine, open_image, update_image
 from netfold.exact.arc.sphere import (
@@ -36,9 +36,6 @@ from netfold.exact.numerics.angles import norm2
 from netfold.exact.numerics.compiled import COMPILED, FAST, put
 from netfold.exact.numerics.sums import sum_exactly
 from netfold.exact.paths.records import OutputTotals, Totals
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 ORIGIN = 1e-26
 """Squared distance from the origin, beside the size of the piece, below which only exact values can tell."""

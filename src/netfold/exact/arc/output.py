@@ -8,12 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.exact.arc import measures
 from netfold.exact.arc.elementwise import positive
 from netfold.exact.arc.harmonic import above, zeros
-from netfold.exact.arc.layers import ArcCrossings, Part, Pieces
+from netfold.exact.arc.layers import ArcCrossings, ArcPieces, Part
 from netfold.exact.arc.selection import leader, walk
-from netfold.exact.arc.tally import Seams, Stretch, add_corner, stretches
+from netfold.exact.arc.tally import ArcSeams, Stretch, add_corner, stretches
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.sums import add_counts
 from netfold.exact.paths.blocks import PathBlock
@@ -23,7 +24,6 @@ from netfold.exact.paths.readout import MERGE, breakpoints
 from netfold.exact.paths.records import NOWHERE
 from netfold.exact.paths.refinement import KEYS
 
-Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
@@ -32,12 +32,12 @@ class ArcOutputTally(OutputTally):
 
     def __init__(self, paths: int, size: int, closed: Flags) -> None:
         super().__init__(paths, size, KEYS)
-        self.seams = Seams(closed, self._turn)
+        self.seams = ArcSeams(closed, self._turn)
         self.rough = np.zeros(paths, np.int64)
 
     def add_pieces(self, block: PathBlock, width: Floats) -> None:
         """Add a block; its last vertex comes again as the first of the next block unless its path ends there."""
-        pieces, y, path = Pieces(block.h, block.path, width), block.h, block.path
+        pieces, y, path = ArcPieces(block.h, block.path, width), block.h, block.path
         n = len(path)
         # no unit changes inside an output's piece
         none = ArcCrossings.room(np.zeros(n, np.int64))

@@ -12,12 +12,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.arc.harmonic import above, at_point, blur, together, zeros
 from netfold.exact.numerics.compiled import COMPILED, order
 from netfold.exact.paths.records import Choice
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @njit(**COMPILED)

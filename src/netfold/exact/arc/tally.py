@@ -17,15 +17,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.arc import measures
-from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcScan, Pieces
+from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcPieces, ArcScan
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.sums import add_counts, keep_smallest, sum_exactly
 from netfold.exact.paths.domain import Changes
 from netfold.exact.paths.records import OutputTotals, Totals, join_totals
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
@@ -52,7 +51,7 @@ class Stretch:
     saturated: Ints
 
 
-def stretches(pieces: Pieces, z: Floats, found: ArcCrossings, closed: Flags, saturated: Ints) -> list[Stretch]:
+def stretches(pieces: ArcPieces, z: Floats, crossings: ArcCrossings, closed: Flags, saturated: Ints) -> list[Stretch]:
     """Those stretches of a block that may meet others: at its ends, and those of closed paths.
 
     ``z`` is the image; ``saturated`` holds what `saturate` finds, one entry a path in the block.
@@ -61,7 +60,7 @@ def stretches(pieces: Pieces, z: Floats, found: ArcCrossings, closed: Flags, sat
     edges = [0, *(np.flatnonzero(path[1:] != path[:-1]) + 1).tolist(), len(path)]
     return [
         Stretch(int(path[a]), h[2 * a : 2 * a + 3].copy(), h[2 * b - 4 : 2 * b - 1].copy(), (width[a], width[b - 2]),
-                measures.start_direction(z, a, found), measures.end_direction(z, b - 2, found), z[2 * a].copy(),
+                measures.start_direction(z, a, crossings), measures.end_direction(z, b - 2, crossings), z[2 * a].copy(),
                 saturated[i])
         for i, (a, b) in enumerate(pairwise(edges))
         if b - a > 1 and (a == 0 or b == len(path) or closed[path[a]])
@@ -71,7 +70,7 @@ def stretches(pieces: Pieces, z: Floats, found: ArcCrossings, closed: Flags, sat
 C = TypeVar("C")
 
 
-class Seams(Generic[C]):
+class ArcSeams(Generic[C]):
     """Lays stretches end to end, in order.
 
     The first and the last of them are kept, since others may come before and after them; what lies between is complete.
@@ -120,10 +119,10 @@ class ArcTally:
 
     def __init__(self, layer: ArcLayer, closed: Flags) -> None:
         self.layer, self.totals = layer, Totals.of(len(closed), layer.units)
-        self.seams = Seams(closed, self._meet)
+        self.seams = ArcSeams(closed, self._meet)
         self.doubts, self.rough = (np.zeros(len(closed), np.int64) for _ in range(2))
 
-    def add(self, pieces: Pieces, scan: ArcScan, found: ArcCrossings, z: Floats) -> Changes | None:
+    def add(self, pieces: ArcPieces, scan: ArcScan, crossings: ArcCrossings, z: Floats) -> Changes | None:
         """Add a block's changes; returns those at its first vertex, which take the block before."""
         path, totals = pieces.path, self.totals
         add_counts(scan.counts[:-1], path, totals.transitions)
@@ -134,8 +133,8 @@ class ArcTally:
         paths = 1 + np.count_nonzero(path[1:] != path[:-1])
         saturated = np.full((paths, 2, self.layer.units if ends else 0), -1)
         if ends:
-            saturate(path, found, ends, saturated, totals.passages)
-        return self.seams.lay(stretches(pieces, z, found, self.seams.closed, saturated))
+            saturate(path, crossings, ends, saturated, totals.passages)
+        return self.seams.lay(stretches(pieces, z, crossings, self.seams.closed, saturated))
 
     def join(self, following: ArcTally) -> Changes | None:
         """Add the tally of the blocks that follow these; returns what changes exactly where the two meet."""

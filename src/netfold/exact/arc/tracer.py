@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, flatten
 from netfold.errors import InvalidInputError
 from netfold.exact.arc import measures, rows
 from netfold.exact.arc.elliptic import piece_length
-from netfold.exact.arc.layers import ArcCrossings, ArcLayer, Part, Pieces
+from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcPieces, Part
 from netfold.exact.arc.output import ArcOutputTally
 from netfold.exact.arc.tally import ArcTally
 from netfold.exact.numerics.products import padded, reproducible
@@ -37,8 +38,6 @@ from netfold.exact.paths.refinement import KEYS, refine, switch_first
 from netfold.exact.paths.spread import Dense, Spread, spread_maps
 from netfold.paths import Ellipse
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
 
@@ -137,7 +136,7 @@ class Harmonics(PathDomain):
             tally.output.add_pieces(block, width)
             return None
         layer, mine = self.layers[level], tally.layers[level - tally.level]
-        pieces = Pieces(block.h, block.path, width)
+        pieces = ArcPieces(block.h, block.path, width)
         scan = layer.scan(pieces)
         found, z = layer.crossings(pieces, scan), layer.opened(pieces)
         changes = mine.add(pieces, scan, found, z)
@@ -147,7 +146,7 @@ class Harmonics(PathDomain):
             switch_first(level, changes.unit, changes.origin, changes.target, flips, first)
         refined = refine(level, block.t, block.path, flips, first, *found[:5])
         measured = np.zeros((measures.MEASURES, len(refined.at)))
-        met = Met(block, width, z, found, refined, np.zeros(len(refined.at), np.int8))
+        met = MetOnArc(block, width, z, found, refined, np.zeros(len(refined.at), np.int8))
         measures.measure(z, width, found, Part(*refined[:3]), measured, met.flat)
         measures.add_measures(measured, refined.at, refined.path, mine.totals)
         np.add.at(mine.rough, refined.path, measured[measures.ROUGH] > 0)
@@ -160,7 +159,7 @@ class Harmonics(PathDomain):
         width[:-1][joined] = (self.angles[path[:-1]] * np.diff(block.t))[joined]
         return width
 
-    def _refined(self, level: int, met: Met) -> partial[PathBlock]:
+    def _refined(self, level: int, met: MetOnArc) -> partial[PathBlock]:
         """How to make blocks of refined rows at the next stage's end."""
         columns = self.columns[level]
         if columns is None:
@@ -168,7 +167,7 @@ class Harmonics(PathDomain):
         y = np.ascontiguousarray(columns.products(padded(met.z))[: len(met.z), : columns.features])
         return partial(_spread_rows, columns, y, met.exact_products(columns), met)
 
-    def _image(self, level: int, met: Met, p: slice) -> PathBlock:
+    def _image(self, level: int, met: MetOnArc, p: slice) -> PathBlock:
         """Some refined rows, the layer's image at them carried through the next stage."""
         part, alive = met.part(p), met.block.alive
         nothing = ArcCrossings.room(np.zeros(len(met.block.path), np.int64))
@@ -178,7 +177,7 @@ class Harmonics(PathDomain):
 
 
 @dataclass(frozen=True)
-class Met:
+class MetOnArc:
     """What a layer did to a block.
 
     Attributes:
@@ -200,10 +199,10 @@ class Met:
         """Some refined rows."""
         return Part(self.refined.segment[p], self.refined.at[p], self.refined.cross[p.start : p.stop + 1])
 
-    def image(self, part: Part, z: Floats, found: ArcCrossings) -> Floats:
+    def image(self, part: Part, z: Floats, crossings: ArcCrossings) -> Floats:
         """The layer's image, or without crossings another value, at some vertices and their control points."""
         out = np.empty((2 * len(part.at) - 1, z.shape[1]))
-        rows.image(z, self.width, found, part, out)
+        rows.image(z, self.width, crossings, part, out)
         return out
 
     def exact_products(self, columns: Dense) -> dict[int, Floats]:
@@ -220,7 +219,7 @@ class Met:
         return dict(zip(special, products, strict=True))
 
 
-def _spread_rows(columns: Dense, y: Floats, exact: dict[int, Floats], met: Met, p: slice) -> PathBlock:
+def _spread_rows(columns: Dense, y: Floats, exact: dict[int, Floats], met: MetOnArc, p: slice) -> PathBlock:
     """Some refined rows at the next stage's end, from its values ``y`` at the block's rows."""
     part = met.part(p)
     h = np.empty((2 * len(part.at) - 1, y.shape[1]))

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.errors import InvalidInputError
-from netfold.exact.numerics.arrays import Floats
 
 if TYPE_CHECKING:
     from netfold.exact.cells.network import CellNetwork

@@ -11,10 +11,10 @@ import numpy as np
 import scipy.linalg
 from numba import njit
 
+from netfold.arrays import Floats, Ints
 from netfold.domains import Box, Domain
 from netfold.errors import InvalidInputError
 from netfold.exact.matrices.skip import Rows
-from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Bools, Floats, Ints
 from netfold.capture.activations import Selection
 from netfold.capture.program import Layer, Program
 from netfold.domains import Domain
@@ -17,7 +18,6 @@ from netfold.exact.matrices.coefficients import Pieces
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.matrices.forced import ForcedRows
 from netfold.exact.matrices.skip import Rows, SkipForm, joined
-from netfold.exact.numerics.arrays import Bools, Floats, Ints
 from netfold.exact.numerics.threads import beside
 
 States = NDArray[np.int16]

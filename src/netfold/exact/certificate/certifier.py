@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from random import Random
 
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
-from netfold.exact.certificate.proof import Cells, judge
+from netfold.exact.certificate.kinks import Jumps
+from netfold.exact.certificate.proof import Stretches, judge
 from netfold.exact.certificate.rational import OutOfBudgetError, RationalTrace, RationalTracer
 from netfold.exact.certificate.rounding import Evaluation
 from netfold.exact.certificate.route import Route
 from netfold.exact.matrices.explicit import ROOT_BITS, ExplicitProgram
-from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.threads import beside, look
 
 BUDGET = 3e8
@@ -47,6 +49,7 @@ class Certificate:
         sign_transitions: crossings of 0 by a pre-activation, one entry a layer.
         saturation_passages: passages from one saturated state to the other, one entry a layer.
         patterns: distinct activation patterns.
+        linear_pieces: affine pieces of the output; a vertex of the path parts two where a unit changes there.
         precise: places that float64 left undecided and double-double arithmetic decided; ``rational`` were left to
             rational arithmetic. What stands at the ``uncertain`` ones is not proven: there the network takes a
             square root, of which 400 binary digits were used, or the budget was spent and the claims stand.
@@ -61,6 +64,7 @@ class Certificate:
     sign_transitions: Ints
     saturation_passages: Ints
     patterns: int
+    linear_pieces: int
     precise: int
     rational: int
     uncertain: int
@@ -87,6 +91,7 @@ class _Found:
         t: parameters, ``layers`` the first layers, ``reach`` how far off they can be.
         changes: ``(breakpoint, layer, unit, old state, new state)``, in order; unit -1 where it is not known.
         signs: sign transitions, one entry a layer.
+        kinks: breakpoints at which the output bends.
     """
 
     t: list[float]
@@ -94,6 +99,7 @@ class _Found:
     reach: list[float]
     changes: list[tuple[int, int, int, int, int]]
     signs: Ints
+    kinks: int
 
 
 class Certifier:
@@ -157,7 +163,7 @@ class Certifier:
                 budget -= trace.work
                 rational += self.explicit.rational
                 uncertain += not self.explicit.rational
-                found[first, last] = _from_trace(trace)
+                found[first, last] = _from_trace(trace, part[0][1:-1])
             except OutOfBudgetError:
                 budget = 0.0
                 uncertain += 1
@@ -166,7 +172,7 @@ class Certifier:
                 found[first, last] = _from_claims(breakpoints[claims], layers[claims], signs)
         return self._certificate(route, cells, found, (precise, rational, uncertain), breakpoints)
 
-    def _prove(self, evaluation: Evaluation, route: Route, cells: Cells, chosen: Ints) -> None:
+    def _prove(self, evaluation: Evaluation, route: Route, cells: Stretches, chosen: Ints) -> None:
         """Judge some cells by the network's values at their ends and at the claimed breakpoints in them."""
         for begin in range(0, len(chosen), max(1, self.rows // 2)):
             look()
@@ -174,20 +180,25 @@ class Certifier:
             left, middle, right = cells.left[part], cells.middle[part], cells.right[part]
             rows = np.unique(np.concatenate([left, middle[middle >= 0], right]))
             place = np.where(middle < 0, -1, np.searchsorted(rows, middle))
-            local = Cells.of(np.searchsorted(rows, left), place, np.searchsorted(rows, right), len(self.program.layers))
+            local = Stretches.of(
+                np.searchsorted(rows, left), place, np.searchsorted(rows, right), len(self.program.layers)
+            )
             local.open[:] = ~(route.usable[left] & route.usable[right])
+            jumps = Jumps(evaluation, local)
             for index, h in enumerate(evaluation.layers(route.values(rows, evaluation.precise))):
-                judge(local, index, self.program.layers[index], h, route.t[rows])
+                jumps.pass_layer(index, judge(local, index, self.program.layers[index], h, route.t[rows]))
+            local.kink, certain = jumps.kinks()
+            local.open |= ~certain
             cells.put(part, local)
 
     def _certificate(
-        self, route: Route, cells: Cells, found: dict[tuple[int, int], _Found],
+        self, route: Route, cells: Stretches, found: dict[tuple[int, int], _Found],
         counts: tuple[int, int, int], breakpoints: Floats,
     ) -> Certificate:  # fmt: skip
         """Put together what was proven cell by cell and what was found in other places."""
         layers = len(self.program.layers)
         parts = _from_cells(route, cells) | {first: part for (first, _), part in found.items()}
-        merged = _Found([], [], [], [], np.zeros(layers, np.int64))
+        merged = _Found([], [], [], [], np.zeros(layers, np.int64), 0)
         for _, part in sorted(parts.items()):
             merged.changes.extend((len(merged.t) + i, *change) for i, *change in part.changes)  # type: ignore[misc]
             merged.t.extend(part.t)
@@ -200,7 +211,7 @@ class Certifier:
         return Certificate(
             np.array(merged.t), np.array(merged.layers, np.int64), np.array(merged.reach),
             np.bincount(np.array([c[1] for c in merged.changes], np.int64), minlength=layers),
-            signs, self._passages(merged), _patterns(merged), *counts,
+            signs, self._passages(merged), _patterns(merged), 1 + sum(part.kinks for part in parts.values()), *counts,
             sum(max(0, s) for s in surplus.values()), sum(max(0, -s) for s in surplus.values()) + false,
             self._status(counts[-1]),
         )  # fmt: skip
@@ -233,20 +244,21 @@ def _runs(marked: NDArray[np.bool_]) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _claims(route: Route, cells: Cells, first: int, last: int) -> Ints:
+def _claims(route: Route, cells: Stretches, first: int, last: int) -> Ints:
     """The claimed breakpoints in some cells."""
     claims = route.claim[cells.left[first] : cells.right[last - 1] + 1]
     return claims[claims >= 0]
 
 
-def _from_cells(route: Route, cells: Cells) -> dict[int, _Found]:
+def _from_cells(route: Route, cells: Stretches) -> dict[int, _Found]:
     """The breakpoints proven in cells, by cell; sign transitions are added up elsewhere."""
     closed = np.flatnonzero(~cells.open & (cells.layer >= 0))
     none = np.zeros(0, np.int64)
-    columns = [v[closed].tolist() for v in (cells.layer, cells.unit, cells.origin, cells.target, cells.reach)]
+    parts = cells.layer, cells.unit, cells.origin, cells.target, cells.reach, cells.kink
+    columns = [v[closed].tolist() for v in parts]
     found = {
-        c: _Found([t], [layer], [reach], [(0, layer, unit, origin, target)], none)
-        for c, t, layer, unit, origin, target, reach in zip(
+        c: _Found([t], [layer], [reach], [(0, layer, unit, origin, target)], none, kink)
+        for c, t, layer, unit, origin, target, reach, kink in zip(
             closed.tolist(), route.t[cells.middle[closed]].tolist(), *columns, strict=True
         )
     }
@@ -256,18 +268,19 @@ def _from_cells(route: Route, cells: Cells) -> dict[int, _Found]:
     return found
 
 
-def _from_trace(trace: RationalTrace) -> _Found:
-    """What rational arithmetic found."""
+def _from_trace(trace: RationalTrace, vertices: list[Fraction]) -> _Found:
+    """What rational arithmetic found on a stretch with some vertices of the path in it."""
     t = [float(b) for b in trace.breakpoints]
     place = {b: i for i, b in enumerate(trace.breakpoints)}
     changes = [(place[e.t], e.layer, e.unit, e.origin, e.target) for e in trace.events]
-    return _Found(t, trace.breakpoint_layers, np.spacing(t).tolist(), changes, np.array(trace.sign_transitions))
+    kinks = trace.linear_pieces - 1 - sum(v not in place for v in vertices)
+    return _Found(t, trace.breakpoint_layers, np.spacing(t).tolist(), changes, np.array(trace.sign_transitions), kinks)
 
 
 def _from_claims(t: Floats, layers: Ints, signs: Ints) -> _Found:
     """Claims where nothing better is to be had: one transition each."""
     changes = [(i, layer, -1, 0, 1) for i, layer in enumerate(layers.tolist())]
-    return _Found(t.tolist(), layers.tolist(), [math.inf] * len(t), changes, signs)
+    return _Found(t.tolist(), layers.tolist(), [math.inf] * len(t), changes, signs, len(t))
 
 
 def _patterns(found: _Found) -> int:

@@ -5,11 +5,12 @@ Values and error bounds (`certificate.rounding`) at the ends of a cell and at th
 happens there, whatever the engine did:
 
 1. All units have certain and equal states at both ends: a pattern's region is convex, so nothing happens.
-2. One unit, of layer l, has another state. All layers before l are affine on the cell, so in layer l that unit
-   changes once, at some s, and no other does. What layer l makes has one kink, at s, and so have all later
-   pre-activations as long as their units keep their states; these do if at s they are still on the side on which
-   both ends are. At the claimed breakpoint b the distance to the knot is known; from b to s a pre-activation moves
-   by no more than its slope, known from b and the ends, times |b - s|, known from the changing unit.
+2. One unit, of layer l, has another state, for the piece beside its own. All layers before l are affine on the cell,
+   so in layer l that unit changes once, at some s, and no other does. What layer l makes has one kink, at s, and so
+   have all later pre-activations as long as their units keep their states; these do if at s they are still on the
+   side on which both ends are. At the claimed breakpoint b the distance to the knot is known; from b to s a
+   pre-activation moves by no more than its slope, known from b and the ends, times |b - s|, known from the changing
+   unit.
 3. As 2, and a unit of a later layer stands exactly on its knot, without any error, at one end (its inputs are all
    saturated there, as under max pooling after ReLU). It then stands there up to s, and from s to the other end on
    the side on which that end is; if its state is not the same, it changes at s together with the unit of layer l.
@@ -25,16 +26,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.program import Layer
 from netfold.exact.certificate.rounding import Bounded, largest_of, ranked, spread
 from netfold.exact.matrices.coefficients import Pieces
-from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
+
+REACH = 1e-9
+"""How far from the true breakpoint a claimed one may be to stand."""
 
 
 @dataclass
-class Cells:
+class Stretches:
     """Stretches of a path, and what is proven of them.
 
     Attributes:
@@ -43,6 +47,7 @@ class Cells:
         reach: how far the true breakpoint can be from the claimed one.
         open: whether something stands in the way of a proof.
         signs: sign transitions, ``(cells, layers)``.
+        kink: whether the output bends at the breakpoint.
         along: what changes together with ``unit``: cells, layers, units, old and new states.
     """
 
@@ -56,19 +61,20 @@ class Cells:
     reach: Floats
     open: NDArray[np.bool_]
     signs: Ints
+    kink: NDArray[np.bool_]
     along: list[tuple[Ints, ...]] = field(default_factory=list)
 
     @staticmethod
-    def of(left: Ints, middle: Ints, right: Ints, layers: int) -> Cells:
+    def of(left: Ints, middle: Ints, right: Ints, layers: int) -> Stretches:
         """Cells of which nothing is known yet."""
         n = len(left)
         layer, unit, origin, target = (np.full(n, -1) for _ in range(4))
-        return Cells(left, middle, right, layer, unit, origin, target, np.zeros(n), np.zeros(n, np.bool_),
-                     np.zeros((n, layers), np.int64))  # fmt: skip
+        return Stretches(left, middle, right, layer, unit, origin, target, np.zeros(n), np.zeros(n, np.bool_),
+                     np.zeros((n, layers), np.int64), np.zeros(n, np.bool_))  # fmt: skip
 
-    def put(self, chosen: Ints, judged: Cells) -> None:
+    def put(self, chosen: Ints, judged: Stretches) -> None:
         """Take over what is known of some cells."""
-        for name in ("layer", "unit", "origin", "target", "reach", "open", "signs"):
+        for name in ("layer", "unit", "origin", "target", "reach", "open", "signs", "kink"):
             getattr(self, name)[chosen] = getattr(judged, name)
         for cell, *rest in judged.along:
             closed = ~judged.open[cell]
@@ -127,8 +133,8 @@ def _beside_knots(high, low, knots, state, other, margin):
             state[i, j], other[i, j], margin[i, j] = piece, beyond, nearest
 
 
-def judge(cells: Cells, index: int, layer: Layer, h: Bounded, t: Floats) -> None:
-    """Take one more layer into account."""
+def judge(cells: Stretches, index: int, layer: Layer, h: Bounded, t: Floats) -> Decisions:
+    """Take one more layer into account; returns its states."""
     d = decide(layer, h)
     _note_along(cells, index, d)
     places = cells.left, cells.middle, cells.right, t
@@ -141,9 +147,10 @@ def judge(cells: Cells, index: int, layer: Layer, h: Bounded, t: Floats) -> None
             *places, h.less(0.0), h.error, d.moved, _zero_knots(layer), d.state, cells.layer, cells.reach, cells.open,
             cells.signs[:, index], index,
         )  # fmt: skip
+    return d
 
 
-def _note_along(cells: Cells, index: int, d: Decisions) -> None:
+def _note_along(cells: Stretches, index: int, d: Decisions) -> None:
     """Note the units that leave or reach their knot where a unit of an earlier layer changes."""
     known = np.flatnonzero(cells.layer >= 0)
     a, b = cells.left[known], cells.right[known]
@@ -191,13 +198,16 @@ def _judge_states(
                 if known or layer[c] >= 0 or m < 0:
                     is_open[c] = True
                     continue
+                if ordered and abs(state[b, j] - state[a, j]) != 1:
+                    is_open[c] = True
                 layer[c], unit[c], origin[c], target[c] = index, j, state[a, j], state[b, j]
                 swapped = state[m, j] == target[c] and other[m, j] == origin[c]
                 if not (swapped or (state[m, j] == origin[c] and other[m, j] == target[c])):
                     is_open[c] = True
                 speed = (margin[a, j] + margin[b, j] - error[a, j] - error[b, j]) / (t[b] - t[a])
                 reach[c] = 1.01 * (margin[m, j] + error[m, j]) / speed if speed > 0.0 else np.inf
-                if not rest[m, j] > error[m, j] + 1.01 * reach[c] * _drift(t, a, m, b, moved, j):
+                alone = rest[m, j] > error[m, j] + 1.01 * reach[c] * _drift(t, a, m, b, moved, j)
+                if not (alone and reach[c] <= REACH):
                     is_open[c] = True
             elif known:
                 drift = 1.01 * reach[c] * _drift(t, a, m, b, moved, j)

@@ -20,7 +20,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.exact.certificate.rational_layers import Affine, Integers, IntegerStep, Law, States, joined, law_of
+from netfold.exact.certificate.rational_layers import (
+    AffineValues,
+    Integers,
+    IntegerStep,
+    LayerRule,
+    States,
+    joined,
+    law_of,
+)
 from netfold.exact.matrices.coefficients import fractions
 from netfold.exact.matrices.explicit import ExplicitProgram
 
@@ -116,7 +124,7 @@ class _Walk:
         self.states: list[States | None] = [None] * layers
         self.positive: list[NDArray[np.bool_] | None] = [None] * layers
         self.met: set[bytes] = set()
-        self.before: Affine | None = None
+        self.before: AffineValues | None = None
 
     def leg(self, t0: Fraction, t1: Fraction, start: Integers, end: Integers) -> None:
         """Walk along one straight leg."""
@@ -124,7 +132,7 @@ class _Walk:
         d = math.lcm(*(v.denominator for v in (*start, *end)))
         n = np.array([[int(a * d), int((b - a) * d)] for a, b in zip(start, end, strict=True)], object)
         self.before = None
-        self._descend(0, Fraction(0), Fraction(1), {0: Affine(n, d)})
+        self._descend(0, Fraction(0), Fraction(1), {0: AffineValues(n, d)})
 
     def finish(self) -> RationalTrace:
         """The trace, with events in order."""
@@ -132,7 +140,7 @@ class _Walk:
         self.trace.patterns = len(self.met)
         return self.trace
 
-    def _descend(self, index: int, a: Fraction, b: Fraction, values: dict[int, Affine]) -> None:
+    def _descend(self, index: int, a: Fraction, b: Fraction, values: dict[int, AffineValues]) -> None:
         """Follow the piece from ``a`` to ``b``, on which all earlier layers keep their states."""
         stage = self.tracer.program.stages[index]
         values = dict(values)
@@ -169,14 +177,14 @@ class _Walk:
         for unit in np.flatnonzero(before != states).tolist():
             self.trace.events.append(Event(t, index, unit, int(before[unit]), int(states[unit])))
 
-    def _count_signs(self, index: int, law: Law, h: Affine, a: Fraction, b: Fraction) -> None:
+    def _count_signs(self, index: int, law: LayerRule, h: AffineValues, a: Fraction, b: Fraction) -> None:
         first, last = law.positive(h, a, 1), law.positive(h, b, -1)
         before = self.positive[index]
         at_start = 0 if before is None else int((before != first).sum())
         self.trace.sign_transitions[index] += at_start + int((first != last).sum())
         self.positive[index] = last
 
-    def _leave(self, y: Affine) -> None:
+    def _leave(self, y: AffineValues) -> None:
         """Note the pattern of a piece and whether the output bends where it starts."""
         self.met.add(b"".join(s.astype(np.int32).tobytes() for s in self.states if s is not None))
         before, self.before = self.before, y

@@ -27,7 +27,7 @@ Change = tuple[Fraction, int, int, int]
 
 
 @dataclass(frozen=True)
-class Affine:
+class AffineValues:
     """Values that are affine in lambda: row ``j`` is ``(n[j, 0] + n[j, 1] lambda) / d``."""
 
     n: Integers
@@ -44,7 +44,7 @@ class IntegerStep:
         self.constant = objects([int(c * self.d) for c in step.constant])
         self.work = 2 * sum(matrix.size for _, matrix in self.sources)
 
-    def apply(self, values: dict[int, Affine]) -> Affine:
+    def apply(self, values: dict[int, AffineValues]) -> AffineValues:
         """The step's value on a piece."""
         made = [matrix.apply(values[source]) for source, matrix in self.sources]
         d = math.lcm(self.d, *(m.d for m in made))
@@ -52,7 +52,7 @@ class IntegerStep:
         total[:, 0] = self.constant * (d // self.d)
         for m in made:
             total += m.n if m.d == d else m.n * (d // m.d)
-        return Affine(total, d)
+        return AffineValues(total, d)
 
 
 @dataclass(frozen=True)
@@ -62,27 +62,27 @@ class Copy:
     entry: NDArray[np.int64]
     size: int = 0
 
-    def apply(self, x: Affine) -> Affine:
+    def apply(self, x: AffineValues) -> AffineValues:
         """Apply the matrix."""
         n = x.n[self.entry]
         n[self.entry < 0] = 0
-        return Affine(n, x.d)
+        return AffineValues(n, x.d)
 
 
-class Dense:
+class IntegerMatrix:
     """A full matrix of integers over one denominator."""
 
     def __init__(self, integers: Integers, d: int) -> None:
         self.integers, self.d, self.size = integers, d, integers.size
         self.flint = fmpz_mat(integers.tolist()) if fmpz_mat is not None else None
 
-    def apply(self, x: Affine) -> Affine:
+    def apply(self, x: AffineValues) -> AffineValues:
         """Apply the matrix."""
         if self.flint is None:
-            return Affine(self.integers.dot(x.n), self.d * x.d)
+            return AffineValues(self.integers.dot(x.n), self.d * x.d)
         made = self.flint * fmpz_mat(x.n.tolist())  # type: ignore[misc]
         n = np.array([int(v) for v in made.entries()], object)
-        return Affine(n.reshape(len(self.integers), 2), self.d * x.d)
+        return AffineValues(n.reshape(len(self.integers), 2), self.d * x.d)
 
 
 class Sparse:
@@ -95,15 +95,15 @@ class Sparse:
         self.begin = coefficients.near.indptr[self.rows]
         self.outputs = coefficients.shape[0]
 
-    def apply(self, x: Affine) -> Affine:
+    def apply(self, x: AffineValues) -> AffineValues:
         """Apply the matrix."""
         n = np.zeros((self.outputs, 2), object)
         if self.size:
             n[self.rows] = np.add.reduceat(self.integers[:, None] * x.n[self.entry], self.begin, axis=0)
-        return Affine(n, self.d * x.d)
+        return AffineValues(n, self.d * x.d)
 
 
-def _matrix(coefficients: Coefficients) -> Copy | Dense | Sparse:
+def _matrix(coefficients: Coefficients) -> Copy | IntegerMatrix | Sparse:
     near, (outputs, inputs) = coefficients.near, coefficients.shape
     entries = np.diff(near.indptr)
     if coefficients.true is None and (entries <= 1).all() and (near.data == 1.0).all():
@@ -115,33 +115,33 @@ def _matrix(coefficients: Coefficients) -> Copy | Dense | Sparse:
         return Sparse(integers, coefficients, d)
     full = np.zeros((outputs, inputs), object)
     full[np.repeat(np.arange(outputs), entries), near.indices] = integers
-    return Dense(full, d)
+    return IntegerMatrix(full, d)
 
 
-def joined(values: Sequence[Affine]) -> Affine:
+def joined(values: Sequence[AffineValues]) -> AffineValues:
     """Values over one denominator, one after the other."""
     if len(values) == 1:
         return values[0]
     d = math.lcm(*(v.d for v in values))
-    return Affine(np.concatenate([v.n * (d // v.d) for v in values]), d)
+    return AffineValues(np.concatenate([v.n * (d // v.d) for v in values]), d)
 
 
-class Law(Protocol):
+class LayerRule(Protocol):
     """How a layer acts on affine pre-activations."""
 
-    def start(self, h: Affine, at: Fraction) -> States:
+    def start(self, h: AffineValues, at: Fraction) -> States:
         """States just after ``at``."""
         ...
 
-    def changes(self, h: Affine, states: States, a: Fraction, b: Fraction) -> list[Change]:
+    def changes(self, h: AffineValues, states: States, a: Fraction, b: Fraction) -> list[Change]:
         """Changes of state strictly between ``a`` and ``b``, in order: where, unit, old and new state."""
         ...
 
-    def image(self, h: Affine, states: States) -> Affine:
+    def image(self, h: AffineValues, states: States) -> AffineValues:
         """The layer's values while its units are in these states."""
         ...
 
-    def positive(self, h: Affine, at: Fraction, side: int) -> NDArray[np.bool_]:
+    def positive(self, h: AffineValues, at: Fraction, side: int) -> NDArray[np.bool_]:
         """Units whose pre-activation is above zero just after (``side`` 1) or just before (-1) ``at``."""
         ...
 
@@ -166,20 +166,20 @@ class ElementwiseLaw:
         self.offsets = np.broadcast_to(_integers(pieces.offsets, self.d), shape)
         self.units = np.arange(layer.units)
 
-    def _sides(self, h: Affine, level: Integers, at: Fraction, side: int) -> NDArray[np.int8]:
+    def _sides(self, h: AffineValues, level: Integers, at: Fraction, side: int) -> NDArray[np.int8]:
         """On which side of a level the units are just beside ``at``."""
         p, q = at.numerator, at.denominator
         over = self.knot_d * (h.n[:, 0] * q + h.n[:, 1] * p) - level * (h.d * q)
         return _side(over, h.n[:, 1], side)
 
-    def start(self, h: Affine, at: Fraction) -> States:
+    def start(self, h: AffineValues, at: Fraction) -> States:
         """States just after ``at``."""
         states = np.zeros(len(h.n), np.int64)
         for level in self.knots:
             states += self._sides(h, level, at, 1) > 0
         return states
 
-    def changes(self, h: Affine, states: States, a: Fraction, b: Fraction) -> list[Change]:
+    def changes(self, h: AffineValues, states: States, a: Fraction, b: Fraction) -> list[Change]:
         """Changes of state strictly between ``a`` and ``b``, in order: where, unit, old and new state."""
         found = []
         for r, level in enumerate(self.knots):
@@ -190,13 +190,13 @@ class ElementwiseLaw:
                 found.append((place, j, r, r + 1) if rise > 0 else (place, j, r + 1, r))
         return sorted(found)
 
-    def image(self, h: Affine, states: States) -> Affine:
+    def image(self, h: AffineValues, states: States) -> AffineValues:
         """The layer's values while its units are in these states."""
         n = self.slopes[self.units, states][:, None] * h.n
         n[:, 0] += self.offsets[self.units, states] * h.d
-        return Affine(n, h.d * self.d)
+        return AffineValues(n, h.d * self.d)
 
-    def positive(self, h: Affine, at: Fraction, side: int) -> NDArray[np.bool_]:
+    def positive(self, h: AffineValues, at: Fraction, side: int) -> NDArray[np.bool_]:
         """Units whose pre-activation is above zero just after (``side`` 1) or just before (-1) ``at``."""
         return self._sides(h, np.zeros(len(h.n), object), at, side) > 0
 
@@ -210,7 +210,7 @@ class SelectionLaw:
         self.columns = rule.candidates
         self.sign = 1 if rule.largest else -1
 
-    def start(self, h: Affine, at: Fraction) -> States:
+    def start(self, h: AffineValues, at: Fraction) -> States:
         """The winners just after ``at``: the largest, then the steepest, then the first."""
         p, q = at.numerator, at.denominator
         value, slope = self.sign * (h.n[:, 0] * q + h.n[:, 1] * p), self.sign * h.n[:, 1]
@@ -220,7 +220,7 @@ class SelectionLaw:
         ]
         return np.array(winners, np.int64)
 
-    def changes(self, h: Affine, states: States, a: Fraction, b: Fraction) -> list[Change]:
+    def changes(self, h: AffineValues, states: States, a: Fraction, b: Fraction) -> list[Change]:
         """Changes of winner strictly between ``a`` and ``b``, in order: where, unit, old and new winner."""
         found = []
         for u, winner in enumerate(states.tolist()):
@@ -229,7 +229,7 @@ class SelectionLaw:
                 winner = new
         return sorted(found, key=lambda change: change[0])
 
-    def _overtakings(self, h: Affine, u: int, winner: int, b: Fraction) -> Iterator[tuple[Fraction, int]]:
+    def _overtakings(self, h: AffineValues, u: int, winner: int, b: Fraction) -> Iterator[tuple[Fraction, int]]:
         """Who overtakes the winner of a unit, one after the other, before ``b``."""
         while True:
             base = h.n[self.columns[u, winner]] * self.sign
@@ -244,11 +244,11 @@ class SelectionLaw:
             yield at, following
             winner = following
 
-    def image(self, h: Affine, states: States) -> Affine:
+    def image(self, h: AffineValues, states: States) -> AffineValues:
         """The winning entries."""
-        return Affine(h.n[self.columns[np.arange(len(states)), states]], h.d)
+        return AffineValues(h.n[self.columns[np.arange(len(states)), states]], h.d)
 
-    def positive(self, h: Affine, at: Fraction, side: int) -> NDArray[np.bool_]:
+    def positive(self, h: AffineValues, at: Fraction, side: int) -> NDArray[np.bool_]:
         """No unit: a maximum has no pre-activation."""
         return np.zeros(len(self.candidates), np.bool_)
 
@@ -257,6 +257,6 @@ def _integers(values: Integers, d: int) -> Integers:
     return objects([int(v * d) for v in values.flat]).reshape(values.shape)  # type: ignore[operator]
 
 
-def law_of(layer: Layer) -> Law:
+def law_of(layer: Layer) -> LayerRule:
     """How a layer acts."""
     return SelectionLaw(layer.rule) if isinstance(layer.rule, Selection) else ElementwiseLaw(layer)

@@ -7,7 +7,9 @@ whatever fused operations it is computed, is off by at most g = n u / (1 - n u) 
 
 with eps = 2 u, twice the unit roundoff, for n u < 1/2. A piecewise-linear function passes an error on times the
 steepest of the pieces that the error can reach, so that saturated units stop it. The bound itself is a sum of
-numbers that are not negative, off by less than one part in a million, which `SLACK` covers. Underflow is left out.
+numbers that are not negative, off by less than one part in a million, which `SLACK` covers. Underflow loses less than
+2^-1074 a product, in values and in bounds; that is added where a product may be so small, and left out elsewhere, so
+that what is zero without any error stays so. What overflows has no bound.
 
 Double-double numbers follow the same lines with eps = 2^-100.
 """
@@ -23,12 +25,12 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Selection
 from netfold.capture.program import Layer
 from netfold.exact.matrices.coefficients import Pieces, Step, split
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.numerics import double_double
-from netfold.exact.numerics.arrays import Floats
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.double_double import compiled_add as add
 from netfold.exact.numerics.double_double import compiled_multiply as multiply
@@ -36,6 +38,10 @@ from netfold.exact.numerics.double_double import compiled_multiply as multiply
 EPS = 2.0**-52
 EPS_PRECISE = 2.0**-100
 SLACK = 1.0 + 1e-6
+SMALL = 2.0**-800
+"""Products from here on are so large that neither they nor their bounds, 2^-100 of them, underflow."""
+LOST = 2.0**-1070
+"""More than one product, its bound and its second half lose where they underflow."""
 
 
 class Bounded(NamedTuple):
@@ -86,7 +92,9 @@ class Evaluation:
             x = values[term.source]
             reached = torch.from_numpy(x.error + rounding * np.abs(x.high)).reshape(rows, *term.shape)
             error += term.magnitude(reached).reshape(rows, -1).numpy()
-        return Bounded(high, low, error * SLACK)
+            if step.tiniest * min(tiniest(x.high), tiniest(x.error)) < SMALL:
+                error += step.roundings * LOST
+        return Bounded(high, low, np.where(np.isfinite(high + low), error * SLACK, np.inf))
 
     def _precisely(self, step: Step, values: dict[int, Bounded], rows: int) -> tuple[Floats, Floats]:
         near, rest = step.nearest
@@ -99,6 +107,12 @@ class Evaluation:
                 none if matrix.rest is None else matrix.rest, x.high, x.low, high, low,
             )  # fmt: skip
         return high, low
+
+
+def tiniest(values: Floats) -> float:
+    """The smallest size but zero, 1 at most."""
+    sizes = np.abs(values)
+    return float(sizes.min(initial=1.0, where=sizes > 0.0))
 
 
 def _plainly(step: Step, values: dict[int, Bounded], rows: int) -> tuple[Floats, Floats]:
@@ -147,6 +161,7 @@ def _apply(
                 missed = 0.0
             if slope != 0.0:
                 missed += rounding * (abs(slope * high[i, j]) + abs(offset))
+                missed += LOST if 0.0 < abs(high[i, j]) + error[i, j] < SMALL else 0.0
             out_high[i, j], out_low[i, j] = value, rest
             out_error[i, j] = SLACK * (steepest * error[i, j] + missed)
 

@@ -8,11 +8,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.exact.certificate.proof import Cells
-from netfold.exact.certificate.rounding import EPS, EPS_PRECISE, Bounded
+from netfold.arrays import Floats, Ints
+from netfold.exact.certificate.proof import Stretches
+from netfold.exact.certificate.rounding import EPS, EPS_PRECISE, LOST, SMALL, Bounded
 from netfold.exact.matrices.coefficients import Fractions, fractions
 from netfold.exact.numerics import double_double
-from netfold.exact.numerics.arrays import Floats, Ints
 
 SHARE = 0.43
 """Where between its neighbours a parameter is placed. Not the middle: there a unit between the knots -1 and 1 is 0."""
@@ -57,11 +57,11 @@ class Route:
         leg = np.clip(np.searchsorted(vertices, t, side="right") - 1, 0, len(vertices) - 2)
         return Route(vertices, points.reshape(len(vertices), -1), t, leg, claim, usable)
 
-    def cells(self, layers: int) -> Cells:
+    def cells(self, layers: int) -> Stretches:
         """From each row that is no claim, or a vertex, to the next; other claims stand inside the cells."""
         ends = np.flatnonzero((self.claim < 0) | np.isin(self.t, self.vertices))
         left, right = ends[:-1], ends[1:]
-        return Cells.of(left, np.where(right == left + 2, left + 1, -1), right, layers)
+        return Stretches.of(left, np.where(right == left + 2, left + 1, -1), right, layers)
 
     def values(self, rows: Ints, precise: bool) -> Bounded:
         """The points of some rows."""
@@ -69,17 +69,18 @@ class Route:
         start, width = self.vertices[leg], self.vertices[leg + 1] - self.vertices[leg]
         here, ahead = self.points[leg], self.points[leg + 1]
         size = np.tile(np.abs(self.points).max(0), (len(rows), 1))
+        lost = np.where((size > 0.0) & (size < SMALL), LOST, 0.0)
         if not precise:
             share = ((t - start) / width)[:, None]
             x = (1 - share) * here + share * ahead
-            return Bounded(x, np.zeros_like(x), 8 * EPS * size)
+            return Bounded(x, np.zeros_like(x), 8 * EPS * size + lost)
         exact = (fractions(t) - fractions(start)) / (fractions(self.vertices[leg + 1]) - fractions(start))
         share = exact.astype(np.float64)
         rest = (exact - fractions(share)).astype(np.float64)
         step = double_double.two_sum(ahead, -here)
         high, low = double_double.multiply(share[:, None], rest[:, None], *step)
         high, low = double_double.add(high, low, here, np.zeros_like(here))
-        return Bounded(high, low, 8 * EPS_PRECISE * size)
+        return Bounded(high, low, 8 * EPS_PRECISE * size + lost)
 
     def between(self, first: int, last: int) -> tuple[list[Fraction], list[Fractions]]:
         """The part of the path from one row to another, in fractions: parameters and points of its vertices."""

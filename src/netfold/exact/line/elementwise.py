@@ -17,7 +17,7 @@ from netfold.exact.numerics.angles import angle_beside, angle_of_chord
 from netfold.exact.numerics.bits import POWERS, WORD
 from netfold.exact.numerics.compiled import COMPILED, FAST, order
 from netfold.exact.paths.records import HIGH, LOW, ZERO, crossings_room, scan_room
-from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TURN
+from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TIE, TURN
 
 LAST = 1.0 - 2.0**-53
 """The last position inside a segment."""
@@ -76,7 +76,7 @@ def states(h, pieces, above, touches, closest, sums):
 
     They go to ``above[row, plane, word]``. ``touches`` says whether a row holds a pre-activation that equals a knot
     or zero. ``closest`` is its smallest other distance to a knot, relative to the mean size of its entries. ``sums``
-    takes `FLAT2`.
+    takes `FLAT2`, and in the place of `TURN` the smallest distance to a knot or zero.
     """
     table, (rows, units) = columns(pieces), h.shape
     for s in range(rows):
@@ -98,9 +98,10 @@ def states(h, pieces, above, touches, closest, sums):
             met = min(met, min(gap, bits.of_float(abs(a))))
             nearest = min(nearest, np.uint64(gap) - np.uint64(1))
             scale += abs(a)
-        near = FAR if nearest == bits.LARGEST else bits.to_float(np.int64(nearest) + 1)
+        gap = FAR if nearest == bits.LARGEST else bits.to_float(np.int64(nearest) + 1)
         touches[s], sums[s, FLAT2] = met == 0, RESOLVED2 * scale * scale
-        closest[s] = near * (units / scale) if scale > 0.0 else FAR
+        closest[s] = gap * (units / scale) if scale > 0.0 else FAR
+        sums[s, TURN] = bits.to_float(met)
 
 
 @njit(**FAST)
@@ -120,14 +121,19 @@ def scan(h, path, before, pieces, opened):
     """
     table, (rows, units) = columns(pieces), h.shape
     found = scan_room(rows, units)
-    counts, signs, touches, closest, sums, above = found
+    counts, signs, touches, closest, sums, above, near = found
     states(h, pieces, above, touches, closest, sums)
     unwanted = np.empty(units)
     for s in range(rows):
         joined = s + 1 < rows and path[s] == path[s + 1]
-        follows = joined and (before.shape[0] > 0 if s == 0 else path[s - 1] == path[s])
+        comes = before.shape[0] > 0 if s == 0 else path[s - 1] == path[s]
+        follows = joined and comes
         here, ahead = h[s], h[s + 1] if joined else h[s]
-        behind = (before[0] if s == 0 else h[s - 1]) if follows else here
+        behind = (before[0] if s == 0 else h[s - 1]) if comes else here
+        flat2 = max(sums[s, FLAT2], sums[s + 1, FLAT2] if joined else 0.0)
+        flat2 = max(flat2, RESOLVED2 * size(behind) ** 2 if s == 0 else sums[s - 1, FLAT2] if comes else 0.0)
+        tie = TIE / units * np.sqrt(flat2 / RESOLVED2)
+        near[s] = sums[s, TURN] <= tie and unsure(behind, here, ahead, pieces, comes, joined, tie)
         image = opened[s] if s < len(opened) else unwanted
         if touches[s]:
             sums[s, TURN] = 0.0
@@ -165,6 +171,27 @@ def scan(h, path, before, pieces, opened):
             else:
                 sums[s, TURN] = angle_beside(np.sqrt(across2), along)
     return found
+
+
+@njit(**FAST)
+def size(row):
+    """Sum of a row's sizes."""
+    total = 0.0
+    for a in row:
+        total += abs(a)
+    return total
+
+
+@njit(**FAST)
+def unsure(behind, here, ahead, pieces, follows, joined, tie):
+    """Whether a unit is near a knot or zero at a vertex and does not stand on it along a segment that ends there."""
+    for j in range(len(here)):
+        a = here[j]
+        gap = min(abs(a), min(abs(a - entry(pieces, KNOT, j)), abs(a - entry(pieces, KNOT + 1, j))))
+        stands = gap == 0.0 and ((follows and behind[j] == a) or (joined and ahead[j] == a))
+        if gap <= tie and not stands:
+            return True
+    return False
 
 
 @njit(**FAST)

@@ -14,17 +14,14 @@ from typing import cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, Values
 from netfold.exact.line.tracer import BLOCK_BYTES, FORK, LineTracer, Points
 from netfold.exact.numerics.products import ROUND, reproducible
 from netfold.exact.paths.blocks import PathBlock, advance
-from netfold.exact.paths.records import Crossings, Vertices
+from netfold.exact.paths.records import Crossings, PathVertices
 from netfold.exact.paths.spread import Dense, spread_dense, spread_maps
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 def stackable(program: Program) -> bool:
@@ -42,14 +39,15 @@ class EnsembleTracer(LineTracer):
 
     def __init__(self, programs: Sequence[Program], block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
         super().__init__(programs[0], len(programs), block_bytes, fork)
+        self.programs = programs
         maps = [cast(list[Dense], spread_maps(program)) for program in programs]
         spreads = [Stack.of([own[level] for own in maps]) for level in range(len(self.domain.layers))]
         own = [reproducible(program) for program in programs]
-        self.domain = Ensemble(**vars(replace(self.domain, spreads=spreads)), programs=own)
+        self.domain = EnsemblePoints(**vars(replace(self.domain, spreads=spreads)), programs=own)
 
 
 @dataclass(frozen=True)
-class Ensemble(Points):
+class EnsemblePoints(Points):
     """The vertices of straight paths, each in a network of its own, all of one architecture.
 
     Attributes:
@@ -58,7 +56,7 @@ class Ensemble(Points):
 
     programs: Sequence[Program]
 
-    def advanced(self, level: int, at: Vertices, values: Values) -> PathBlock:
+    def advanced(self, level: int, at: PathVertices, values: Values) -> PathBlock:
         """A block at the end of the first stage; later ones follow from `Stack`."""
         parts = []
         for begin, end in runs(at.path):
@@ -103,11 +101,11 @@ class Stack:
             torch.addmm(self.bias[number], rows[begin:end], self.weight[number].T, out=product[begin:end])
         return product[place, : self.features].numpy()
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, crossings: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
         units = len(self.columns) // len(self.bias)
-        unit = found.unit + units * np.repeat(path[: len(found.start) - 1], np.diff(found.start))
-        return spread_dense(self.features, y, segment, at, found, unit, self.columns)
+        unit = crossings.unit + units * np.repeat(path[: len(crossings.start) - 1], np.diff(crossings.start))
+        return spread_dense(self.features, y, segment, at, crossings, unit, self.columns)
 
 
 def runs(path: Ints) -> Iterator[tuple[int, int]]:

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Rule
 from netfold.exact.line import passes
 from netfold.exact.line.passes import Met
 from netfold.exact.line.pieces import pieces_of
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.records import Choice, Crossings, Functions, Scan, Totals
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,8 @@ class LineLayer:
         """List the changes of state that a scan counted."""
         return passes.crossings(h, path, before, self.rule, scan)
 
-    def image(self, h: Floats, segment: Ints, at: Floats, cross: Ints, found: Crossings) -> Floats:
+    def image(self, h: Floats, segment: Ints, at: Floats, cross: Ints, crossings: Crossings) -> Floats:
         """The layer's values at refined rows: row ``i`` lies in ``segment[i]`` at position ``at[i]``."""
         out = np.empty((len(at), self.units))
-        passes.image(h, segment, at, cross, found, self.rule, out)
+        passes.image(h, segment, at, cross, crossings, self.rule, out)
         return out

@@ -13,6 +13,7 @@ from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.line import elementwise, selection
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.products import padding
@@ -25,18 +26,22 @@ from netfold.exact.paths.segments import (
     FLAT2,
     LENGTH,
     MEASURES,
+    RESOLVED2,
     SPEED2,
+    TIE,
     TURN,
     count_passages,
     measure_segments,
 )
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 CROWDED = 32
 """Crossings in one segment above which plain vertices are inserted between them, so that a segment's image has few
 bends (`netfold.exact.paths.spread`)."""
+
+SAME = 1e-14
+"""Positions in one segment that are nearer to each other than this may be one."""
 
 
 class Met(NamedTuple):
@@ -51,6 +56,8 @@ class Met(NamedTuple):
         still: segments whose image stands still or nearly so; ``standing`` says whether there are any.
         weak: segments whose length, angle and turning are still to be measured, since sums lose too many digits.
         flat2: squared speed up to which rounding alone may move the image, a segment.
+        near: rows at which rounding may have decided a state (`paths.records.Scan`).
+        close: changes so near to the next one in their segment that rounding may have put them in order.
     """
 
     crowded: bool
@@ -61,6 +68,8 @@ class Met(NamedTuple):
     standing: bool
     weak: Ints
     flat2: Floats
+    near: Flags
+    close: Ints
 
 
 @njit(**COMPILED)
@@ -94,14 +103,30 @@ def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces,
     still, flat2 = np.zeros(n, np.bool_), scan.sums[:, FLAT2].copy()
     if spread and scan.counts.max() > 2 * CROWDED and len(anchors(found.start, found.at, CROWDED)[0]) > n:
         nothing = _refined(layer, t[:1], path, flips, first, found)
-        return Met(True, found, nothing, opened, still, False, np.empty(0, np.int64), flat2)
+        none = np.empty(0, np.int64)
+        return Met(True, found, nothing, opened, still, False, none, flat2, scan.near, none)
     weak = _add(path, scan, found, saturated_pieces, totals)
     standing = False
     for s in range(n - 1):
         still[s] = weak[s] or scan.sums[s, SPEED2] <= flat2[s]
         standing |= still[s]
     refined = _refined(layer, t, path, flips, first, found)
-    return Met(False, found, refined, opened, still, standing, np.flatnonzero(weak), flat2)
+    close = np.flatnonzero(_close(found, flat2, units))
+    return Met(False, found, refined, opened, still, standing, np.flatnonzero(weak), flat2, scan.near, close)
+
+
+@njit(**COMPILED)
+def _close(found, flat2, units):
+    """Which changes inside segments are so near to the next one that the slower of the two units hardly moves."""
+    close = np.zeros(len(found.at), np.bool_)
+    for s in range(len(found.start) - 1):
+        tie = TIE * np.sqrt(flat2[s] / RESOLVED2) / units
+        for c in range(found.start[s], found.start[s + 1] - 1):
+            gap = found.at[c + 1] - found.at[c]
+            speed = abs(found.slope_to[c] - found.slope_from[c])
+            speed = min(speed, abs(found.slope_to[c + 1] - found.slope_from[c + 1]))
+            close[c] = found.at[c] > 0.0 and not (gap * speed > tie and gap > SAME)
+    return close
 
 
 @njit(**COMPILED)

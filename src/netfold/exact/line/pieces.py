@@ -12,11 +12,9 @@ from typing import Any
 
 import numpy as np
 from numba.extending import overload
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Elementwise
-
-Floats = NDArray[np.float64]
 
 KNOT, SLOPE, OFFSET, VALUE = 0, 2, 5, 8
 """First rows of the knots, slopes, offsets and values at knots."""

@@ -15,7 +15,7 @@ from netfold.exact.numerics.angles import angle_of_chord
 from netfold.exact.numerics.compiled import COMPILED, order
 from netfold.exact.paths.envelope import _last, _leader, _next
 from netfold.exact.paths.records import crossings_room, scan_room
-from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TURN
+from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TIE, TURN
 
 
 @njit(**COMPILED)
@@ -40,6 +40,19 @@ def image(h, segment, at, candidates, sign, out):
 
 
 @njit(**COMPILED)
+def _slack(behind, here, ahead, entries, w, comes, joined):
+    """How far the nearest other entry is from the winner ``w``; those left out that are equal to it on a segment."""
+    smallest = np.inf
+    for k in entries:
+        if k < 0 or k == w:
+            continue
+        stays = (comes and behind[k] == behind[w]) or (joined and ahead[k] == ahead[w])
+        gap = abs(here[k] - here[w])
+        smallest = smallest if gap == 0.0 and stays else min(smallest, gap)
+    return smallest
+
+
+@njit(**COMPILED)
 def scan(h, path, before, candidates, sign, opened):
     """Count the changes of winner a segment and describe its image at its start.
 
@@ -52,14 +65,18 @@ def scan(h, path, before, candidates, sign, opened):
         ahead = h[s + 1] if joined else h[s]
         behind = joined and _behind(s, path, before)
         previous = (before[0] if s == 0 else h[s - 1]) if behind else h[s]
-        count, near, scale = 0, np.inf, 0.0
+        count, near, scale, slack, larger = 0, np.inf, 0.0, np.inf, 0.0
+        comes = _behind(s, path, before)
+        earlier = (before[0] if s == 0 else h[s - 1]) if comes else h[s]
         speed2, radial, norm2, into2 = 0.0, 0.0, 0.0, 0.0
         for u in range(len(candidates)):
             winner, gap = _leader(h[s], ahead, candidates[u], sign)
             w = candidates[u, winner]
+            slack = min(slack, _slack(earlier, h[s], ahead, candidates[u], w, comes, joined))
             near = min(near, gap if gap > 0.0 else np.inf)
             x, d = h[s, w], ahead[w] - h[s, w]
             scale += abs(x)
+            larger += max(abs(x), abs(ahead[w]))
             speed2 += d * d
             radial += x * d
             norm2 += x * x
@@ -74,6 +91,7 @@ def scan(h, path, before, candidates, sign, opened):
                     count += 1
                     following, position = _next(h[s], ahead, candidates[u], sign, following, position)
         found.counts[s] = count
+        found.near[s] = slack * len(candidates) <= TIE * larger
         found.closest[s] = near * len(candidates) / scale if scale > 0.0 else np.inf
         turn, flat2 = 0.0, RESOLVED2 * scale * scale
         if behind and into2 > flat2 and speed2 > flat2:

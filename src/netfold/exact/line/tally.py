@@ -5,16 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.line.layers import LineLayer
+from netfold.exact.line.passes import Met
 from netfold.exact.numerics.sums import sum_exactly
 from netfold.exact.paths import segments
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.domain import Changes
 from netfold.exact.paths.records import NOWHERE, Totals, join_totals
 
-Floats = NDArray[np.float64]
+Doubts = tuple[Ints, Floats]
+"""Paths, and parameters on them."""
+
+
+def _doubts(block: PathBlock, met: Met, begin: int, end: int) -> Doubts:
+    rows = begin + np.flatnonzero(met.near[begin:end])
+    return block.path[rows], block.t[rows]
 
 
 @dataclass
@@ -29,6 +36,8 @@ class LineTally:
         before: what the layer read at the last vertex but one, on path ``before_path``: the next block begins with
             the last.
         head: what it read at the first two vertices, on path ``head_path``.
+        doubts: where rounding may have decided a state, each entry paths and parameters. Of the vertices ``first`` and
+            ``last``, at the ends of what these blocks hold, only one side is known yet.
     """
 
     layer: LineLayer
@@ -37,6 +46,9 @@ class LineTally:
     before_path: int = NOWHERE
     head: Floats | None = None
     head_path: int = NOWHERE
+    doubts: list[Doubts] = field(default_factory=list)
+    first: Doubts | None = None
+    last: Doubts | None = None
 
     @staticmethod
     def of(paths: int, layer: LineLayer) -> LineTally:
@@ -59,6 +71,23 @@ class LineTally:
             self.head = block.h[:2].copy()
             self.head_path = int(block.path[0]) if block.path[0] == block.path[1] else NOWHERE
 
+    def doubt(self, block: PathBlock, met: Met) -> None:
+        """Note where a block's states are in doubt; to be called before `remember`."""
+        begin, end = int(self.first is None), len(met.near) - 1
+        if begin:
+            self.first = _doubts(block, met, 0, 1)
+        self.last = _doubts(block, met, end, end + 1)
+        if met.near[begin:end].any():
+            self.doubts.append(_doubts(block, met, begin, end))
+        if len(met.close):
+            s = np.searchsorted(met.found.start, met.close, side="right") - 1
+            t = block.t[s] + met.found.at[met.close] * (block.t[s + 1] - block.t[s])
+            self.doubts.append((block.path[s], t))
+
+    def all_doubts(self) -> list[Doubts]:
+        """Where states are in doubt, with both ends."""
+        return [*self.doubts, *(ends for ends in (self.first, self.last) if ends is not None)]
+
     def add_measures(self, path: int, measures: Floats) -> None:
         """Add the length, angle and turning of one segment's image."""
         totals = self.totals
@@ -68,6 +97,10 @@ class LineTally:
     def join(self, following: LineTally) -> Changes | None:
         """Add the tally of the blocks that follow these; returns what changes exactly where the two meet."""
         changes = self._meet(following)
+        self.doubts += following.doubts
+        if self.first is None:
+            self.first = following.first
+        self.last = following.last if following.last is not None else self.last
         join_totals(self.totals, following.totals)
         self.before, self.before_path = following.before, following.before_path
         return changes
@@ -76,9 +109,14 @@ class LineTally:
         """Count what happens at the vertex that two runs of blocks share: neither of them sees both its sides."""
         p, layer, totals = following.head_path, self.layer, self.totals
         if p == NOWHERE or p != self.before_path or following.head is None:
+            end = self.last if p == NOWHERE else following.first
+            if end is not None and self.first is not None and following.head is not None:
+                self.doubts.append(end)
             return None
         h, path = following.head, np.full(2, p)
         alone, joined = layer.scan(h, path, np.empty((0, h.shape[1]))), layer.scan(h, path, self.before)
+        if joined.near[0] and following.first is not None:
+            self.doubts.append(following.first)
         totals.transitions[p] += joined.counts[0] - alone.counts[0]
         totals.signs[p] += joined.signs[0] - alone.signs[0]
         sum_exactly(joined.sums[:1, segments.TURN].copy(), path, totals.bends)

@@ -6,18 +6,19 @@ blocks of them through the stages, in the order of the paths, so that every laye
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, Values, flatten
 from netfold.exact.line.layers import LineLayer
 from netfold.exact.line.passes import CROWDED, Met
-from netfold.exact.line.tally import LineTally
+from netfold.exact.line.tally import Doubts, LineTally
 from netfold.exact.numerics.products import padded, reproducible
 from netfold.exact.numerics.threads import beside
 from netfold.exact.paths import driver
@@ -25,12 +26,9 @@ from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
 from netfold.exact.paths.domain import BLOCK_BYTES, PathDomain, PathTally
 from netfold.exact.paths.driver import FORK, Ahead
 from netfold.exact.paths.output import OutputTally, PathOutput
-from netfold.exact.paths.records import Crossings, Totals, Vertices
+from netfold.exact.paths.records import Crossings, PathVertices, Totals
 from netfold.exact.paths.refinement import KEYS, anchors, interpolate
 from netfold.exact.paths.spread import Spread, spread_maps
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 NARROW_BYTES = 2**20
 """Memory that is enough for the rows of narrow layers: more of them make nothing faster."""
@@ -46,15 +44,19 @@ class LineTracer:
     """Traces straight paths through a piecewise-linear program.
 
     Attributes:
+        programs: the program of each path.
         totals: what every layer does to the paths, after `run`.
         results: what each path does in the output, after `run`.
+        doubts: where rounding may have decided a state on each path, after `run`.
     """
 
     def __init__(self, program: Program, paths: int, block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
         self.domain = Points.of(program, paths, block_bytes // self.threads, fork)
+        self.programs: Sequence[Program] = [program] * paths
         self.totals: list[Totals] = []
         self.results: list[PathOutput] = []
+        self.doubts: list[Floats] = []
 
     @beside
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
@@ -62,6 +64,15 @@ class LineTracer:
         domain = replace(self.domain, keys=KEYS if np.bincount(path).max() > 2 else 0)
         tally = driver.run(domain, domain.start(t, path, points), self.threads)
         self.totals, self.results = tally.totals, tally.output.finish()
+        self.doubts = _by_path([doubts for layer in tally.layers for doubts in layer.all_doubts()], len(self.results))
+
+
+def _by_path(doubts: list[Doubts], paths: int) -> list[Floats]:
+    """The parameters of doubts on every path, each once."""
+    path = np.concatenate([np.empty(0, np.int64), *(path for path, _ in doubts)])
+    t = np.concatenate([np.empty(0), *(t for _, t in doubts)])
+    order = np.argsort(path, kind="stable")
+    return [np.unique(part) for part in np.split(t[order], np.searchsorted(path[order], np.arange(1, paths)))]
 
 
 @dataclass(frozen=True)
@@ -102,15 +113,16 @@ class Points(PathDomain):
         for s in met.weak.tolist():
             measures = _measured_directly(layer, block.h, s, met.found, float(met.flat2[s]))
             mine.add_measures(int(block.path[s]), measures)
+        mine.doubt(block, met)
         mine.remember(block)
         return self.ahead(level + 1, len(met.refined.at), self._refined(level, block, met))
 
-    def _thinned(self, level: int, block: PathBlock, found: Crossings) -> Ahead[PathBlock]:
+    def _thinned(self, level: int, block: PathBlock, crossings: Crossings) -> Ahead[PathBlock]:
         """The block with plain vertices inserted between the crossings of crowded segments."""
-        segment, at = anchors(found.start, found.at, CROWDED)
+        segment, at = anchors(crossings.start, crossings.at, CROWDED)
         ahead = np.minimum(segment + 1, len(block.t) - 1)
         t = block.t[segment] + at * (block.t[ahead] - block.t[segment])
-        vertices = Vertices.plain(t, block.path[segment], self.keys)
+        vertices = PathVertices.plain(t, block.path[segment], self.keys)
         vertices.flips[at == 0.0], vertices.first[at == 0.0] = block.flips, block.first
 
         def make(p: slice) -> PathBlock:
@@ -153,12 +165,12 @@ def at_rows(alive: Values, segment: Ints, at: Floats) -> Values:
     return {i: tensor(interpolate(flatten([v]), segment, at), v.shape[1:], v.device) for i, v in alive.items()}
 
 
-def _measured_directly(layer: LineLayer, h: Floats, s: int, found: Crossings, flat2: float) -> Floats:
+def _measured_directly(layer: LineLayer, h: Floats, s: int, crossings: Crossings, flat2: float) -> Floats:
     """Length, angle and inner turning of one segment's image from the differences of its vertices."""
-    crossed = found.at[found.start[s] : found.start[s + 1]]
+    crossed = crossings.at[crossings.start[s] : crossings.start[s + 1]]
     at = np.unique(np.concatenate([[0.0, 1.0], crossed]))
-    cross = found.start[s] + np.append(np.searchsorted(crossed, at), len(crossed))
-    image = layer.image(h, np.full(len(at), s), at, cross, found)
+    cross = crossings.start[s] + np.append(np.searchsorted(crossed, at), len(crossed))
+    image = layer.image(h, np.full(len(at), s), at, cross, crossings)
     steps = np.diff(image, axis=0)
     turns = _angles(steps / np.diff(at)[:, None], flat2**0.5)
     return np.array([np.linalg.norm(steps, axis=1).sum(), _angles(image, 0.0).sum(), turns.sum()])

@@ -35,7 +35,7 @@ class Ball(NamedTuple):
     centre: NDArray[np.float64]
 
 
-class Room(NamedTuple):
+class BallProgram(NamedTuple):
     """Room for the linear program of a cell: its ``rows`` of unit length, their values ``slack`` at the point where it
     starts, and what `simplex` needs."""
 
@@ -48,13 +48,13 @@ class Room(NamedTuple):
     zero: NDArray[np.float64]
 
 
-def room_for(rows: int, m: int) -> Room:
+def room_for(rows: int, m: int) -> BallProgram:
     """Room for cells of up to ``rows`` rows in ``m`` coordinates."""
     end = m + 1 + rows
     tables = [np.zeros((m + 2, end)) for _ in range(2)]
     side = np.concatenate([np.zeros(m + 1), np.ones(rows)])
     basis, zero = np.zeros(m + 1, np.int64), np.zeros(m + 1)
-    return Room(np.zeros((rows, m)), np.zeros(rows), tables[0], side, tables[1], basis, zero)
+    return BallProgram(np.zeros((rows, m)), np.zeros(rows), tables[0], side, tables[1], basis, zero)
 
 
 @njit(**LEAN_FAST)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netfold.exact.numerics.arrays import Floats
+from netfold.arrays import Floats
 
 Row = list[int]
 """Coefficients and constant of an affine function, scaled to integers by a positive factor."""

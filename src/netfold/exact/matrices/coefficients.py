@@ -20,10 +20,11 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Layer, Node
-from netfold.exact.numerics.arrays import Floats
 
 Fractions = NDArray[np.object_]
 
@@ -131,6 +132,15 @@ class Step:
     def nearest(self) -> tuple[Floats, Floats]:
         """The constant in float64, and what that leaves out."""
         return split(self.constant)
+
+    @cached_property
+    def tiniest(self) -> float:
+        """The smallest size but zero, 1 at most, of the numbers that the operation multiplies by or adds."""
+        leaves = [
+            v for v in pytree.tree_leaves((self.node.args, self.node.kwargs)) if isinstance(v, torch.Tensor | float)
+        ]
+        sizes = np.abs(np.concatenate([[1.0], *(torch.as_tensor(v).reshape(-1).double().numpy() for v in leaves)]))
+        return float(sizes.min(initial=1.0, where=sizes > 0.0))
 
 
 @dataclass(frozen=True)

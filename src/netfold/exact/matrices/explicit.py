@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from netfold.arrays import Floats
 from netfold.capture.operations import SHAPE_ONLY, by_name, op_name
 from netfold.capture.program import Node, Program
 from netfold.errors import NotExplicitError
 from netfold.exact.matrices.coefficients import Step, Term, fractions, objects
-from netfold.exact.numerics.arrays import Floats
 
 ROOT_BITS = 400
 """Binary digits to which a square root is taken."""

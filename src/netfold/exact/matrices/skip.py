@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
+from netfold.arrays import Floats
 from netfold.capture.program import Layer
 from netfold.exact.matrices.coefficients import Coefficients, Fractions, Step, fractions, objects, split
 from netfold.exact.matrices.explicit import ExplicitProgram
-from netfold.exact.numerics.arrays import Floats
 
 ExactRow = tuple[dict[int, Fraction], Fraction]
 """The coefficients of a row by slot, and its constant."""

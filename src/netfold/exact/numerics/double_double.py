@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
 from netfold.exact.numerics.compiled import COMPILED
-
-Floats = NDArray[np.float64]
 
 
 def two_sum(a: Any, b: Any) -> tuple[Any, Any]:

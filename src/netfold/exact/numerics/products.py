@@ -13,14 +13,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 from torch import Tensor
 
+from netfold.arrays import Floats
 from netfold.capture.program import Node, Program
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.threads import aside
-
-Floats = NDArray[np.float64]
 
 ROUND = 8
 

@@ -8,13 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints, Keys
 from netfold.capture.program import Program, Stage, Values, flatten
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 
 
 @dataclass

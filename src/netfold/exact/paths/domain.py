@@ -8,17 +8,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, Values
 from netfold.exact.paths.blocks import PathBlock, advance, chunks, tensor
 from netfold.exact.paths.driver import Ahead
-from netfold.exact.paths.records import Totals, Vertices
+from netfold.exact.paths.records import PathVertices, Totals
 from netfold.exact.paths.refinement import switch_first
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 
 BLOCK_BYTES = 4 * 2**20
 """Memory that one stage's rows may take in all threads; several such blocks are alive at once, one a layer."""
@@ -91,7 +87,7 @@ class PathDomain:
 
         def make(p: slice) -> PathBlock:
             rows = points[self.STEP * p.start : self.STEP * (p.stop - 1) + 1]
-            return self.advanced(0, Vertices.plain(t[p], path[p], self.keys), self.program.start(rows))
+            return self.advanced(0, PathVertices.plain(t[p], path[p], self.keys), self.program.start(rows))
 
         return self.ahead(0, len(t), make)
 
@@ -106,11 +102,11 @@ class PathDomain:
         units = layers[level].units if level < len(layers) else self.outputs
         return Ahead(level, rows - 1, rows * max(units, 10), blocks)
 
-    def advanced(self, level: int, at: Vertices, values: Values) -> PathBlock:
+    def advanced(self, level: int, at: PathVertices, values: Values) -> PathBlock:
         """A block at the end of a stage."""
         return PathBlock(*advance(self.program, self.program.stages[level], values), *at)
 
-    def after(self, level: int, at: Vertices, image: Floats, alive: Values) -> PathBlock:
+    def after(self, level: int, at: PathVertices, image: Floats, alive: Values) -> PathBlock:
         """A block at the end of the stage after a layer, from the layer's image and the other values at its rows."""
         layer = self.program.stages[level].layer
         assert layer is not None

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.columns import Columns
 from netfold.exact.numerics.sums import add_exactly
 from netfold.exact.paths import readout
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.patterns import count_distinct, merge_equal
 from netfold.exact.paths.records import NOWHERE, OutputTotals
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
@@ -27,6 +24,7 @@ class PathOutput:
         breakpoints: parameters at which a unit changes its state, and ``layers`` the first layer that does.
         patterns: distinct activation patterns met, and ``pieces`` linear pieces.
         length: of the output's image; ``angle`` on the unit sphere; ``bend`` total turning.
+        merged: changes of state that float64 holds at the parameter of another one.
         class_changes: parameters at which the largest output changes, and ``classes`` those in between.
         sign_changes: one entry an output.
     """
@@ -41,6 +39,7 @@ class PathOutput:
     class_changes: Floats
     classes: Ints
     sign_changes: Ints
+    merged: int
 
 
 class OutputTally:
@@ -111,6 +110,7 @@ class OutputTally:
     def finish(self) -> list[PathOutput]:
         """Join what the blocks gave: one result a path."""
         t, flips, first = self.found.take()
+        met = self.totals.met.copy()
         count = merge_equal(t, flips, first, self.totals.met)
         t, first = t[:count], first[:count]
         # without keys a path is straight, and never comes back to a pattern
@@ -132,6 +132,7 @@ class OutputTally:
                 class_changes=moment[turns[p] : turns[p + 1]].copy(),
                 classes=np.append(self.totals.start_class[p], target[turns[p] : turns[p + 1]]).astype(np.int64),
                 sign_changes=self.totals.sign_changes[p],
+                merged=int(met[p] - self.totals.met[p]),
             )
             for p in range(self.paths)
         ]

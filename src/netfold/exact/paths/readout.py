@@ -6,17 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints, Keys
 from netfold.exact.numerics.angles import angle_beside, angle_of_chord, norm2
 from netfold.exact.numerics.compiled import COMPILED, FAST
 from netfold.exact.numerics.sums import add_counts, sum_exactly
 from netfold.exact.paths.envelope import _last, _leader, _next
 from netfold.exact.paths.patterns import NO_LAYER
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 
 MERGE = 64 * np.finfo(np.float64).eps
 """Two neighbouring pieces are one linear piece where the vertex between them is off their common chord by less than

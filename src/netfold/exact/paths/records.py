@@ -8,15 +8,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints, Keys
 from netfold.exact.numerics import bits
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.sums import add_exactly
 from netfold.exact.paths.patterns import NO_LAYER
 from netfold.exact.paths.segments import SUMS
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Keys = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 
 NOWHERE = -1
@@ -49,6 +47,8 @@ class Scan(NamedTuple):
         closest: the smallest distance of a row to a knot that it does not equal, over the row's mean size.
         sums: what describes the image at the start of each segment (`paths.segments`).
         above: which pre-activations lie above knots and zero, as bits (`numerics.bits`); empty for choices.
+        near: whether at a row a pre-activation is so near to a knot or zero, or a winner to another entry, that
+            rounding may have decided; what is equal at two neighbouring rows is equal between them, and no doubt.
     """
 
     counts: Ints
@@ -57,6 +57,7 @@ class Scan(NamedTuple):
     closest: Floats
     sums: Floats
     above: bits.Words
+    near: Flags
 
 
 class Crossings(NamedTuple):
@@ -80,7 +81,7 @@ class Crossings(NamedTuple):
     value: Floats
 
 
-class Vertices(NamedTuple):
+class PathVertices(NamedTuple):
     """Vertices of paths, without values: as in `Refined`."""
 
     t: Floats
@@ -89,13 +90,13 @@ class Vertices(NamedTuple):
     first: Ints
 
     @staticmethod
-    def plain(t: Floats, path: Ints, keys: int) -> Vertices:
+    def plain(t: Floats, path: Ints, keys: int) -> PathVertices:
         """Vertices at which nothing switches; keys have some words."""
-        return Vertices(t, path, np.zeros((len(t), keys), np.uint64), np.full(len(t), NO_LAYER))
+        return PathVertices(t, path, np.zeros((len(t), keys), np.uint64), np.full(len(t), NO_LAYER))
 
-    def part(self, p: slice) -> Vertices:
+    def part(self, p: slice) -> PathVertices:
         """Some of them."""
-        return Vertices(self.t[p], self.path[p], self.flips[p], self.first[p])
+        return PathVertices(self.t[p], self.path[p], self.flips[p], self.first[p])
 
 
 class Refined(NamedTuple):
@@ -116,9 +117,9 @@ class Refined(NamedTuple):
     flips: Keys
     first: Ints
 
-    def vertices(self, p: slice) -> Vertices:
+    def vertices(self, p: slice) -> PathVertices:
         """Some of the rows, without values."""
-        return Vertices(self.t[p], self.path[p], self.flips[p], self.first[p])
+        return PathVertices(self.t[p], self.path[p], self.flips[p], self.first[p])
 
 
 class Totals(NamedTuple):
@@ -185,7 +186,13 @@ def scan_room(n, units):
     """Room for a scan of ``n`` rows with bits of some units."""
     above = np.empty((n, PLANES, -(-units // bits.WORD)), np.int64)
     return Scan(
-        np.empty(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.bool_), np.empty(n), np.empty((n, SUMS)), above
+        np.empty(n, np.int64),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.bool_),
+        np.empty(n),
+        np.empty((n, SUMS)),
+        above,
+        np.zeros(n, np.bool_),
     )
 
 

@@ -17,6 +17,8 @@ from netfold.exact.numerics.compiled import COMPILED
 SPEED2, RADIAL, NORM2, TURN, FLAT2, SUMS = range(6)
 RESOLVED2 = 1e-26
 """Share of the squared size of a row's values below which a squared difference is rounding."""
+TIE = 1e-12
+"""Distance from a knot, as a share of the mean size of a row's values, from which on rounding may decide."""
 
 # what is measured of a segment's image
 LENGTH, ANGLE, BEND, MEASURES = range(4)

@@ -16,15 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numba import njit
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.program import Layer, Node, Program, Stage
 from netfold.exact.numerics.compiled import FAST
 from netfold.exact.numerics.products import ROUND, padded, transposed
 from netfold.exact.paths.records import Crossings
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 class Spread(Protocol):
@@ -42,7 +39,7 @@ class Spread(Protocol):
         """
         ...
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, crossings: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
         ...
 
@@ -75,9 +72,9 @@ class Dense:
         """What each unit adds, one row a unit."""
         return transposed(self.weight)
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, crossings: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
-        return spread_dense(self.features, y, segment, at, found, found.unit, self.columns)
+        return spread_dense(self.features, y, segment, at, crossings, crossings.unit, self.columns)
 
 
 @dataclass(frozen=True)
@@ -102,9 +99,9 @@ class Convolution:
         made = self.node.target(rows, *self.node.args[1:], **self.node.kwargs)
         return np.ascontiguousarray(made.reshape(len(rows), -1).numpy())
 
-    def values(self, y: Floats, segment: Ints, at: Floats, found: Crossings, path: Ints) -> Floats:
+    def values(self, y: Floats, segment: Ints, at: Floats, crossings: Crossings, path: Ints) -> Floats:
         """The map at refined rows, from its values at the vertices and the crossings between them."""
-        return spread_convolution(y, segment, at, found, self.weights, self.shape_in, self.shape_out, self.geometry)
+        return spread_convolution(y, segment, at, crossings, self.weights, self.shape_in, self.shape_out, self.geometry)
 
 
 RESHAPES = {

@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Rule
 from netfold.exact.numerics import bits
 from netfold.exact.plane import counting, selection, splitting
 from netfold.exact.plane.splitting import Loops
 from netfold.exact.plane.vertices import FOUND, IRREGULAR, Edges, Knots, Vertices, classify
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 Words = NDArray[np.int64]
 States = NDArray[np.uint8] | NDArray[np.uint16]
 

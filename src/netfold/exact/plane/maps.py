@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.capture.activations import Elementwise, Rule
 from netfold.capture.program import Program, Values
 from netfold.exact.numerics.products import reproducible
 from netfold.exact.paths.blocks import advance, tensor
 from netfold.exact.plane.layers import States
-
-Floats = NDArray[np.float64]
 
 ROWS = 1024
 """Rows that go through the network at once."""

@@ -13,13 +13,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.threads import aside
 from netfold.exact.plane.splitting import PER_LAYER, Loops
 from netfold.exact.plane.vertices import Vertices, mix
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)

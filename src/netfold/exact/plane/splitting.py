@@ -11,13 +11,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
+from netfold.arrays import Ints
 from netfold.exact.numerics import bits
 from netfold.exact.numerics.compiled import COMPILED, NOTHING, put
 from netfold.exact.plane.vertices import IRREGULAR, cross
-
-Ints = NDArray[np.int64]
 
 PER_LAYER = 1 << 32
 """An edge's label is its layer times this, plus the unit that made it; sides of the rectangle are -1 to -4."""

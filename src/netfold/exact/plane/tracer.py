@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program, Values, flatten
 from netfold.exact.numerics.products import reproducible
@@ -27,9 +28,6 @@ from netfold.exact.plane.scale import layer_scales
 from netfold.exact.plane.splitting import Loops, take
 from netfold.exact.plane.vertices import Edges, Vertices, extend
 from netfold.paths import Plane
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 BLOCK_BYTES = 2**21
 """Memory for the vertices of a block before it is cut, in all threads; one block a layer is alive at once."""
@@ -67,7 +65,7 @@ class PlaneTracer:
             self.scales = layer_scales(program, corners)
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
         self.corners, self.xy = corners, xy
-        self.faces = Faces.of(program, TIE * self.scales, keep, block_bytes // self.threads, fork)
+        self.faces = PlanePolygons.of(program, TIE * self.scales, keep, block_bytes // self.threads, fork)
         self.layers = self.faces.layers
         self._take(self.faces.tally(0))
 
@@ -181,7 +179,7 @@ class Rooms(threading.local):
 
 
 @dataclass(frozen=True)
-class Faces:
+class PlanePolygons:
     """The polygons of a plane.
 
     Attributes:
@@ -201,7 +199,7 @@ class Faces:
     rooms: Rooms
 
     @staticmethod
-    def of(program: Program, tolerances: Floats, keep: bool, block_bytes: int, fork: int) -> Faces:
+    def of(program: Program, tolerances: Floats, keep: bool, block_bytes: int, fork: int) -> PlanePolygons:
         """Bind a program's layers, with one tolerance each, to their compiled passes."""
         layers = [
             plane_layer(rule, units, i, tolerances[i])
@@ -212,7 +210,7 @@ class Faces:
             layers.append(_class_layer(outputs, len(layers), tolerances[-1]))
         widest = max([outputs, *(layer.units for layer in program.layers)])
         block_rows = int(np.clip(block_bytes // (8 * widest), 64, 4096)) // 8 * 8
-        return Faces(program, layers, keep, block_rows, fork, Rooms(len(layers)))
+        return PlanePolygons(program, layers, keep, block_rows, fork, Rooms(len(layers)))
 
     def start(self, corners: torch.Tensor, xy: Floats) -> Ahead[PlaneBlock]:
         """The rectangle."""

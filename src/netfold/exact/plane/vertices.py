@@ -16,11 +16,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.numerics import bits
 from netfold.exact.numerics.compiled import COMPILED, FAST
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 LAST = 1.0 - 2.0**-53
 """The last position inside an edge."""

@@ -16,13 +16,13 @@ from functools import partial
 import numpy as np
 from numba import njit
 
+from netfold.arrays import Bools, Floats, Ints
 from netfold.capture.activations import Elementwise, Selection
 from netfold.domains import Box, Domain
 from netfold.exact.lp.dictionary import CROSSES, OPTIMAL, begin, descend
 from netfold.exact.lp.rational import implied
 from netfold.exact.matrices.forced import CONSTANT, IntegerRow, dense_rows
 from netfold.exact.matrices.skip import SkipForm
-from netfold.exact.numerics.arrays import Bools, Floats, Ints
 from netfold.exact.numerics.compiled import COMPILED
 from netfold.exact.numerics.threads import aside
 from netfold.exact.regions.maps import RegionMaps
@@ -150,19 +150,19 @@ def _of_selection(maps: RegionMaps, number: int, rule: Selection) -> Sides:
     return _settled(maps, made, close | rows.doubtful[winner] | rows.doubtful[other])
 
 
-def _settled(maps: RegionMaps, made: Sides, doubtful: Bools) -> Sides:
+def _settled(maps: RegionMaps, sides: Sides, doubtful: Bools) -> Sides:
     """Half-spaces that may hold nothing but rounding are taken exactly; those that do not depend on x are left out."""
-    normals, offsets = made.normals.copy(), made.offsets.copy()
+    normals, offsets = sides.normals.copy(), sides.offsets.copy()
     for i in np.flatnonzero(doubtful):
-        numbers, scale = exact_side(maps, int(made.layers[i]), int(made.units[i]), int(made.rivals[i]))
+        numbers, scale = exact_side(maps, int(sides.layers[i]), int(sides.units[i]), int(sides.rivals[i]))
         normals[i], offsets[i] = 0.0, numbers.get(CONSTANT, 0) / scale
         for column in numbers.keys() - {CONSTANT}:
             normals[i, column] = numbers[column] / scale
     flat = ~(normals != 0).any(1)
     still = np.flatnonzero(flat & (offsets == 0))
-    standing = aside(partial(np.unique, np.column_stack([made.layers[still], made.units[still]]), axis=0))
+    standing = aside(partial(np.unique, np.column_stack([sides.layers[still], sides.units[still]]), axis=0))
     kept = np.flatnonzero(~flat)
-    return replace(Sides(normals, offsets, made.layers, made.units, made.rivals, NONE).take(kept), standing=standing)
+    return replace(Sides(normals, offsets, sides.layers, sides.units, sides.rivals, NONE).take(kept), standing=standing)
 
 
 def exact_side(maps: RegionMaps, layer: int, unit: int, rival: int) -> IntegerRow:

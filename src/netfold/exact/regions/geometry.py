@@ -8,9 +8,9 @@ import numpy as np
 from scipy.optimize import linprog
 from scipy.spatial import ConvexHull, HalfspaceIntersection
 
+from netfold.arrays import Floats
 from netfold.exact.lp import rational
 from netfold.exact.lp.ball import largest_ball
-from netfold.exact.numerics.arrays import Floats
 from netfold.exact.regions.faces import Reduced, Sides, exact_rows
 from netfold.exact.regions.maps import RegionMaps
 

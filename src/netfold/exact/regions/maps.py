@@ -13,11 +13,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Bools, Floats
 from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.program import Layer
 from netfold.exact.matrices.forced import ForcedRows, IntegerRow
 from netfold.exact.matrices.skip import Rows, SkipForm
-from netfold.exact.numerics.arrays import Bools, Floats
 
 DOUBT = 2.0**-36
 """Entries smaller than this share of what they were added up from may be nothing but rounding."""

@@ -135,11 +135,11 @@ class Checkpoint:
             return True
         return len(item) <= len(self.pieces) and bool(((item >= 0) & (item < self.pieces[: len(item)])).all())
 
-    def _require_ours(self, form: str, found: Fingerprint) -> None:
+    def _require_ours(self, form: str, fingerprint: Fingerprint) -> None:
         if form != FORMAT:
             raise InvalidInputError(f"the checkpoint {self.path} has the format {form!r}, expected {FORMAT!r}")
         for what in ("domain", "network", "rule"):
-            if found.get(what) != self.fingerprint[what]:
+            if fingerprint.get(what) != self.fingerprint[what]:
                 whose = "follows another counting rule" if what == "rule" else f"belongs to another {what}"
                 raise InvalidInputError(
                     f"the checkpoint {self.path} {whose}, so it is left as it is; name another file for this count"

@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import Floats
 from netfold.exact.cells.counting.probe import CHORDS, richness
 from netfold.exact.cells.engine import Engine, Outcome, Prefix, whole
-from netfold.exact.numerics.arrays import Floats
 from netfold.exact.numerics.threads import beside, look
 
 FEWEST = 2
@@ -54,7 +54,7 @@ class TreeEstimate:
     groups: Floats
     exact: bool
     met: int
-    work: Work
+    work: EstimateWork
 
     @property
     def value(self) -> float:
@@ -68,7 +68,7 @@ class TreeEstimate:
 
 
 @dataclass
-class Work:
+class EstimateWork:
     """Decisions taken, and how they were taken; see `Outcome`."""
 
     decisions: int = 0
@@ -122,7 +122,7 @@ def estimate_tree(engine: Engine, effort: int, groups: int, rng: np.random.Gener
 
 
 @dataclass(frozen=True)
-class Pace:
+class TreePace:
     """How fast the tree grows where it is walked.
 
     Attributes:
@@ -134,10 +134,10 @@ class Pace:
     cost: float = 1.0
 
     @staticmethod
-    def of(levels: int, above: int, below: int, decisions: int) -> Pace:
+    def of(levels: int, above: int, below: int, decisions: int) -> TreePace:
         """What was seen over some levels."""
         growth = (below / above) ** (1 / levels)
-        return Pace(growth, max(decisions / (above * _series(growth, levels)), 0.05))
+        return TreePace(growth, max(decisions / (above * _series(growth, levels)), 0.05))
 
     def plan(self, effort: int, units: int) -> tuple[int, int]:
         """Units to decide until the next choice, and cells to choose now, for the effort that is left.
@@ -165,7 +165,7 @@ class _Tree:
     """The tree of one engine, and what was spent on it."""
 
     def __init__(self, engine: Engine, rng: np.random.Generator) -> None:
-        self.engine, self.rng, self.work = engine, rng, Work()
+        self.engine, self.rng, self.work = engine, rng, EstimateWork()
         self.arrays = engine.network.arrays
         self.units, self.m = len(self.arrays.pieces), self.arrays.m
         self.root = Sample(whole()[None], np.zeros((1, self.m)), np.ones(1))
@@ -182,7 +182,7 @@ class _Tree:
 
     def descend(self, cells: Sample, effort: int) -> tuple[float, int]:
         """The estimated number of regions below some cells, and how many of them were reached."""
-        spent, pace = self.work.decisions, Pace()
+        spent, pace = self.work.decisions, TreePace()
         while True:
             depth = cells.states.shape[1]
             levels, number = pace.plan(effort - self.work.decisions + spent, self.units - depth)
@@ -191,7 +191,7 @@ class _Tree:
                 break
             before, above = self.work.decisions, len(cells)
             cells = self.split(cells, depth + levels)
-            pace = Pace.of(levels, above, len(cells), self.work.decisions - before)
+            pace = TreePace.of(levels, above, len(cells), self.work.decisions - before)
         counts = [sum(out.regions for out in self.walk(item, self.units, False)) for item in cells.states]
         return float(cells.weights @ np.array(counts, np.float64)), int(sum(counts))
 

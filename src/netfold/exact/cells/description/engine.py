@@ -13,7 +13,7 @@ from netfold.exact.cells.description.exact import RationalCells
 from netfold.exact.cells.description.pullback import WALL
 from netfold.exact.cells.description.radius import Radius
 from netfold.exact.cells.description.restriction import Flats
-from netfold.exact.cells.description.state import Found, Path, Rows, Store
+from netfold.exact.cells.description.state import CellConstraints, FinishedCells, GeneratorStore, UnitRows
 from netfold.exact.cells.description.walk import walk as run_walk
 from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix, within_range
 from netfold.exact.cells.network import CellNetwork
@@ -71,15 +71,15 @@ class DoubleDescription:
         walk.go()
         return walk.outcome()
 
-    def _walk(self, stop: int, collect: bool) -> _Walk:
+    def _walk(self, stop: int, collect: bool) -> _CellWalk:
         space = getattr(self._local, "space", None)
         if space is None or space.busy:
             space = self._local.space = _Space(self)
-        return _Walk(self, space, stop, collect)
+        return _CellWalk(self, space, stop, collect)
 
     def _domain(self) -> _Start | None:
         """The domain as a cell; ``None`` where it is empty or flat."""
-        walk = _Walk(self, _Space(self), 0, False)
+        walk = _CellWalk(self, _Space(self), 0, False)
         walk.begin(_whole(self), np.zeros(0, np.int16), 1)
         walk.reg.t = -len(self.network.walls)
         walk.go()
@@ -99,7 +99,7 @@ class _Space:
         self.radius = Radius.of(network.frame.gram, constraints)
         self.store = _store(size, 1, COLUMNS)
         self.flats = Flats.of(size, COLUMNS)
-        self.rows = Rows(
+        self.rows = UnitRows(
             raw=np.zeros((rows, size)),
             raw_error=np.zeros(rows),
             unit=np.zeros((units, size)),
@@ -113,7 +113,7 @@ class _Space:
             tallies=np.zeros((2, widest), np.int64),
             now=np.zeros(size + machine.EXTRA),
         )
-        self.path = Path(
+        self.path = CellConstraints(
             con=np.zeros((constraints, 4), np.int64),
             planes=np.zeros((constraints, size + 1)),
             total=np.zeros(1, np.int64),
@@ -125,8 +125,8 @@ class _Space:
         )
 
 
-def _store(size: int, words: int, columns: int) -> Store:
-    return Store(
+def _store(size: int, words: int, columns: int) -> GeneratorStore:
+    return GeneratorStore(
         vec=np.zeros((size, columns)),
         dev=np.zeros(columns),
         inc=np.zeros((words, columns), np.uint64),
@@ -146,7 +146,7 @@ def _store(size: int, words: int, columns: int) -> Store:
 class _Start:
     """The cell with which every walk begins: its generators and constraints."""
 
-    def __init__(self, walk: _Walk) -> None:
+    def __init__(self, walk: _CellWalk) -> None:
         reg, store, path = walk.reg, walk.space.store, walk.path
         cell = slice(reg.begin, reg.end)
         self.lines = int(reg.lines)
@@ -169,7 +169,7 @@ def _whole(engine: DoubleDescription) -> Any:
     return start
 
 
-class _Walk:
+class _CellWalk:
     """One walk from a work item: runs the compiled machine and does what it asks for."""
 
     def __init__(self, engine: DoubleDescription, space: _Space, stop: int, collect: bool) -> None:
@@ -179,7 +179,7 @@ class _Walk:
         self.parts: list[Cells] = []
         self.collect = collect
         room = ROOM if collect else 0
-        self.found = Found(np.zeros((room, stop), np.int16), np.zeros((room, self.network.arrays.m)))
+        self.found = FinishedCells(np.zeros((room, stop), np.int16), np.zeros((room, self.network.arrays.m)))
         self.budget = 1
         self.stop, self.spent, self.measured, self.radius = stop, False, False, space.radius
         self.reg: Any = space.path.reg.view(np.recarray)[0]

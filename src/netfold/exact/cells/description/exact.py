@@ -11,13 +11,13 @@ from fractions import Fraction
 
 import numpy as np
 
+from netfold.arrays import Floats
 from netfold.exact.cells.description.generators import OPEN, U
 from netfold.exact.cells.description.pullback import FIRST, KIND, KNOT, SECOND, SIGN, WALL
-from netfold.exact.cells.description.state import Path, Rows, Store
+from netfold.exact.cells.description.state import CellConstraints, GeneratorStore, UnitRows
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.lp.rational import Row, inradius, integer_row, null_space
 from netfold.exact.matrices.forced import CONSTANT, IntegerRow, combined
-from netfold.exact.numerics.arrays import Floats
 
 
 class RationalCells:
@@ -35,7 +35,7 @@ class RationalCells:
         self.vectors: list[Row] = []
         self.forced = network.forced_rows()
 
-    def settle(self, store: Store, path: Path, rows: Rows) -> None:
+    def settle(self, store: GeneratorStore, path: CellConstraints, rows: UnitRows) -> None:
         """Fill in the open signs of the current decision, and refresh the generators that it needed."""
         begin, end, lines = (int(path.reg[name][0]) for name in ("begin", "end", "lines"))
         row, constraints = self._current(path), self._constraints(path)
@@ -57,18 +57,20 @@ class RationalCells:
                 value, self.uncertain = 0.0, open_before + 1
             store.val[k], store.sgn[k] = value, (value > 0) - (value < 0)
 
-    def radius(self, path: Path) -> float:
+    def radius(self, path: CellConstraints) -> float:
         """The inradius of the current cell in input space, from its constraints as they stand."""
         rows = [[side * v for v in numbers] for numbers, side in self._constraints(path)]
         return inradius(rows, self.network.frame.gram)
 
-    def _store(self, store: Store, column: int, vector: Row) -> None:
+    def _store(self, store: GeneratorStore, column: int, vector: Row) -> None:
         store.vec[:, column] = _unit(vector)
         store.dev[column] = 3 * U
         store.ids[column] = len(self.vectors)
         self.vectors.append(vector)
 
-    def _ray(self, store: Store, path: Path, constraints: list[tuple[Row, int]], column: int) -> Row:
+    def _ray(
+        self, store: GeneratorStore, path: CellConstraints, constraints: list[tuple[Row, int]], column: int
+    ) -> Row:
         words = [int(store.inc[w, column]) for w in range(int(path.reg["words"][0]))]
         met = [c for i, (c, _) in enumerate(constraints) if words[i >> 6] >> (i & 63) & 1]
         for vector in null_space(met, self.size):
@@ -78,7 +80,7 @@ class RationalCells:
                     return vector if (value > 0) == (side > 0) else [-v for v in vector]
         raise ArithmeticError("a ray of a cell lies on all of its constraints")
 
-    def _constraints(self, path: Path) -> list[tuple[Row, int]]:
+    def _constraints(self, path: CellConstraints) -> list[tuple[Row, int]]:
         """The constraints of the current cell, with the side of each that the cell is on."""
         made: list[tuple[Row, int]] = []
         for c in path.con[: int(path.total[0])].tolist():
@@ -91,7 +93,7 @@ class RationalCells:
             made.append((numbers, c[SIGN]))
         return made
 
-    def _current(self, path: Path) -> IntegerRow:
+    def _current(self, path: CellConstraints) -> IntegerRow:
         """The row of the current decision."""
         t, k, rival = (int(path.reg[name][0]) for name in ("t", "k", "rival"))
         arrays = self.network.arrays
@@ -109,7 +111,7 @@ class RationalCells:
         """A half-space of the domain; -1 is ``t >= 0``."""
         return [0] * (self.size - 1) + [1] if w < 0 else integer_row(self.network.walls[w].tolist())
 
-    def _pair(self, path: Path, a: int, b: int) -> IntegerRow:
+    def _pair(self, path: CellConstraints, a: int, b: int) -> IntegerRow:
         """The difference of two candidates, by the numbers of their rows in the network."""
         begin = self.network.arrays.row_begin
         layer = int(np.searchsorted(begin, a, side="right")) - 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netfold.exact.cells.description.generators import U
 from netfold.exact.cells.description.pullback import KIND, PAIR, SIGN
-from netfold.exact.lp.ball import Room, room_for, widest
+from netfold.exact.lp.ball import BallProgram, room_for, widest
 from netfold.exact.numerics.compiled import LEAN
 
 RELATIVE = 1e-9
@@ -34,7 +34,7 @@ class Radius(NamedTuple):
     norm: NDArray[np.float64]
     side: NDArray[np.float64]
     inner: NDArray[np.float64]
-    room: Room
+    room: BallProgram
 
     @staticmethod
     def of(gram: NDArray[np.float64], constraints: int) -> Radius:

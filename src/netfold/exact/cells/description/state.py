@@ -1,6 +1,6 @@
 """What a walk of double description holds: its registers, its stack, generators, rows and constraints.
 
-Compiled code takes tuples of arrays, so a walk's numbers are the one record in ``Path.reg``.
+Compiled code takes tuples of arrays, so a walk's numbers are the one record in ``CellConstraints.reg``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.exact.numerics.arrays import Bools, Floats, Ints
+from netfold.arrays import Bools, Floats, Ints
 
 DONE, BUDGET_SPENT, OPEN_SIGNS, FULL_STORE, FULL_WORDS, FULL_OUTPUT, THIN_CELL = range(7)
 """Why a walk stopped; see `netfold.exact.cells.description.walk`."""
@@ -37,7 +37,7 @@ LEAD, BASE, ERROR, EXTRA = range(1, 5)
 """What stands after the scale of the row in ``rows.now``: what bounds take (`pullback.level`)."""
 
 
-class Store(NamedTuple):
+class GeneratorStore(NamedTuple):
     """Generators: columns, and the work space to cut cells."""
 
     vec: Floats
@@ -55,7 +55,7 @@ class Store(NamedTuple):
     residual: Floats
 
 
-class Rows(NamedTuple):
+class UnitRows(NamedTuple):
     """Rows of the units on the current cell."""
 
     raw: Floats
@@ -72,7 +72,7 @@ class Rows(NamedTuple):
     now: Floats
 
 
-class Path(NamedTuple):
+class CellConstraints(NamedTuple):
     """The constraints of the current cell, and where each knot's is among them."""
 
     con: Ints
@@ -85,7 +85,7 @@ class Path(NamedTuple):
     reg: NDArray[Any]
 
 
-class Found(NamedTuple):
+class FinishedCells(NamedTuple):
     """Finished cells."""
 
     states: NDArray[np.int16]

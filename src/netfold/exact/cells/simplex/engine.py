@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from netfold.arrays import Floats
 from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix, within_range
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.simplex import tree
-from netfold.exact.cells.simplex.exact import Found, Judge, Node, Thin, held
+from netfold.exact.cells.simplex.exact import Judge, RationalNode, Thin, WalkFindings, held
 from netfold.exact.cells.simplex.rows import plan_of
 from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, ZERO
 from netfold.exact.lp.rational import Point, Row, integer_row, interior
-from netfold.exact.numerics.arrays import Floats
 from netfold.exact.numerics.threads import beside, look
 
 ROOM = 1024
@@ -90,7 +90,7 @@ class _Run:
     budget: int
     collect: bool
     inradius: bool
-    found: list[Found] = field(default_factory=list)
+    found: list[WalkFindings] = field(default_factory=list)
     parts: list[Cells] = field(default_factory=list)
     leftover: list[Prefix] = field(default_factory=list)
 
@@ -107,7 +107,7 @@ class _Run:
         near = np.array([float(x) for x in start])
         self._reset(near)
         if [Fraction(x) for x in near.tolist()] != start:
-            self._thin([Node(np.zeros(0, np.int16), self.walls, start)])
+            self._thin([RationalNode(np.zeros(0, np.int16), self.walls, start)])
             return
         while True:
             look()
@@ -165,7 +165,7 @@ class _Run:
     ) -> bool:
         """Hand a cut to the compiled walk; a part that float64 has no point in is walked here."""
         cell, now = self.place.cell, self.now
-        thin: dict[int, Node] = {}
+        thin: dict[int, RationalNode] = {}
         prefix = self.place.walk.states[self.arrays.order[: now.unit]].copy()
         for half, (side, point) in enumerate(zip((BELOW, ABOVE), points, strict=True)):
             part = [*rows, [side * v for v in split]]
@@ -173,7 +173,7 @@ class _Run:
             if near is not None:
                 cell.halves[half] = near
             else:
-                thin[side] = Node(prefix, part, point)
+                thin[side] = RationalNode(prefix, part, point)
         now.answer = {
             (): BOTH,
             (BELOW,): tree.HALF_ABOVE,
@@ -185,7 +185,7 @@ class _Run:
                 self._thin(self._after(node, side, first, rival))
         return wanted == ZERO or wanted not in thin or (rival is not None and now.unit >= len(self.item))
 
-    def _after(self, node: Node, side: int, first: int, rival: int | None) -> list[Node]:
+    def _after(self, node: RationalNode, side: int, first: int, rival: int | None) -> list[RationalNode]:
         """The cells into which the unit at hand splits a part, after the split at hand."""
         if rival is not None:
             return list(self.thin.children(node, first, rival + 1))
@@ -193,7 +193,7 @@ class _Run:
             return [node._replace(states=np.append(node.states, np.int16(first)).astype(np.int16))]
         return list(self.thin.children(node, first + 1))
 
-    def _thin(self, nodes: list[Node]) -> None:
+    def _thin(self, nodes: list[RationalNode]) -> None:
         nodes = [n for n in nodes if all(a == b for a, b in zip(n.states, self.item, strict=False))]
         left = max(1, self.budget - int(self.now.decisions))
         self.found.append(self.thin.walk(nodes, self.item, self.stop, left, self.inradius))

@@ -13,18 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from netfold.arrays import Floats
 from netfold.exact.cells.engine import Prefix
 from netfold.exact.cells.network import CellNetwork, States
 from netfold.exact.lp import rational
 from netfold.exact.lp.ball import largest_ball
 from netfold.exact.lp.rational import Point, Row, lowest, primitive, supports, value_at
-from netfold.exact.numerics.arrays import Floats
 
 BLUR = Fraction(1, 2**200)
 """Values below it are ties where coefficients are not rational: these are known to 2^-400."""
 
 
-class Verdict(NamedTuple):
+class SplitVerdict(NamedTuple):
     """Where a split is negative and where positive, inside a cell: a point for each side that there is.
 
     Where both are ``None`` the split is zero on the whole cell.
@@ -42,7 +42,7 @@ class Judge:
         self.resolved = 0
         self.uncertain = 0
 
-    def decide(self, rows: list[Row], target: Row, inner: Point, proposal: list[Row] | None = None) -> Verdict:
+    def decide(self, rows: list[Row], target: Row, inner: Point, proposal: list[Row] | None = None) -> SplitVerdict:
         """Whether ``target`` cuts the cell of ``rows``, of which ``inner`` is a point strictly inside.
 
         Args:
@@ -55,7 +55,7 @@ class Judge:
         largest = max(map(abs, target))
         if max(map(abs, target[:-1]), default=0) <= self.blur * largest:
             self.uncertain += any(target[:-1])
-            return Verdict(inner if target[-1] < 0 else None, inner if target[-1] > 0 else None)
+            return SplitVerdict(inner if target[-1] < 0 else None, inner if target[-1] > 0 else None)
         here = value_at(target, inner)
         opposite = [-v for v in target]
         below = inner if here < 0 else None
@@ -64,7 +64,7 @@ class Judge:
             below = self._search(rows, target, inner, largest)
         if above is None and not (proposal and supports(proposal, opposite, inner)):
             above = self._search(rows, opposite, inner, largest)
-        return Verdict(below, above)
+        return SplitVerdict(below, above)
 
     def _search(self, rows: list[Row], target: Row, inner: Point, largest: int) -> Point | None:
         found = lowest(rows, target, inner, self.blur * largest)
@@ -99,7 +99,7 @@ def centred(rows: list[Row], point: Point) -> Point:
     return moved if all(value_at(row, moved) > 0 for row in rows) else point
 
 
-class Node(NamedTuple):
+class RationalNode(NamedTuple):
     """A cell on the way: states of the first units in decision order, its rows, a point inside."""
 
     states: Prefix
@@ -108,7 +108,7 @@ class Node(NamedTuple):
 
 
 @dataclass
-class Found:
+class WalkFindings:
     """What a walk in rational arithmetic found; see `Outcome`."""
 
     regions: int = 0
@@ -148,9 +148,9 @@ class Thin:
         """A candidate of a selecting unit minus another one, up to a positive factor."""
         return primitive(self.forced.dense(self.forced.difference(states, u, i, j)))
 
-    def walk(self, start: list[Node], item: Prefix, stop: int, budget: int, inradius: bool) -> Found:
+    def walk(self, start: list[RationalNode], item: Prefix, stop: int, budget: int, inradius: bool) -> WalkFindings:
         """Finish the cells below some nodes, as far as the item and the budget go."""
-        found, stack = Found(), list(start)
+        found, stack = WalkFindings(), list(start)
         while stack:
             node = stack.pop()
             t = len(node.states)
@@ -166,21 +166,21 @@ class Thin:
                 found.decisions += self.decisions - before
         return found
 
-    def _again(self, node: Node) -> list[Node]:
+    def _again(self, node: RationalNode) -> list[RationalNode]:
         """The children of a node above the item: what is decided there was counted before."""
         resolved, uncertain = self.judge.resolved, self.judge.uncertain
         children = list(self.children(node))
         self.judge.resolved, self.judge.uncertain = resolved, uncertain
         return children
 
-    def _finish(self, found: Found, node: Node, inradius: bool) -> None:
-        found.regions += 1
-        found.states.append(node.states)
-        found.points.append(np.array([float(x) for x in node.point]))
+    def _finish(self, findings: WalkFindings, node: RationalNode, inradius: bool) -> None:
+        findings.regions += 1
+        findings.states.append(node.states)
+        findings.points.append(np.array([float(x) for x in node.point]))
         if inradius:
-            found.least = min(found.least, rational.inradius(node.rows, self.network.frame.gram))
+            findings.least = min(findings.least, rational.inradius(node.rows, self.network.frame.gram))
 
-    def children(self, node: Node, first: int = 0, rival: int | None = None) -> Iterator[Node]:
+    def children(self, node: RationalNode, first: int = 0, rival: int | None = None) -> Iterator[RationalNode]:
         """The cells into which the next unit splits one.
 
         Args:
@@ -204,7 +204,7 @@ class Thin:
         states[self.arrays.order[: len(prefix)]] = prefix
         return states
 
-    def _knots(self, node: Node, states: States, u: int, first: int) -> Iterator[Node]:
+    def _knots(self, node: RationalNode, states: States, u: int, first: int) -> Iterator[RationalNode]:
         knots = int(self.arrays.pieces[u]) - 1
         rows, point = node.rows, node.point
         for k in range(first, knots):
@@ -219,7 +219,7 @@ class Thin:
             rows, point = [*rows, split] if cut else rows, above
         yield self._child(node, knots, rows, point)
 
-    def _winner(self, node: Node, states: States, u: int, i: int, rival: int) -> Node | None:
+    def _winner(self, node: RationalNode, states: States, u: int, i: int, rival: int) -> RationalNode | None:
         """The part of a cell on which a candidate wins."""
         largest = self.largest(u)
         rows, point = node.rows, node.point
@@ -236,5 +236,5 @@ class Thin:
             point = above or point
         return self._child(node, i, rows, point)
 
-    def _child(self, node: Node, state: int, rows: list[Row], point: Point) -> Node:
-        return Node(np.append(node.states, np.int16(state)).astype(np.int16), rows, point)
+    def _child(self, node: RationalNode, state: int, rows: list[Row], point: Point) -> RationalNode:
+        return RationalNode(np.append(node.states, np.int16(state)).astype(np.int16), rows, point)

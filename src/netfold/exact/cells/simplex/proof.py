@@ -16,10 +16,10 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from netfold.arrays import Bools, Floats, Ints
 from netfold.exact.cells.description.verification import inverted
 from netfold.exact.cells.simplex.rows import ROUNDING
 from netfold.exact.lp.dictionary import FLAT
-from netfold.exact.numerics.arrays import Bools, Floats, Ints
 from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
 
 FLATTEST = 1e-12

@@ -18,8 +18,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from netfold.arrays import Bools, Floats, Ints
 from netfold.exact.cells.network import Arrays
-from netfold.exact.numerics.arrays import Bools, Floats, Ints
 from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
 
 ROUNDING = 2.0**-52
@@ -29,7 +29,7 @@ NORMAL, CONSTANT, DOUBTFUL = 0, 1, 2
 """Kinds of a function: it varies; it is the same everywhere; float64 cannot tell."""
 
 
-class Plan(NamedTuple):
+class SplitPlan(NamedTuple):
     """What is known of a network before any point: its rows, and which splits and values the layers need.
 
     Attributes:
@@ -58,7 +58,7 @@ class Plan(NamedTuple):
     gram: Floats
 
 
-class Rows(NamedTuple):
+class CellRows(NamedTuple):
     """The functions of one cell: those of the layers entered are valid.
 
     Arrays over frames, functions and coefficients (the constant is the last coefficient):
@@ -92,7 +92,7 @@ class Rows(NamedTuple):
     size: Ints
 
 
-def plan_of(net: Arrays, walls: Floats, gram: Floats) -> Plan:
+def plan_of(net: Arrays, walls: Floats, gram: Floats) -> SplitPlan:
     """Number the splits of a network and find what its layers read."""
     layers, units = len(net.selects), len(net.pieces)
     above: list[int] = []
@@ -118,7 +118,7 @@ def plan_of(net: Arrays, walls: Floats, gram: Floats) -> Plan:
         split_begin.append(len(above))
     live_begin, live = _live(net)
     first = net.m + len(walls)
-    return Plan(
+    return SplitPlan(
         net=net,
         first=first,
         positions=-(-(first + len(above)) // 8) * 8,
@@ -150,7 +150,7 @@ def _live(net: Arrays) -> tuple[Ints, Ints]:
     )
 
 
-def rows_of(plan: Plan) -> Rows:
+def rows_of(plan: SplitPlan) -> CellRows:
     """Room for the functions of a cell, with the coordinates and the walls written in."""
     net, m = plan.net, plan.net.m
     frames, width = len(net.selects) + 1, plan.positions
@@ -163,7 +163,7 @@ def rows_of(plan: Plan) -> Rows:
     values[0, :m, :m] = np.eye(m)
     value_support[0, :m] = np.eye(m, dtype=bool)
     splits, split_error, split_support = kept(width)
-    made = Rows(
+    made = CellRows(
         values,
         value_error,
         value_support,

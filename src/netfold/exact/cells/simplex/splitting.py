@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from netfold.arrays import Floats, Ints
 from netfold.exact.cells.simplex.proof import Basis, basis_of, inside, proves, value_at
-from netfold.exact.cells.simplex.rows import CONSTANT, DOUBTFUL, Plan
-from netfold.exact.lp.ball import Room, ball, room_for
+from netfold.exact.cells.simplex.rows import CONSTANT, DOUBTFUL, SplitPlan
+from netfold.exact.lp.ball import BallProgram, ball, room_for
 from netfold.exact.lp.dictionary import CROSSES, FLAT, OPTIMAL, begin_at, descend, exchange
-from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import LEAN_FAST
 
 BELOW, ZERO, ABOVE, BOTH, OPEN = -1, 0, 1, 2, 3
@@ -25,7 +25,7 @@ SLIM, ROOMY = 1e-7, 1e-3
 ``ROOMY`` if the cell is as wide as that."""
 
 
-class Cell(NamedTuple):
+class SplitCell(NamedTuple):
     """The cell that a walk is at.
 
     Attributes:
@@ -50,13 +50,13 @@ class Cell(NamedTuple):
     slack: Floats
     points: Floats
     room: Basis
-    ball: Room
+    ball: BallProgram
 
 
-def cell_of(plan: Plan) -> Cell:
+def cell_of(plan: SplitPlan) -> SplitCell:
     """Room for a cell."""
     m, width = plan.net.m, plan.positions
-    return Cell(
+    return SplitCell(
         np.zeros((m + 1, width)),
         np.zeros(m, np.int64),
         np.zeros(m, np.int64),

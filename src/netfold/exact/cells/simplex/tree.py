@@ -8,11 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from netfold.exact.cells.simplex.rows import Plan, Rows, enter_layer, rows_of
-from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, OPEN, ZERO, Cell, cell_of, split
+from netfold.arrays import Floats, Ints
+from netfold.exact.cells.simplex.rows import CellRows, SplitPlan, enter_layer, rows_of
+from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, OPEN, ZERO, SplitCell, cell_of, split
 from netfold.exact.lp.ball import widest
 from netfold.exact.lp.dictionary import add_positions, begin
-from netfold.exact.numerics.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import LEAN_FAST
 
 DONE, SPENT, FULL, EMPTY, DOUBT = range(5)
@@ -71,12 +71,12 @@ class Walk(NamedTuple):
 class Place(NamedTuple):
     """Everything a walk works on, one for each walk."""
 
-    rows: Rows
-    cell: Cell
+    rows: CellRows
+    cell: SplitCell
     walk: Walk
 
 
-def place_of(plan: Plan, depth: int, kept: int) -> Place:
+def place_of(plan: SplitPlan, depth: int, kept: int) -> Place:
     """Room for a walk whose stack holds up to ``depth`` branches and that keeps up to ``kept`` cells."""
     m, units, width = plan.net.m, len(plan.net.pieces), plan.positions
     saved = max(1, min(depth, SAVED // ((m + 1) * width)))

@@ -1,0 +1,88 @@
+"""Straight paths on which rounding may have decided a state: a certificate where it is cheap, and else a word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from netfold.capture import Program
+from netfold.errors import NotExplicitError
+from netfold.exact.certificate.certifier import Certifier
+from netfold.exact.line.tracer import LineTracer
+from netfold.exact.paths.output import PathOutput
+from netfold.measures.assemble import certified
+from netfold.paths import Line, Polyline
+from netfold.results.base import counted
+from netfold.results.status import Certainty
+from netfold.results.trace import Trace
+
+WORK = 5e6
+"""Products at the rows of a certificate for a path that asks for none: at most a second."""
+
+BUDGET = 1e7
+"""Multiplications of long integers for it."""
+
+RESOLVED = 2e-15
+"""Distance of breakpoints from which on float64 can tell their order."""
+
+WIDE = 1e10
+"""Ratio of a network's largest number to its smallest from which on bends of the output may be lost in its rounding."""
+
+USUAL = 1e-60, 1e60
+"""Sizes of numbers, but zero, whose products in a few layers neither underflow nor overflow."""
+
+
+def doubts_of(tracer: LineTracer, points: torch.Tensor) -> list[int]:
+    """On how many places of every path rounding may have decided a state, or hides that the output bends."""
+    sizes = points.abs()
+    usual = bool(((sizes == 0) | ((sizes > USUAL[0]) & (sizes < USUAL[1]))).all())
+    return [
+        len(t) + output.merged + _hidden(program, output, usual)
+        for program, t, output in zip(tracer.programs, tracer.doubts, tracer.results, strict=True)
+    ]
+
+
+def _hidden(program: Program, output: PathOutput, usual: bool) -> int:
+    """Breakpoints that float64 cannot tell apart, those at which it cannot see a bend, and one for odd numbers."""
+    low, high = program.magnitudes
+    odd = not (usual and low > USUAL[0] and high < USUAL[1])
+    close = np.diff(output.breakpoints, prepend=0.0, append=1.0) < RESOLVED
+    bends = len(output.breakpoints) + 1 - output.pieces if high > WIDE * low else 0
+    return odd + int(close.sum()) + bends
+
+
+def settle(
+    tracer: LineTracer, paths: Sequence[Line | Polyline], traces: Sequence[Trace], doubts: Sequence[int]
+) -> list[Trace]:
+    """The traces, those with doubts proven where that is cheap."""
+    certifiers: dict[int, Certifier | None] = {}
+    settled = []
+    for program, path, trace, doubt in zip(tracer.programs, paths, traces, doubts, strict=True):
+        size = program.parameters + sum(layer.units for layer in program.layers)
+        cheap = doubt > 0 and size * 2 * (trace.regions + 1) <= WORK
+        if cheap and id(program) not in certifiers:
+            certifiers[id(program)] = _certifier(program)
+        settled.append(_settled(trace, path, doubt, certifiers.get(id(program)) if cheap else None))
+    return settled
+
+
+def _certifier(program: Program) -> Certifier | None:
+    try:
+        return Certifier(program, BUDGET)
+    except NotExplicitError:
+        return None
+
+
+def _settled(trace: Trace, path: Line | Polyline, doubts: int, certifier: Certifier | None) -> Trace:
+    if certifier is not None:
+        return certified(trace, certifier.certify(*path.vertices, trace.breakpoints, trace.breakpoint_layers))
+    if doubts == 0:
+        return trace
+    status = Certainty.TIES.text(f" in {counted(doubts, 'place')}")
+    pieces = min(trace.linear_pieces, trace.regions)
+    return replace(
+        trace, linear_pieces=pieces, status=status, margin=0.0, doubtful=doubts, resolved=0, uncertain=doubts
+    )

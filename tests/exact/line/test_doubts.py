@@ -1,0 +1,73 @@
+"""Laws of doubts: where rounding may have decided a state, whatever the blocks and threads; nowhere on ordinary lines."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import netfold as nf
+from netfold.exact.line.tracer import LineTracer
+from tests.exact.cells.networks import module
+from tests.models import random_model
+from tests.stress.checks import network
+from tests.stress.networks import points_of
+
+
+def doubts(program: nf.Program, paths: list[nf.Line] | list[nf.Polyline], **options: int) -> list[list[float]]:
+    """The doubts of some paths, traced in one batch."""
+    tracer = LineTracer(program, len(paths), **options)
+    t = np.concatenate([path.vertices[0] for path in paths])
+    points = program.points(np.concatenate([path.vertices[1] for path in paths]), "the path")
+    tracer.run(t, np.repeat(np.arange(len(paths)), [len(path.vertices[0]) for path in paths]), points)
+    return [found.tolist() for found in tracer.doubts]
+
+
+@pytest.mark.parametrize("kind", ["integer, no biases", "duplicated", "through knots", "2-bit"])
+def test_blocks_and_threads_change_nothing(kind: str) -> None:
+    """Blocks of eight rows, and runs of them on three threads, doubt the same places as one block does."""
+    threads, some = torch.get_num_threads(), 0
+    for seed in range(8):
+        layers, rng = network("lines", kind, seed)
+        program = nf.capture(module(layers), shape=layers[0].weights.shape[1:])
+        paths = [nf.Line(*points_of(kind, rng, layers, 2)) for _ in range(5)]
+        whole = doubts(program, paths)
+        assert doubts(program, paths, block_bytes=1) == whole
+        assert [doubts(program, [path])[0] for path in paths] == whole
+        try:
+            torch.set_num_threads(3)
+            assert doubts(program, paths, block_bytes=1, fork=1) == whole
+        finally:
+            torch.set_num_threads(threads)
+        some += sum(map(len, whole))
+    assert some > 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_none_in_general_position(seed: int) -> None:
+    """Dense, residual, branching and convolutional networks of random weights leave nothing to doubt."""
+    model, shape = random_model(seed, seed % 4)
+    path = nf.Line(*np.random.default_rng(seed).normal(0, 2, (2, *shape)))
+    trace = nf.trace_path(model, path)
+    assert (trace.status, trace.doubtful, trace.resolved, trace.uncertain) == ("exact", None, None, None)
+
+
+def test_what_stays_equal_is_no_doubt() -> None:
+    """Zeros of ReLU under max pooling, and under another ReLU, are ties that no rounding made."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(36, 3))
+    ends = np.random.default_rng(0).normal(0, 1, (2, 1, 8, 8))
+    trace = nf.trace_path(model, nf.Line(*ends))
+    assert trace.regions > 10
+    assert trace.status == "exact"
+
+
+def test_numbers_of_every_size_are_doubts() -> None:
+    """A weight of 1e-200 is usual for no float: the path is proven, or doubted as a whole."""
+    layer = nn.Linear(1, 2).double()
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1e-200], [1.0]], dtype=torch.float64))
+        layer.bias.copy_(torch.tensor([0.0, 0.25], dtype=torch.float64))
+    trace = nf.trace_path(nn.Sequential(layer, nn.ReLU()), nf.Line([-1.0], [1.0]))
+    assert (trace.regions, trace.uncertain, trace.status) == (3, 0, "exact; proven")
