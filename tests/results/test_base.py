@@ -96,6 +96,19 @@ def import_everything() -> None:
 
 
 @every
+def test_arrays_have_the_declared_dimensions(name: str) -> None:
+    """An array has as many axes as its field declares, and a dimension has one size throughout a result."""
+    stored = result(name)
+    if not isinstance(stored, Record):
+        return
+    sizes: dict[str, int] = {}
+    for one, (values, quantity) in stored._variables().items():
+        assert values.ndim == len(quantity.dims or ()), one
+        for dim, size in zip(quantity.dims or (), values.shape, strict=True):
+            assert sizes.setdefault(dim, size) == size, (one, dim)
+
+
+@every
 def test_saving_and_loading_changes_nothing(name: str, tmp_path: Path) -> None:
     """load(save(x)) = x, provenance included, with the same status for people and for programs."""
     original = result(name)

@@ -135,6 +135,7 @@ def _on_cells(job: CellJob, work: Work) -> CountResult:
         resolved_exactly=sums.resolved,
         provenance=provenance(job.program, core_seconds=sums.seconds),
         _inradius=sums.smallest_inradius if job.inradius else None,
+        _rational=job.network.rational,
         _walk=partial(_thinnest, job),
     )
 

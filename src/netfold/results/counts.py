@@ -59,6 +59,13 @@ class CountResult(Result):
         compare=False,
         repr=False,
     )
+    _rational: bool | None = measured(
+        "whether all coefficients are rational numbers, so that every tie is decided as it stands",
+        name="rational",
+        default=None,
+        compare=False,
+        repr=False,
+    )
     _walk: Callable[[], float | None] | None = field(default=None, compare=False, repr=False)
 
     def __int__(self) -> int:
@@ -84,9 +91,9 @@ class CountResult(Result):
         """``exact``, or what the count rests on."""
         if self.decisions is None or not self.uncertain:
             return status_of(self.uncertain)
-        if "square roots" not in self.counting_rule:
-            return Certainty.RANGE.text("; weights are so large or small that products may")
-        return Certainty.ROOTS.text(f" {self.uncertain:,} ties closer than the digits taken of square roots")
+        if self._rational is False:
+            return Certainty.ROOTS.text(f" {self.uncertain:,} ties closer than the digits taken of square roots")
+        return Certainty.RANGE.text("; weights are so large or small that products may")
 
     def to_dict(self) -> dict[str, Any]:
         """All numbers and words, for JSON; the smallest inradius where it is known."""
