@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from netfold.plots.themes import COLOURS
 from netfold.theory.bounds._bound import Bound, Expectation, Kind
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from netfold.theory.bounds._table import BoundsTable
 
 # Okabe and Ito's palette, without its yellow: told apart in every common colour blindness.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = "osD^vPX<>"
 
 

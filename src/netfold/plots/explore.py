@@ -16,7 +16,7 @@ from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
 from netfold.plots.pages import templates
 from netfold.plots.partitions import class_palette, faded, layer_colours
-from netfold.plots.themes import DARK, LIGHT, Theme
+from netfold.plots.themes import DARK, LIGHT, RAMP, Theme
 from netfold.results.base import counted
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def page_data(part: Partition, classes: tuple[str, ...] = ()) -> dict[str, Any]:
         ],
         "class_names": list(classes),
         "colours": {"light": _colours(part, LIGHT), "dark": _colours(part, DARK)},
-        "ramp": [to_hex(colour) for colour in mpl.colormaps["viridis"](np.linspace(0, 1, 24))],
+        "ramp": [to_hex(colour) for colour in mpl.colormaps[RAMP](np.linspace(0, 1, 24))],
     }
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
 from netfold.plots.axes import axes_or_new
-from netfold.plots.themes import LIGHT, Theme
+from netfold.plots.themes import DENSITY, LIGHT, MORE_CLASSES, RAMP, Theme
 from netfold.plots.traces import MOST_DRAWN
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 COLORS = ("class", "layer", "area", "output", "density")
 
-MORE_CLASSES = ("#3B5BDB", "#E8590C", "#862E9C", "#5C940D")
-"""Colours of classes 6 to 9; the theme brings the first six."""
 
 BINS = 48
 """Bins along the longer side of a picture of density, at most: fewer where they would hold too few regions each."""
@@ -167,7 +165,7 @@ def _areas(part: Partition, ax: Axes, shown: int, legend: bool) -> None:
     low, high = areas[areas > 0].min(initial=np.inf), areas.max()
     low = max(low, high * 1e-8)
     norm = LogNorm(low, high if high > low else 2 * low)
-    _colour_bar(ax, _fill(ax, polygons, array=np.maximum(areas, low), norm=norm, cmap="viridis"), legend,
+    _colour_bar(ax, _fill(ax, polygons, array=np.maximum(areas, low), norm=norm, cmap=RAMP), legend,
                 "area of the region, in input space")  # fmt: skip
 
 
@@ -181,7 +179,7 @@ def _output(part: Partition, ax: Axes, output: int, legend: bool) -> None:
     position = np.arange(len(corners)) - polygons.start[owner]
     inner = np.flatnonzero((position > 0) & (position < sides[owner] - 1))
     triangles = np.stack([polygons.start[owner[inner]], inner, inner + 1], 1)
-    drawn = ax.tripcolor(corners[:, 0], corners[:, 1], value, triangles=triangles, shading="gouraud", cmap="viridis")
+    drawn = ax.tripcolor(corners[:, 0], corners[:, 1], value, triangles=triangles, shading="gouraud", cmap=RAMP)
     drawn.set_rasterized(True)
     _colour_bar(ax, drawn, legend, f"output {output}")
 
@@ -194,7 +192,7 @@ def _density(part: Partition, ax: Axes, legend: bool) -> None:
     bins = [max(2, round(longer * side / max(width, height))) for side in (width, height)]
     counts, xs, ys = np.histogram2d(*part.centroids.T, bins=bins, range=((left, right), (bottom, top)))
     area = (right - left) * (top - bottom) * abs(float(np.linalg.det(frame))) / (bins[0] * bins[1])
-    drawn = ax.pcolormesh(xs, ys, (counts / area).T, cmap="magma", rasterized=True)
+    drawn = ax.pcolormesh(xs, ys, (counts / area).T, cmap=DENSITY, rasterized=True)
     _colour_bar(ax, drawn, legend, "regions per area of input space")
 
 

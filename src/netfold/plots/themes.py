@@ -5,6 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+"""Lines and points that need no dark form."""
+
+BLUE, VERMILION, GREEN = COLOURS[:3]
+
+MORE_CLASSES = ("#3B5BDB", "#E8590C", "#862E9C", "#5C940D")
+"""Classes beyond those of a theme."""
+
+RAMP, DENSITY, ABOUT_ONE = "viridis", "magma", "PuOr_r"
+"""Colour maps: of values, of counts per area, and of values below and above 1."""
+
 
 @dataclass(frozen=True)
 class Theme:
@@ -26,7 +37,7 @@ class Theme:
     main: str
     other: str
     classes: tuple[str, ...]
-    ramp: str = "viridis"
+    ramp: str = RAMP
 
     @property
     def settings(self) -> dict[str, Any]:

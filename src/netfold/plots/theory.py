@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netfold.plots.themes import ABOUT_ONE, BLUE, GREEN, VERMILION
 from netfold.theory.fixed_points import Phase
 from netfold.theory.gaussian import Array
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from netfold.theory.phase_diagram import PhaseDiagram
 
 # Okabe and Ito's palette: told apart in every common colour blindness.
-BLUE, VERMILION, GREEN = "#0072B2", "#D55E00", "#009E73"
 PHASES = {Phase.ORDERED: (BLUE, "v"), Phase.CRITICAL: (GREEN, "o"), Phase.CHAOTIC: (VERMILION, "^")}
 
 LABELS = {
@@ -107,7 +107,7 @@ def phases(result: PhaseDiagram, ax: Axes | None = None) -> Axes:
     growth = np.sqrt(result.numbers["chi_1"])
     finite = np.append(growth[np.isfinite(growth)], [1 - 1e-3, 1 + 1e-3])
     norm = TwoSlopeNorm(1.0, finite.min(), finite.max())
-    picture = ax.pcolormesh(result.sigma_w, result.sigma_b, growth, cmap="PuOr_r", norm=norm, shading="nearest")
+    picture = ax.pcolormesh(result.sigma_w, result.sigma_b, growth, cmap=ABOUT_ONE, norm=norm, shading="nearest")
     marks: list[Line2D | Patch] = []
     if min(growth.shape) > 1 and growth.min() < 1 < growth.max():
         ax.contour(result.sigma_w, result.sigma_b, growth, levels=[1.0], colors="black", linewidths=2)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import ArrayLike, NDArray
 
-from netfold.plots.themes import Theme
+from netfold.plots.themes import RAMP, Theme
 
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 """Marks of series, so that colour is not all that tells them apart."""
@@ -30,7 +30,7 @@ def ramp(count: int, theme: Theme) -> list[str]:
     from matplotlib.colors import to_hex
 
     first, last = (0.0, 0.8) if theme.name == "light" else (1.0, 0.25)
-    return [to_hex(colour) for colour in colormaps["viridis"](np.linspace(first, last, max(count, 1)))]
+    return [to_hex(colour) for colour in colormaps[RAMP](np.linspace(first, last, max(count, 1)))]
 
 
 def measured(
