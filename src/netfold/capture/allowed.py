@@ -28,8 +28,6 @@ ATEN = re.compile(r"torch\.ops\.aten\.([a-zA-Z_]\w*)\.([a-zA-Z]\w*)")
 CORE_BUT_NOT = re.compile(r"resize_|_local_scalar_dense|.*_backward|_embedding_bag|_fft_\w+")
 """Core operations that write where an index points, or give memory as they find it."""
 
-KNOWN_TAGS = {torch.Tag.core, torch.Tag.pointwise}
-
 OTHERS = {
     *("softmax", "log_softmax", "_safe_softmax", "layer_norm", "group_norm", "instance_norm", "rms_norm"),
     *("scaled_dot_product_attention", "glu", "hardswish", "log_sigmoid", "logsumexp", "softmin", "cosine_similarity"),

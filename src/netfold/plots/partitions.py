@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import matplotlib as mpl
 import numpy as np
@@ -22,8 +22,8 @@ from netfold.plots.traces import MOST_DRAWN
 if TYPE_CHECKING:
     from netfold.results.partition import Partition, Polygons
 
-COLORS = ("class", "layer", "area", "output", "density")
-
+Color = Literal["class", "layer", "area", "output", "density"]
+COLORS = get_args(Color)
 
 BINS = 48
 """Bins along the longer side of a picture of density, at most: fewer where they would hold too few regions each."""
@@ -34,7 +34,7 @@ IN_BIN = 8
 
 def plot(
     part: Partition,
-    color: str = "class",
+    color: Color = "class",
     ax: Axes | None = None,
     *,
     layers: int | None = None,

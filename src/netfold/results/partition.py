@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,6 @@ from netfold.results.status import Standing
 if TYPE_CHECKING:
     import pandas as pd
 
-
-Color = Literal["class", "layer", "area", "output", "density"]
 
 INPUT = "units of the input space"
 
