@@ -72,6 +72,9 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "growth": lambda: nf.theory.length_growth("tanh", 2.0, depth=3),
     "crossings": lambda: nf.theory.crossing_rate("hardtanh", 2.0, depth=3),
     "curvature": lambda: nf.theory.curvature_growth("tanh", 4.0, 0.3, depth=3),
+    "phases": lambda: nf.theory.phase_diagram("tanh", [0.5, 2.0], [0.0, 0.1, 0.2]),
+    "comparison": lambda: nf.trace_path(network(), LINE).compare(LINE, network()),
+    "ranks": lambda: nf.rank_correlation({"a": POINTS[:, 0], "same": np.ones(20)}, POINTS[:, 1], resamples=100),
 }
 
 
@@ -174,6 +177,24 @@ def test_tables_html_and_json(name: str) -> None:
         from netfold.reporting.numbers import to_json
 
         assert json.loads(to_json(found.to_dict()))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nf.theory.mean_field("tanh", 2.0),
+        lambda: nf.diagnose(network()),
+        lambda: nf.bounds.of(network()),
+        lambda: nf.bounds.table(2, [4, 4]),
+    ],
+)
+def test_what_theory_says_is_shown_likewise(make: Callable[[], Any]) -> None:
+    """Statements about a network have a table, HTML and JSON too, and a text of one screen."""
+    found = make()
+    assert len(found.to_dataframe()) > 0
+    assert "<table" in found._repr_html_()
+    assert json.dumps(found.to_dict())
+    assert len(repr(found).splitlines()) < 40
 
 
 @every

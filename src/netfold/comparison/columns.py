@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from netfold.comparison.expectation import Expectation, Law
+from netfold.results import base
 from netfold.theory.gaussian import Array
 from netfold.theory.growth import Method
 
@@ -31,33 +32,21 @@ OVER_OUTPUTS = "standard error over outputs"
 NO_ERROR = "unknown: trace several networks of the ensemble"
 
 
-@dataclass(frozen=True)
-class ComparedNumber:
-    """One measured number beside its prediction.
+class ComparedNumber(base.Record):
+    """One measured number beside its prediction."""
 
-    Attributes:
-        measure: one of `MEASURES`.
-        layer: number of the layer, from 1; the output last.
-        name: its module path.
-        measured: the mean over paths or networks.
-        predicted: the mean of its predictions; nan where theory does not apply.
-        error: standard error of the difference, as ``error_of`` says; nan where unknown.
-        gap: the difference in standard errors; nan where the error leaves out that the weights are one draw.
-        holds: at what width the prediction holds.
-        error_of: what the error is.
-        note: why theory does not apply, or what the prediction leaves out.
-    """
-
-    measure: str
-    layer: int
-    name: str
-    measured: float
-    predicted: float
-    error: float
-    gap: float
-    holds: str
-    error_of: str
-    note: str
+    measure: str = base.measured("what is compared: growth, transitions, sign transitions, these from the angle")
+    layer: int = base.measured("number of the layer, from 1; the output last")
+    name: str = base.measured("its module path")
+    measured: float = base.measured("the mean over paths or networks")
+    predicted: float = base.measured("the mean of its predictions; NaN where theory does not apply")
+    error: float = base.measured("standard error of the difference, as error_of says; NaN where unknown")
+    gap: float = base.measured(
+        "the difference in standard errors; NaN where the error leaves out that the weights are one draw"
+    )
+    holds: str = base.measured("at what width the prediction holds")
+    error_of: str = base.measured("what the error is")
+    note: str = base.measured("why theory does not apply, or what the prediction leaves out")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from netfold.comparison.columns import MEASURES, ComparedNumber, Draws, angle_columns, count_columns, growth_columns
 from netfold.comparison.expectation import Expectation, Law, expect
 from netfold.errors import InvalidInputError
-from netfold.results.base import above
+from netfold.results.base import Result, above, measured
 from netfold.results.trace import Trace
 from netfold.theory.activations import as_activation
 from netfold.theory.diagnose import diagnose
@@ -24,20 +24,15 @@ if TYPE_CHECKING:
     from netfold.capture import Model
 
 
-@dataclass(frozen=True, repr=False)
-class Comparison:
-    """Measurement beside theory; see `compare`.
+class Comparison(Result):
+    """Measurement beside theory; see `compare`."""
 
-    Attributes:
-        rows: the numbers, measure by measure and layer by layer.
-        count: how many traces were taken together, and ``draws`` whether they are paths or networks.
-        caveat: what all predictions leave out; empty where nothing.
-    """
+    FORMAT = "netfold comparison 1"
 
-    rows: tuple[ComparedNumber, ...]
-    count: int
-    draws: Draws
-    caveat: str
+    rows: tuple[ComparedNumber, ...] = measured("the numbers, measure by measure and layer by layer", ("number",))
+    count: int = measured("how many traces were taken together")
+    draws: Draws = measured("whether they are paths or networks")
+    caveat: str = measured("what all predictions leave out; empty where nothing")
 
     plot = above("netfold.plots.theory:comparison")
 
@@ -55,7 +50,7 @@ class Comparison:
         """One row a number."""
         import pandas as pd
 
-        return pd.DataFrame([asdict(row) for row in self.rows])
+        return pd.DataFrame([vars(row) for row in self.rows])
 
     def __repr__(self) -> str:
         frame = self.to_dataframe()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from netfold.arrays import Floats
 from netfold.errors import InvalidInputError
-from netfold.results.base import above
+from netfold.results.base import Result, above, measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,33 +21,51 @@ FEWEST = 5
 """Models below which an interval says nothing."""
 
 
-@dataclass(frozen=True, eq=False)
-class RankCorrelations:
-    """Rank correlations of several scores with one outcome.
+class RankCorrelations(Result):
+    """Rank correlations of several scores with one outcome."""
 
-    Attributes:
-        table: one row a score: Spearman's rho and Kendall's tau-b, each with ``_low`` and ``_high`` of its interval.
-        models: how many models were compared.
-        confidence: of the intervals.
-        resamples: bootstrap samples behind each.
-        seed: of the bootstrap.
-        scores: the ranked scores, one column each, and ``outcome`` what they are compared with.
-        outcome: one number a model.
-    """
+    FORMAT = "netfold rank correlations 1"
 
-    table: pd.DataFrame
-    models: int
-    confidence: float
-    resamples: int
-    seed: int
-    scores: pd.DataFrame = field(repr=False)
-    outcome: Floats = field(repr=False)
+    names: tuple[str, ...] = measured("what each score is called", ("score",), name="score", coordinate=True)
+    ranked: Floats = measured("the scores of every model", ("score", "model"), repr=False)
+    outcome: Floats = measured("what they are compared with, one number a model", ("model",), repr=False)
+    spearman: Floats = measured("Spearman's rho", ("score",))
+    spearman_low: Floats = measured("lower end of its interval", ("score",))
+    spearman_high: Floats = measured("upper end of its interval", ("score",))
+    kendall: Floats = measured("Kendall's tau-b", ("score",))
+    kendall_low: Floats = measured("lower end of its interval", ("score",))
+    kendall_high: Floats = measured("upper end of its interval", ("score",))
+    confidence: float = measured("probability with which an interval covers")
+    resamples: int = measured("bootstrap samples behind each interval")
+    seed: int = measured("seed of the bootstrap")
 
     plot = above("netfold.plots.ranking:correlations")
 
+    @property
+    def models(self) -> int:
+        """How many models were compared."""
+        return self.outcome.size
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The ranked scores, one column each."""
+        import pandas as pd
+
+        return pd.DataFrame(dict(zip(self.names, self.ranked, strict=True)))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row a score: Spearman's rho and Kendall's tau-b, each with ``_low`` and ``_high`` of its interval."""
+        import pandas as pd
+
+        return pd.DataFrame({name: getattr(self, name) for name in COLUMNS}, pd.Index(self.names, name="score"))
+
     def to_dataframe(self) -> pd.DataFrame:
         """The table."""
-        return self.table.copy()
+        return self.table
+
+    def _shown(self) -> pd.DataFrame:
+        return self.table.reset_index()
 
     def against(self, baseline: str, coefficient: Coefficient = "spearman") -> pd.DataFrame:
         """By how much each score ranks better than a baseline, with paired bootstrap intervals.
@@ -68,22 +85,24 @@ class RankCorrelations:
         """
         import pandas as pd
 
-        if baseline not in self.scores:
-            raise InvalidInputError(f"no score {baseline!r}; there are {', '.join(map(str, self.scores))}")
+        if baseline not in self.names:
+            raise InvalidInputError(f"no score {baseline!r}; there are {', '.join(self.names)}")
         if coefficient not in COEFFICIENTS:
             raise InvalidInputError(f"coefficient must be one of {', '.join(COEFFICIENTS)}, got {coefficient!r}")
-        of, base = COEFFICIENTS[coefficient], self.scores[baseline].to_numpy()
+        of, base = COEFFICIENTS[coefficient], self.ranked[self.names.index(baseline)]
 
         def gap(x: Floats, b: Floats, y: Floats, axis: int = -1) -> Floats:
             return of(x, y, axis) - of(b, y, axis)
 
         rows = {}
-        for name in self.scores.columns.drop(baseline):
-            columns = (self.scores[name].to_numpy(), base, self.outcome)
+        for name, values in zip(self.names, self.ranked, strict=True):
+            if name == baseline:
+                continue
+            columns = (values, base, self.outcome)
             rows[name] = (float(gap(*columns)), *_interval(columns, gap, self.confidence, self.resamples, self.seed))
         return pd.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         lines = [f"{self.models} models, {self.confidence:.0%} bootstrap intervals"]
         width = max(len(str(name)) for name in self.table.index)
         for name, row in self.table.iterrows():
@@ -124,23 +143,20 @@ def rank_correlation(
         >>> found.table["spearman"].round(3).to_dict()
         {'right': 0.943, 'wrong': -0.943}
     """
-    import pandas as pd
-
-    columns, wanted = _checked(scores, outcome)
+    names, ranked, wanted = _checked(scores, outcome)
     if not (isinstance(confidence, float) and 0 < confidence < 1):
         raise InvalidInputError(f"confidence must lie between 0 and 1, got {confidence!r}")
     if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 100:
         raise InvalidInputError(f"resamples must be a whole number, 100 or more, got {resamples!r}")
-    rows = {}
-    for name, values in columns.items():
-        row = []
-        for of in COEFFICIENTS.values():
-            pair = (values.to_numpy(), wanted)
-            row += [float(of(*pair)), *_interval(pair, of, confidence, resamples, seed)]
-        rows[name] = row
-    names = [kind + part for kind in COEFFICIENTS for part in ("", "_low", "_high")]
-    found = pd.DataFrame.from_dict(rows, orient="index", columns=names).rename_axis("score")
-    return RankCorrelations(found, len(wanted), confidence, resamples, seed, columns, wanted)
+    rows = [
+        [
+            number
+            for of in COEFFICIENTS.values()
+            for number in (of(values, wanted), *_interval((values, wanted), of, confidence, resamples, seed))
+        ]
+        for values in ranked
+    ]
+    return RankCorrelations(names, ranked, wanted, *np.array(rows, float).T, confidence, resamples, seed)
 
 
 def spearman(x: Floats, y: Floats, axis: int = -1) -> Floats:
@@ -163,6 +179,7 @@ def kendall(x: Floats, y: Floats, axis: int = -1) -> Floats:
 
 
 COEFFICIENTS: dict[str, Callable[..., Floats]] = {"spearman": spearman, "kendall": kendall}
+COLUMNS = [kind + part for kind in COEFFICIENTS for part in ("", "_low", "_high")]
 
 
 def _interval(
@@ -194,27 +211,26 @@ def _defined(statistic: Callable[..., Floats]) -> Callable[..., Floats]:
     return filled
 
 
-def _checked(scores: pd.DataFrame | Mapping[str, Any], outcome: Any) -> tuple[pd.DataFrame, Floats]:
-    import pandas as pd
-
+def _checked(scores: pd.DataFrame | Mapping[str, Any], outcome: Any) -> tuple[tuple[str, ...], Floats, Floats]:
+    names = tuple(map(str, scores))
     try:
         wanted = np.asarray(outcome, float)
-        columns = pd.DataFrame({name: np.asarray(scores[name], float) for name in scores})
+        ranked = np.array([np.asarray(scores[name], float) for name in scores])
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
             f"scores and outcome must be numbers, one a model and of equal lengths: {error}"
         ) from error
-    if wanted.ndim != 1 or len(columns) != len(wanted) or not len(columns.columns):
+    if wanted.ndim != 1 or ranked.shape != (len(names), len(wanted)) or not names:
         raise InvalidInputError(
-            f"scores are {len(columns.columns)} columns of {len(columns)} models, the outcome has shape "
-            f"{wanted.shape}; both need one number for each model"
+            f"scores are an array of shape {ranked.shape} (scores, models), the outcome has shape {wanted.shape}; both "
+            "need one number for each model"
         )
-    bad = [str(name) for name in columns if not np.isfinite(columns[name]).all()]
+    bad = [name for name, values in zip(names, ranked, strict=True) if not np.isfinite(values).all()]
     if bad or not np.isfinite(wanted).all():
         raise InvalidInputError(f"{', '.join(bad) or 'the outcome'} must be finite; leave out models without a value")
     if len(wanted) < FEWEST:
         raise InvalidInputError(f"a rank correlation needs at least {FEWEST} models, got {len(wanted)}")
-    return columns, wanted
+    return names, ranked, wanted
 
 
 def _shown(row: pd.Series, kind: str) -> str:

@@ -55,13 +55,13 @@ def judge(numbers: xr.Dataset) -> tuple[Finding, ...]:
     return judge_cutting(numbers), judge_start(numbers), judge_steadying(numbers)
 
 
-def judge_cutting(found: xr.Dataset) -> Finding:
+def judge_cutting(measured: xr.Dataset) -> Finding:
     """Whether batch norm layers shorten."""
-    last = np.log(found.factors.sel(variant="with").values[:, -1])
+    last = np.log(measured.factors.sel(variant="with").values[:, -1])
     whole, layers = Mean.of(last.mean(1)), [Mean.of(column).exp() for column in last.T]
     verdict = Verdict.of([whole.below(0), all(layer.below(1) for layer in layers)])
     told = ", ".join(map(str, layers))
-    text = f"Factor at step {found.step.values[-1]:,}: {whole.exp()} over all layers; by layer {told}."
+    text = f"Factor at step {measured.step.values[-1]:,}: {whole.exp()} over all layers; by layer {told}."
     numbers = {f"factor, layer {i + 1}": layer.value for i, layer in enumerate(layers)}
     return Finding(CUTS, verdict, text, {"factor, all layers": whole.exp().value, **numbers})
 
@@ -74,9 +74,9 @@ def judge_start(numbers: xr.Dataset) -> Finding:
     return Finding(UNSTABLE, verdict, text, {"largest factor": largest.value})
 
 
-def judge_steadying(found: xr.Dataset) -> Finding:
+def judge_steadying(measured: xr.Dataset) -> Finding:
     """Whether there is less growth with batch norm."""
-    ends = [np.log(found.lengths.sel(variant=variant).values[:, -1, -1]) for variant in VARIANTS]
+    ends = [np.log(measured.lengths.sel(variant=variant).values[:, -1, -1]) for variant in VARIANTS]
     ratio = Mean.of(ends[0] - ends[1])
     factors = [Mean.of(end).exp() for end in ends]
     text = (

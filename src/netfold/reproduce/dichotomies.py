@@ -55,10 +55,10 @@ def judge(numbers: xr.Dataset) -> tuple[Finding, ...]:
     return judge_growth(numbers), judge_widths(numbers), judge_remaining(numbers)
 
 
-def judge_growth(found: xr.Dataset) -> Finding:
+def judge_growth(measured: xr.Dataset) -> Finding:
     """Whether counts grow exponentially."""
-    widest = found.width.values[-1]
-    logs = np.log(found.first_layer.sel(width=widest).values[:, 1:])
+    widest = measured.width.values[-1]
+    logs = np.log(measured.first_layer.sel(width=widest).values[:, 1:])
     depths = np.arange(1, logs.shape[1] + 1)
     slope = Mean.of(np.polyfit(depths, logs.T, 1)[0])
     straight = straightness(logs.mean(0))

@@ -130,12 +130,12 @@ def _expected(activation: str, width: int, variance: float, depth: int) -> float
     return float((lengths[-1] / lengths[0]) ** (1 / (depth - 1)))
 
 
-def judge_exponential(found: Grown) -> Finding:
+def judge_exponential(grown: Grown) -> Finding:
     """Whether every setting grows, and does so exponentially."""
-    grows = {key: growth.above(1) for key, growth in found.growth.items()}
-    straight = {key: straightness(np.log(mean[1:])) for key, (mean, _) in found.lengths.items()}
+    grows = {key: growth.above(1) for key, growth in grown.growth.items()}
+    straight = {key: straightness(np.log(mean[1:])) for key, (mean, _) in grown.lengths.items()}
     checks = [*grows.values(), *(r >= STRAIGHT for r in straight.values())]
-    rates = [growth.value for growth in found.growth.values()]
+    rates = [growth.value for growth in grown.growth.values()]
     measured = (
         f"Length grows in {sum(grows.values())} of {len(grows)} settings, by factors of {min(rates):.3f} to "
         f"{max(rates):.3f} a layer; the least R² of a straight line through log length is {min(straight.values()):.4f}."
@@ -144,11 +144,11 @@ def judge_exponential(found: Grown) -> Finding:
     return Finding(EXPONENTIAL, Verdict.of(checks), measured, numbers)
 
 
-def judge_width(found: Grown) -> Finding:
+def judge_width(grown: Grown) -> Finding:
     """Whether wide networks grow faster than narrow ones."""
-    widths, variances = scales(found.growth)
+    widths, variances = scales(grown.growth)
     narrow, wide = widths[0], widths[-1]
-    pairs = {v: (found.growth[narrow, v], found.growth[wide, v]) for v in variances}
+    pairs = {v: (grown.growth[narrow, v], grown.growth[wide, v]) for v in variances}
     checks = [b.low > a.high for a, b in pairs.values()]
     told = ", ".join(f"{a.value:.3f} and {b.value:.3f} at σ_w² = {v:g}" for v, (a, b) in pairs.items())
     numbers = {f"difference at sigma_w^2 = {v:g}": b.value - a.value for v, (a, b) in pairs.items()}

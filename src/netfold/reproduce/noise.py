@@ -56,13 +56,13 @@ def lost(numbers: xr.Dataset, law: str) -> Floats:
     return (numbers.clean.values[:, None, None] - numbers.accuracy.sel(noise=law).values).mean(2)
 
 
-def judge(claim: Claim, found: xr.Dataset) -> Finding:
+def judge(claim: Claim, measured: xr.Dataset) -> Finding:
     """Whether earlier layers lose more."""
     checks: list[bool] = []
     parts: list[str] = []
-    numbers: dict[str, float | int | str | None] = {"accuracy as trained": float(found.clean.values.mean())}
+    numbers: dict[str, float | int | str | None] = {"accuracy as trained": float(measured.clean.values.mean())}
     for law in LAWS:
-        less = lost(found, law)
+        less = lost(measured, law)
         ends, mean = Mean.of(less[:, 0] - less[:, -1]), less.mean(0)
         ranks = rank_correlation(mean)
         checks += [ends.above(0), bool(mean[0] == mean.max()), ranks <= STEEP]

@@ -91,10 +91,10 @@ def judge(numbers: xr.Dataset) -> tuple[Finding, ...]:
     )
 
 
-def judge_length(found: xr.Dataset) -> Finding:
+def judge_length(measured: xr.Dataset) -> Finding:
     """Whether the path through the data is shorter."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = {name: np.log(at_best(found, name).length.values.mean(1)) for name in VARIANTS}
+        logs = {name: np.log(at_best(measured, name).length.values.mean(1)) for name in VARIANTS}
         ratios = [Mean.of(logs[TRAJECTORY] - logs[other]) for other in (NONE, NORM)]
     told = ", ".join(f"{Mean.of(log).exp()} with {name}" for name, log in logs.items())
     text = f"Length over that of the images, mean of {DEPTH} layers: {told}."

@@ -37,17 +37,17 @@ CLAIMS = {
 }
 
 
-def judge(claim: Claim, found: xr.Dataset) -> Finding:
+def judge(claim: Claim, measured: xr.Dataset) -> Finding:
     """Whether lower layers learn more alone."""
-    alone = found.alone.values
+    alone = measured.alone.values
     compared, every = alone[:, 1:-1], alone.mean(0)
     mean = compared.mean(0)
     ends, ranks = Mean.of(compared[:, 0] - compared[:, -1]), rank_correlation(mean)
     told = ", ".join(f"{x:.3f}" for x in mean)
     text = (
         f"Layers 2 to {len(mean) + 1}: {told}; lowest less highest {ends.words(3)}, rank correlation {ranks:.2f}. "
-        f"Layer 1 {every[0]:.3f}, readout {every[-1]:.3f}, all layers {found.whole.values.mean():.3f}, "
-        f"none {found.untrained.values.mean():.3f}."
+        f"Layer 1 {every[0]:.3f}, readout {every[-1]:.3f}, all layers {measured.whole.values.mean():.3f}, "
+        f"none {measured.untrained.values.mean():.3f}."
     ).replace("-", "−")
     numbers: dict[str, float | int | str | None] = {f"layer {i + 1}": float(x) for i, x in enumerate(every)}
     numbers |= {"lowest less highest": ends.value, "its lower end": ends.low, "rank correlation": ranks}

@@ -324,9 +324,9 @@ def draw_transitions(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     drawing.legend(figure, axes[0])
 
 
-def _course(ax: Axes, theme: Theme, found: xr.DataArray, expected: Floats | None = None) -> None:
+def _course(ax: Axes, theme: Theme, measured: xr.DataArray, expected: Floats | None = None) -> None:
     """One line a layer against the step, on logarithmic axes that hold step 0."""
-    steps, values = found.step.values, found.values
+    steps, values = measured.step.values, measured.values
     first = int(steps[1])
     for i, colour in enumerate(drawing.ramp(values.shape[2], theme)):
         mean, bars = geometric(values[:, :, i])

@@ -62,11 +62,11 @@ class Paired:
         )
 
 
-def judge_proportional(found: Paired) -> Finding:
+def judge_proportional(paired: Paired) -> Finding:
     """Whether log transitions are a line of slope 1 over log length."""
     slopes, fits = {}, {}
-    for key, transitions in found.transitions.items():
-        x, y = np.log(found.lengths[key].mean(0)), np.log(transitions.mean(0))
+    for key, transitions in paired.transitions.items():
+        x, y = np.log(paired.lengths[key].mean(0)), np.log(transitions.mean(0))
         slopes[key], fits[key] = float(np.polyfit(x, y, 1)[0]), float(np.corrcoef(x, y)[0, 1] ** 2)
     checks = [*(abs(s - 1) <= SLOPE for s in slopes.values()), *(r >= STRAIGHT for r in fits.values())]
     worst = max(slopes, key=lambda key: abs(slopes[key] - 1))
@@ -78,13 +78,13 @@ def judge_proportional(found: Paired) -> Finding:
     return Finding(PROPORTIONAL, Verdict.of(checks), measured, {**numbers, "least R squared": min(fits.values())})
 
 
-def judge_angular(found: Paired) -> Finding:
+def judge_angular(paired: Paired) -> Finding:
     """Whether transitions agree with the angular length in the mean."""
     gaps, ratios = {}, {}
-    for key, transitions in found.transitions.items():
-        excess = (transitions - found.angles[key]).sum(1)
+    for key, transitions in paired.transitions.items():
+        excess = (transitions - paired.angles[key]).sum(1)
         gaps[key] = float(excess.mean() / (excess.std(ddof=1) / len(excess) ** 0.5))
-        ratios[key] = float(transitions.sum() / found.angles[key].sum())
+        ratios[key] = float(transitions.sum() / paired.angles[key].sum())
     within = float(np.mean([abs(gap) <= 4 for gap in gaps.values()]))
     worst = max(gaps, key=lambda key: abs(gaps[key]))
     measured = (

@@ -201,15 +201,32 @@ class Record:
         return tuple(cls(*row) for row in zip(*columns, strict=True))
 
 
-class Saved:
-    """A result that tabulates, and that netCDF-4 files hold without loss."""
+class Shown:
+    """What tabulates, and shows its table in notebooks."""
 
-    FORMAT: ClassVar[str] = ""
     RULE: ClassVar[str] = "Counted"
 
     def to_dataframe(self) -> pd.DataFrame:
         """The numbers as a table."""
         raise NotImplementedError
+
+    def _shown(self) -> pd.DataFrame:
+        """The table for notebooks."""
+        return self.to_dataframe()
+
+    def _repr_html_(self) -> str:
+        name, title = type(self).__name__, repr(self).splitlines()[0]
+        title = name if title.startswith(f"{name}(") else title
+        body = self._shown().to_html(index=False, float_format=lambda v: f"{v:.4g}", na_rep="", border=0, max_rows=40)
+        rule = getattr(self, "counting_rule", "")
+        note = f"<p><small>{html.escape(f'{self.RULE}: {rule}', quote=False)}</small></p>" if rule else ""
+        return f"<p><strong>{html.escape(title, quote=False)}</strong></p>{body}{note}"
+
+
+class Saved(Shown):
+    """A result that tabulates, and that netCDF-4 files hold without loss."""
+
+    FORMAT: ClassVar[str] = ""
 
     def to_xarray(self) -> xr.Dataset:
         """Everything as a data set, with meanings and units in the attributes of its variables."""
@@ -245,18 +262,6 @@ class Saved:
             CorruptFileError: the file is damaged, or holds something else.
         """
         return read_dataset(path, cls.FORMAT, " ".join(cls.FORMAT.split()[1:-1]), cls._of, group)
-
-    def _shown(self) -> pd.DataFrame:
-        """The table for notebooks."""
-        return self.to_dataframe()
-
-    def _repr_html_(self) -> str:
-        name, title = type(self).__name__, repr(self).splitlines()[0]
-        title = name if title.startswith(f"{name}(") else title
-        body = self._shown().to_html(index=False, float_format=lambda v: f"{v:.4g}", na_rep="", border=0, max_rows=40)
-        rule = getattr(self, "counting_rule", "")
-        note = f"<p><small>{html.escape(f'{self.RULE}: {rule}', quote=False)}</small></p>" if rule else ""
-        return f"<p><strong>{html.escape(title, quote=False)}</strong></p>{body}{note}"
 
 
 class Result(Saved, Record):

@@ -115,7 +115,7 @@ def _try(ends, rows, stalled, tried):
 
 
 @njit(**cubic.COMPILED)
-def _narrow(ends, rows, tried, f, df, tiny, stalled, found, done):
+def _narrow(ends, rows, tried, f, df, tiny, stalled, roots, done):
     """Put what was found at the tried parameters in the place of one end of each bracket; all functions go up."""
     for k in range(len(rows)):
         r = rows[k]
@@ -124,11 +124,11 @@ def _narrow(ends, rows, tried, f, df, tiny, stalled, found, done):
         t = tried[k] - step
         done[k] = True
         if abs(f[k]) <= tiny[k] and df[k] > 0.0:
-            found[r] = tried[k]
+            roots[r] = tried[k]
         elif abs(step) <= SHARP and low <= t <= high:
-            found[r] = t
+            roots[r] = t
         elif high - low <= SHARP:
-            found[r] = 0.5 * (low + high)
+            roots[r] = 0.5 * (low + high)
         else:
             done[k] = False
         at = 3 if f[k] > 0.0 else 0

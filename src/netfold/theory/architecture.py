@@ -192,14 +192,14 @@ def _block(program: Program, stage: Stage, values: Values, source: int | None, e
     return LayerBlock(stage.layer, units, reads, tuple(weights), entering, units + alive, wiring, norms)
 
 
-def _narrowest(program: Program, stage: Stage, values: Values, made: Values) -> int:
+def _narrowest(program: Program, stage: Stage, values: Values, outputs: Values) -> int:
     """The fewest numbers alive anywhere between the layer before and the end of a stage."""
     last = {i: p for p, node in enumerate(program.nodes) for i in node.inputs} | {program.output: math.inf}
     position = {node.index: p for p, node in enumerate(program.nodes)}
     alive, fewest = set(values), sum(value.numel() for value in values.values())
     for node in stage.nodes:
         alive = {i for i in {*alive, node.index} if last[i] > position[node.index]}
-        fewest = min(fewest, sum(made[i].numel() for i in alive))
+        fewest = min(fewest, sum(outputs[i].numel() for i in alive))
     return fewest
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netfold.formats import six_digits
+from netfold.results.base import Shown
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.fixed_points import (
     ActivationLike,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class MeanField:
+class MeanField(Shown):
     """A wide random network at its fixed point; see `mean_field` for the formulas.
 
     Attributes:

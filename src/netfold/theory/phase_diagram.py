@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netfold.errors import InvalidInputError
 from netfold.formats import six_digits
-from netfold.results.base import above
+from netfold.results.base import Result, above, measured
 from netfold.theory.activations import as_activation
-from netfold.theory.fixed_points import ActivationLike, Phase, phase_of, solve
+from netfold.theory.fixed_points import ActivationLike, Phase, Status, phase_of, solve
 from netfold.theory.gaussian import Array
 
 if TYPE_CHECKING:
@@ -21,41 +21,44 @@ if TYPE_CHECKING:
     import xarray as xr
 
 NUMBERS = ("q", "c", "chi_1", "chi_2", "chi_radial", "curvature", "xi_q", "xi_c", "error")
+GRID = ("sigma_b", "sigma_w")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class PhaseDiagram:
-    """Mean-field numbers over a grid of gains; every array has shape (len(sigma_b), len(sigma_w)).
+class PhaseDiagram(Result):
+    """Mean-field numbers over a grid of gains; those of one point are explained in `MeanField`."""
 
-    Attributes:
-        activation: name of the activation.
-        sigma_w: gains of the weights, and ``sigma_b`` standard deviations of the biases.
-        numbers: the float arrays of `MeanField`, by name.
-        phase: `Phase` of every point, and ``status`` its `Status`.
-    """
+    FORMAT = "netfold phase diagram 1"
 
-    activation: str
-    sigma_w: Array
-    sigma_b: Array
-    numbers: dict[str, Array]
-    phase: NDArray[np.object_]
-    status: NDArray[np.object_]
+    activation: str = measured("name of the activation")
+    sigma_w: Array = measured("gains of the weights", ("sigma_w",), coordinate=True)
+    sigma_b: Array = measured("standard deviations of the biases", ("sigma_b",), coordinate=True)
+    q: Array = measured("variance q* of a pre-activation", GRID)
+    c: Array = measured("correlation c* that two different inputs end at", GRID)
+    chi_1: Array = measured("squared growth of a small displacement in one layer", GRID)
+    chi_2: Array = measured("the curvature that a layer adds", GRID)
+    chi_radial: Array = measured("squared growth of a displacement along the pre-activations themselves", GRID)
+    curvature: Array = measured("curvature that the image of a circle ends at, times sqrt(width)", GRID)
+    xi_q: Array = measured("layers in which the length settles by a factor e", GRID, "layers")
+    xi_c: Array = measured("layers in which the correlation settles by a factor e", GRID, "layers")
+    error: Array = measured("relative error estimate of these numbers", GRID)
+    phase: NDArray[np.object_] = measured("ordered, critical or chaotic", GRID)
+    status: NDArray[np.object_] = measured("how the length ends", GRID)
 
     plot = above("netfold.plots.theory:phases")
+
+    @property
+    def numbers(self) -> dict[str, Array]:
+        """The arrays of numbers, by name."""
+        return {name: getattr(self, name) for name in NUMBERS}
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row a grid point."""
         return self.to_xarray().to_dataframe().reset_index()
 
-    def to_xarray(self) -> xr.Dataset:
-        """The arrays over the coordinates ``sigma_b`` and ``sigma_w``."""
-        import xarray as xr
-
-        axes = ("sigma_b", "sigma_w")
-        variables = {name: (axes, self.numbers[name]) for name in NUMBERS}
-        labels = {name: (axes, getattr(self, name).astype(str)) for name in ("phase", "status")}
-        coordinates = {"sigma_w": self.sigma_w, "sigma_b": self.sigma_b}
-        return xr.Dataset(variables | labels, coordinates, {"activation": self.activation})
+    @classmethod
+    def _of(cls, stored: xr.Dataset) -> Self:
+        found = super()._of(stored)
+        return replace(found, phase=_members(Phase, found.phase), status=_members(Status, found.status))
 
     def __repr__(self) -> str:
         shares = ", ".join(f"{np.mean(self.phase == phase):.0%} {phase}" for phase in Phase)
@@ -98,9 +101,12 @@ def phase_diagram(
     phi = as_activation(activation)
     across, up = np.meshgrid(w, b)
     found = solve(phi, across.ravel(), up.ravel(), q0)
-    numbers = {name: found[name].reshape(across.shape) for name in NUMBERS}
-    phase = np.array([phase_of(x) for x in found["chi_1"]], dtype=object).reshape(across.shape)
-    return PhaseDiagram(phi.name, w, b, numbers, phase, found["status"].reshape(across.shape))
+    grid = {name: found[name].reshape(across.shape) for name in (*NUMBERS, "status")}
+    return PhaseDiagram(phi.name, w, b, **grid, phase=_members(phase_of, grid["chi_1"]))
+
+
+def _members(make: Callable[[Any], Any], values: NDArray[Any]) -> NDArray[np.object_]:
+    return np.array([make(value) for value in values.ravel()], object).reshape(values.shape)
 
 
 def _axis(values: Sequence[float] | Array, name: str) -> Array:

@@ -82,10 +82,10 @@ def frame_of(rows: list[Rows], shape: tuple[int, ...], domain: Domain) -> tuple[
     return _whole(shape, kept, np.zeros(entries), math.inf), np.column_stack([-normals[:, kept], offsets])
 
 
-def _whole(shape: tuple[int, ...], kept: Ints, base: Floats, ceiling: float) -> Frame:
-    spread = np.zeros((len(kept), math.prod(shape)))
-    spread[np.arange(len(kept)), kept] = 1.0
-    return Frame(shape, kept, base, spread, ceiling)
+def _whole(shape: tuple[int, ...], read: Ints, base: Floats, ceiling: float) -> Frame:
+    spread = np.zeros((len(read), math.prod(shape)))
+    spread[np.arange(len(read)), read] = 1.0
+    return Frame(shape, read, base, spread, ceiling)
 
 
 def _limits(low: Floats, high: Floats) -> Floats:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from netfold.errors import InvalidInputError
-from netfold.results.base import above
+from netfold.results.base import Shown, above
 from netfold.theory.bounds._arora2018 import arora2018
 from netfold.theory.bounds._bound import Bound, Expectation
 from netfold.theory.bounds._hanin_rolnick2019 import hanin_rolnick2019
@@ -61,7 +61,7 @@ class Row:
         }
 
 
-class TableRows:
+class TableRows(Shown):
     """What tables of bounds share."""
 
     rows: tuple[Row, ...]

@@ -76,7 +76,7 @@ class Place(NamedTuple):
     walk: Walk
 
 
-def place_of(plan: SplitPlan, depth: int, kept: int) -> Place:
+def place_of(plan: SplitPlan, depth: int, cells: int) -> Place:
     """Room for a walk whose stack holds up to ``depth`` branches and that keeps up to ``kept`` cells."""
     m, units, width = plan.net.m, len(plan.net.pieces), plan.positions
     saved = max(1, min(depth, SAVED // ((m + 1) * width)))
@@ -90,8 +90,8 @@ def place_of(plan: SplitPlan, depth: int, kept: int) -> Place:
         np.zeros((depth, m)),
         np.zeros((depth, m), np.int64),
         np.zeros((saved, m + 1, width)),
-        np.zeros((kept, units), np.int16),
-        np.zeros((kept, m)),
+        np.zeros((cells, units), np.int16),
+        np.zeros((cells, m)),
         np.full(1, np.inf),
     )
     return Place(rows_of(plan), cell_of(plan), walk)
