@@ -21,7 +21,7 @@ html_theme = "furo"
 html_title = "netfold"
 html_copy_source = False
 
-myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 
 autodoc_typehints = "none"
