@@ -31,7 +31,7 @@ class Comparison(Result):
 
     rows: tuple[ComparedNumber, ...] = measured("the numbers, measure by measure and layer by layer", ("number",))
     count: int = measured("how many traces were taken together")
-    draws: Draws = measured("whether they are paths or networks")
+    draws: str = measured("whether they are ``paths`` through one network or ``networks``")
     caveat: str = measured("what all predictions leave out; empty where nothing")
 
     plot = above("netfold.plots.theory:comparison")
