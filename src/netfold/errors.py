@@ -27,3 +27,9 @@ class UntrustedFileError(NetfoldError, ValueError):
 
 class CorruptFileError(NetfoldError, OSError):
     """A file is not what its name says, or is damaged."""
+
+
+def first_line(error: Exception) -> str:
+    """The kind of an error and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

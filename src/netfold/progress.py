@@ -37,12 +37,20 @@ def progress_bar(total: float | None, desc: str, unit: str, progress: bool | Non
     return tqdm(total=total, desc=desc, unit=unit, disable=hidden, **{"leave": False, **look})
 
 
+_SIGNALS = (signal.SIGINT, *signal.valid_signals() - {signal.SIGINT})
+_holding = False
+
+
 @contextmanager
 def held() -> Iterator[None]:
     """Handlers of signals wait until what must not be left half done is done; at a second signal they do not.
 
     Only the main thread runs handlers; in another one nothing has to be held.
     """
+    global _holding
+    if _holding or threading.current_thread() is not threading.main_thread():
+        yield
+        return
     handlers: dict[int, Any] = {}
     came: list[tuple[int, Any]] = []
 
@@ -51,15 +59,15 @@ def held() -> Iterator[None]:
         if len(came) > 1:
             handlers[number](number, frame)
 
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, *signal.valid_signals() - {signal.SIGINT}):
-            handler = signal.getsignal(number)
-            if callable(handler) and getattr(handler, "__qualname__", "") != wait.__qualname__:  # not held yet
+    try:
+        _holding = True
+        for number in _SIGNALS:
+            if callable(handler := signal.getsignal(number)):
                 handlers[number] = handler
                 signal.signal(number, wait)
-    try:
         yield
     finally:
+        _holding = False
         for number, handler in handlers.items():
             signal.signal(number, handler)
         for number, frame in came[:1]:

@@ -224,7 +224,7 @@ INEXACT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "gelu": (
         lambda: nn.Sequential(nn.Linear(3, 3), nn.GELU()),
         r"Sequential cannot be followed exactly: aten\.gelu\.default in module '1' "
-        r"\(torch/nn/modules/activation\.py:\d+\).*neither affine nor.*use method='sampled'",
+        r"\(torch\.nn\.modules\.activation\.GELU\).*neither affine nor.*use method='sampled'",
     ),
     "a function": (
         Gated,

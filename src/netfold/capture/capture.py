@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import torch
-from torch import Tensor, nn
-from torch.export import ExportedProgram
-from torch.nn.parameter import is_lazy
+from torch import nn
 
-from netfold.capture.classify import Classifier
-from netfold.capture.export import export, first_line, functional
-from netfold.capture.graph import FREE_BATCH, GraphReader, Tape, only_input, refuse_bad
 from netfold.capture.program import Program
-from netfold.capture.replay import compare_with_model, prove
-from netfold.capture.untouched import silent
-from netfold.errors import CaptureError, InvalidInputError, NetfoldError
-from netfold.progress import held
+from netfold.capture.reading import probes, proved
+from netfold.capture.template import known
+from netfold.capture.untouched import alone
+from netfold.errors import CaptureError, InvalidInputError
 
-PROBES = 3
-"""Points at which a module is compared with what was read of it."""
+if TYPE_CHECKING:
+    from torch.export import ExportedProgram
 
-Model = nn.Module | ExportedProgram | Program
+Model: TypeAlias = "nn.Module | ExportedProgram | Program"
+
+
+def is_exported(model: Any) -> TypeGuard[ExportedProgram]:
+    """Whether this is an exported program; nobody has one who has not imported ``torch.export``, which takes long."""
+    export = sys.modules.get("torch.export")
+    return export is not None and isinstance(model, export.ExportedProgram)
 
 
 def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = None) -> Program:
@@ -33,6 +34,12 @@ def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = No
     type, device and the random state are left alone. The program computes in float64 with the stored weights,
     and is compared with the model on random points before it is returned. Hooks of the model are part of what
     it computes, so they run.
+
+    Programs of the last models are kept, and given again for a module that computes the same: the module is run each
+    time on three points, and what ``torch`` is then asked to compute, call by call with all settings, must be what it
+    was asked for at capture, and every weight must have the same bits. With other weights the operations are taken over
+    and proved anew; with anything else the module is captured afresh. Up to 64 programs of at most half a million
+    numbers each are kept (4 MB); no module and no input is.
 
     Args:
         model: a module in evaluation mode, an exported program with a free batch axis, or a program.
@@ -55,105 +62,41 @@ def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = No
     """
     if isinstance(model, Program):
         return _same_shape(model, point, shape)
-    if not isinstance(model, nn.Module | ExportedProgram):
+    if is_exported(model):
+        return _from_exported(model, point, shape)
+    if not isinstance(model, nn.Module):
         raise InvalidInputError(
             "expected a torch.nn.Module, a torch.export.ExportedProgram or a netfold Program, got "
             f"{type(model).__name__}"
         )
-    if isinstance(model, ExportedProgram):
-        return _from_exported(model, point, shape)
-    return read_module(unwrapped(model), _shape(point, shape)).program
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What was read from a model.
-
-    Attributes:
-        program: its operations in float64, proved; ``weights`` its parameters and buffers there, by name.
-        own: its operations in its own number type, which give what the model gives.
-    """
-
-    program: Program
-    weights: Mapping[str, Tensor]
-    own: Tape
-
-
-def read_module(model: nn.Module, shape: tuple[int, ...]) -> Reading:
-    """Read a module that is not wrapped (`unwrapped`); see `capture`. Ctrl-C waits for the end (`held`)."""
-    dtype, device = home(model)
-    for name, parameter in model.named_parameters():
-        if is_lazy(parameter) or parameter.is_meta:
-            raise InvalidInputError(
-                f"{type(model).__name__}: '{name}' has no values yet; run the model once, or load its weights"
-            )
-        refuse_bad(type(model).__name__, name, parameter, infinite_too=True)
-    with held():
-        exported = export(model, shape, dtype, device)
-        return _proved(exported, model, type(model).__name__, (PROBES, *shape), PROBES)
+    return known.read(model, _shape(point, shape))[0]
 
 
 def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] | None) -> Program:
+    from netfold.capture.export import functional
+    from netfold.capture.graph import FREE_BATCH, only_input, reader
+
     name = "the exported program"
-    sizes = list(only_input(exported, name).meta["val"].shape)
+    entry = only_input(exported, name).meta["val"]
+    sizes = list(entry.shape)
     fixed = 0 if isinstance(sizes[0], torch.SymInt) else int(sizes[0])
     own = tuple(0 if isinstance(s, torch.SymInt) else int(s) for s in sizes[1:])
     wanted = own if point is None and shape is None and 0 not in own else _shape(point, shape)
     if len(own) != len(wanted) or any(o and o != w for o, w in zip(own, wanted, strict=True)):
         raise InvalidInputError(f"{name} takes points of shape {own} (0: any size), got {wanted}")
     count, together = (3, 3) if not fixed else (3, 1) if fixed == 1 else (2 * fixed, fixed)
+    points = probes((count, *wanted), entry.device)
+    parameters = sum(p.numel() for p in exported.parameters())
     try:
-        with held(), silent():
-            return _proved(functional(exported), exported.module(), name, (count, *wanted), together).program
+        with alone():
+            read = reader(functional(exported), name)
+            return proved(read, exported.module(), name, points, entry.dtype, parameters, together).program
     except CaptureError as error:
         if not fixed:
             raise
         raise CaptureError(
             f"{name} is fixed to batches of {fixed} and cannot be freed of that: {error}; {FREE_BATCH}"
         ) from error
-
-
-def _proved(exported: ExportedProgram, model: nn.Module, name: str, sizes: tuple[int, ...], together: int) -> Reading:
-    """Read the operations in the model's own number type and compare them with it; then read in float64."""
-    entry = only_input(exported, name).meta["val"]
-    points = probes(sizes, entry.device)
-    try:
-        with silent(), torch.no_grad():
-            own = GraphReader(exported, name, points.to(entry.dtype)).read()
-            compare_with_model(own.batch[own.output], model, name, points.to(entry.dtype), together)
-            tape = GraphReader(exported, name, points, torch.float64).read()
-            parameters = sum(p.numel() for p in exported.parameters())
-            program = Classifier(tape, name).program(entry.dtype, parameters)
-            prove(program, points)
-    except NetfoldError:
-        raise
-    except Exception as error:
-        raise CaptureError(f"netfold cannot follow {name}: {first_line(error)}; please report this model") from error
-    return Reading(program, tape.weights, own)
-
-
-def probes(sizes: tuple[int, ...], device: torch.device) -> Tensor:
-    """The random points at which operations are compared with their model."""
-    return torch.randn(sizes, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The module itself, where it was compiled or spread over devices."""
-    if isinstance(model, torch.jit.ScriptModule):
-        raise CaptureError(
-            f"{type(model).__name__} is TorchScript, which torch.export does not follow; give the module it "
-            "was made from"
-        )
-    inner = getattr(model, "_orig_mod", model.module if isinstance(model, nn.DataParallel) else None)
-    return unwrapped(inner) if isinstance(inner, nn.Module) else model
-
-
-def home(model: nn.Module) -> tuple[torch.dtype, torch.device]:
-    """The number type and the device of a model's parameters."""
-    tensors = [t for t in [*model.parameters(), *model.buffers()] if t.is_floating_point()]
-    if not tensors:
-        return torch.get_default_dtype(), torch.device("cpu")
-    return tensors[0].dtype, tensors[0].device
 
 
 def _shape(point: Any, shape: Sequence[int] | None) -> tuple[int, ...]:

@@ -12,9 +12,9 @@ from torch.utils import _pytree as pytree
 
 from netfold.capture.activations import ELEMENTWISE, SELECTIONS, Elementwise, Rule
 from netfold.capture.affine import AFFINE
-from netfold.capture.graph import Tape
 from netfold.capture.operations import by_name, op_name
 from netfold.capture.program import Layer, Layout, Node, NodeKind, Program, Ref, flatten
+from netfold.capture.tape import Tape
 from netfold.errors import CaptureError
 
 

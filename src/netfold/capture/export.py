@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-
 import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
 
 from netfold.capture.operations import MAKES_NEW, op_name, out_of_place, user_line, writes
-from netfold.capture.untouched import outputs, untouched
-from netfold.errors import CaptureError, InvalidInputError, NetfoldError
-
-_one_at_a_time = threading.RLock()
-"""``torch.export`` keeps what it is at in globals: two threads that export at once spoil each other's work."""
+from netfold.capture.untouched import alone, outputs, untouched
+from netfold.errors import CaptureError, InvalidInputError, NetfoldError, first_line
 
 
 def export(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> ExportedProgram:
@@ -26,7 +21,7 @@ def export(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device:
     """
     example = torch.zeros((3, *shape), dtype=dtype, device=device)
     try:
-        with _one_at_a_time, untouched(model):
+        with alone(), untouched(model):
             free = ({0: Dim.DYNAMIC},)
             return functional(torch.export.export(model, (example,), dynamic_shapes=free, strict=False))
     except Exception as error:
@@ -97,9 +92,3 @@ def _rejected(error: Exception, model: nn.Module, shape: tuple[int, ...]) -> Net
         f"{name} cannot be run on points of shape {shape}: {text}; is this the shape of one input, "
         "without the batch axis?"
     )
-
-
-def first_line(error: Exception) -> str:
-    """The kind of an error and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch._ops import OpOverload
-from torch.fx import Node as FxNode
+
+if TYPE_CHECKING:
+    from torch.fx import Node as FxNode
 
 TORCH = os.path.dirname(torch.__file__)
 
@@ -41,20 +43,25 @@ def out_of_place(target: Any) -> Any:
     return getattr(packet, target._overloadname, None)
 
 
-def module_of(node: FxNode) -> tuple[str, str]:
-    """Path and class of the module that called a node."""
-    stack = node.meta.get("nn_module_stack") or {}
-    if not stack:
-        return "", ""
-    path, owner = list(stack.values())[-1]
-    return str(path), owner if isinstance(owner, str) else f"{owner.__module__}.{owner.__qualname__}"
+class Place(NamedTuple):
+    """Where an operation is called: the module's path and class, and the line of the user's code."""
+
+    path: str
+    owner: str
+    source: str
+
+    @property
+    def spot(self) -> str:
+        """The line, or the class of the module where the line is torch's own."""
+        return self.source or self.owner or "line unknown"
 
 
-def line_of(node: FxNode) -> str:
-    """The user's source line of a node, or torch's innermost one where there is none."""
-    trace = node.meta.get("stack_trace") or ""
-    inside = re.findall(r'File "' + re.escape(os.path.dirname(TORCH)) + r'/([^"]+)", line (\d+)', trace)
-    return user_line(trace) or (":".join(inside[-1]) if inside else "")
+def place_of(node: FxNode) -> Place:
+    """Where a node was called."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    path, owner = stack[-1] if stack else ("", "")
+    named = owner if isinstance(owner, str) else f"{owner.__module__}.{owner.__qualname__}"
+    return Place(str(path), named, user_line(node.meta.get("stack_trace") or ""))
 
 
 def user_line(trace: str) -> str:

@@ -103,7 +103,8 @@ class Node:
         op: ATen name, for example ``aten.linear.default``.
         target: what computes its value.
         inputs: the earlier nodes it reads.
-        path: the module that called it, ``owner`` that module's class and ``source`` the line of its code.
+        path: the module that called it, ``owner`` that module's class and ``source`` the line of the user's code,
+            empty within torch's own modules.
         kind: affine, piecewise linear or other.
         reason: why it is ``other``, where more is known than that netfold does not know the operation.
     """
@@ -141,7 +142,8 @@ class Node:
     def describe(self) -> str:
         """Name the operation, its module and its source line, for messages."""
         where = f"in module '{self.path}'" if self.path else "in the model's own forward"
-        return f"{self.op} {where}" + (f" ({self.source})" if self.source else "")
+        spot = self.source or self.owner
+        return f"{self.op} {where}" + (f" ({spot})" if spot else "")
 
 
 @dataclass(frozen=True)

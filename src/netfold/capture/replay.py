@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from netfold.capture.program import Program, Stage, Values, cut
-from netfold.capture.untouched import outputs
+from netfold.capture.untouched import first_tensor, outputs
 from netfold.errors import CaptureError
 
 TOLERANCE = 1e-9
@@ -28,18 +25,19 @@ def compare_with_model(got: Tensor, model: nn.Module, name: str, points: Tensor,
     Raises:
         CaptureError: they differ.
     """
-    expected = [_tensor(outputs(model, part)) for part in points.split(together)]
+    expected = [first_tensor(outputs(model, part)) for part in points.split(together)]
     wanted = expected[0] if len(expected) == 1 else torch.cat([e.reshape(together, -1) for e in expected])
-    tolerance = min(1e3 * torch.finfo(points.dtype).eps, 0.05)
-    if got.numel() != wanted.numel() or _gap(got.reshape(wanted.shape), wanted) > tolerance:
+    if not close(got, wanted, points.dtype):
         raise CaptureError(
             f"the captured operations of {name} do not give what the model gives, at random points: "
             "is its forward random, stateful or dependent on the batch?"
         )
 
 
-def _tensor(result: Any) -> Tensor:
-    return next(leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor))
+def close(got: Tensor, wanted: Tensor, dtype: torch.dtype) -> bool:
+    """Whether a model's outputs are met, but for rounding in a number type."""
+    tolerance = min(1e3 * torch.finfo(dtype).eps, 0.05)
+    return got.numel() == wanted.numel() and _gap(got.reshape(wanted.shape), wanted) <= tolerance
 
 
 def prove(program: Program, points: Tensor) -> None:

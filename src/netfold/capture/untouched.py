@@ -6,9 +6,10 @@ import contextlib
 import io
 import logging
 import random
+import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from operator import is_
 from typing import Any
 
@@ -16,8 +17,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils import _pytree as pytree
 
 from netfold.progress import held
+
+_one_at_a_time = threading.RLock()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """For reading a model: by one thread at a time, in silence, and signals wait for the end.
+
+    ``torch.export`` keeps what it is at in globals, and running a model on copies of its tensors puts them into it for
+    that time: threads that do so at once would spoil each other's work.
+    """
+    with _one_at_a_time, held(), silent():
+        yield
 
 
 @contextmanager
@@ -45,13 +60,29 @@ def untouched(model: nn.Module) -> Iterator[None]:
             restore()
 
 
-def outputs(model: nn.Module, points: Tensor) -> Any:
-    """What the model gives, on copies of its tensors and in another random state than it was exported in."""
+Watch = Callable[[Mapping[str, Tensor]], AbstractContextManager[Any]]
+
+
+def outputs(model: nn.Module, points: Tensor, watch: Watch = nullcontext) -> Any:
+    """What the model gives, on copies of its tensors and in another random state than it was exported in.
+
+    Args:
+        model: the model.
+        points: a batch of them, in its number type.
+        watch: is told the copies by name, the points' with an empty one, and is open while the model runs on them.
+    """
     with untouched(model):
         random.seed(0)
         np.random.seed(0)  # noqa: NPY002
         own = {name: t.clone() for name, t in [*model.named_parameters(), *model.named_buffers()]}
-        return functional_call(model, own, (points.clone(),))
+        copied = points.clone()
+        with watch({**own, "": copied}):
+            return functional_call(model, own, (copied,))
+
+
+def first_tensor(result: Any) -> Tensor:
+    """The first tensor in what a model gives."""
+    return next(leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor))
 
 
 def _snapshot(model: nn.Module) -> Any:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Hashable, Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import repeat
@@ -13,8 +12,7 @@ from typing import Any, cast
 from torch import nn
 
 from netfold.capture import Model, Program, capture
-from netfold.capture.capture import unwrapped
-from netfold.capture.template import Template, architecture
+from netfold.capture.template import Template, known
 from netfold.capture.untouched import silent
 from netfold.errors import InvalidInputError, NetfoldError
 from netfold.exact.line.ensemble import EnsembleTracer, stackable
@@ -29,9 +27,6 @@ TOGETHER = 2**21
 them together is faster."""
 
 SMALL = 2**15
-
-TEMPLATES = 64
-"""Architectures that are remembered."""
 
 
 def trace_ensemble(
@@ -75,7 +70,7 @@ def trace_ensemble(
     total = len(networks) if isinstance(networks, Sized) else None
     traces: list[Trace] = []
     with progress_bar(total, "tracing", "network", progress) as bar:
-        for found in trace_each(_paired(networks, paths), Templates(), method):
+        for found in trace_each(_paired(networks, paths), method):
             traces.append(_required(found, traces))
             bar.update()
     if not traces:
@@ -93,46 +88,11 @@ class Traced:
     seconds: float
 
 
-class Templates:
-    """Networks that were captured, by architecture; the least recently used are forgotten.
-
-    Args:
-        most: how many are kept.
-    """
-
-    def __init__(self, most: int = TEMPLATES) -> None:
-        self.most = most
-        self._kept: OrderedDict[Hashable, tuple[Template, bool]] = OrderedDict()
-
-    def program(self, network: Model, shape: tuple[int, ...]) -> tuple[Program, Hashable | None]:
-        """A network's program, and a key that it shares with those that can be traced together with it.
-
-        Raises:
-            CaptureError: the network cannot be captured.
-            InvalidInputError: it does not take points of this shape, or holds weights that are not finite.
-        """
-        if not isinstance(network, nn.Module):
-            return capture(network, shape=shape), None
-        model = unwrapped(network)
-        key = (architecture(model), shape)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            template, together = self._kept[key]
-            return template.bind(model), key if together else None
-        template = Template(model, shape)
-        together = template.bindable and template.program.parameters <= SMALL and _stackable(template.program)
-        self._kept[key] = template, together
-        if len(self._kept) > self.most:
-            self._kept.popitem(last=False)
-        return template.program, key if together else None
-
-
-def trace_each(pairs: Iterable[tuple[Model, Path]], templates: Templates, method: Method = "auto") -> Iterator[Traced]:
+def trace_each(pairs: Iterable[tuple[Model, Path]], method: Method = "auto") -> Iterator[Traced]:
     """Trace networks of any architectures, each along its path; what fails stops no other.
 
     Args:
         pairs: networks and paths, drawn as they are needed.
-        templates: what is known of their architectures.
         method: as for `netfold.trace_path`.
 
     Yields:
@@ -144,18 +104,18 @@ def trace_each(pairs: Iterable[tuple[Model, Path]], templates: Templates, method
         batch.append((network, path))
         held += _parameters(network)
         if len(batch) == BATCH or held > TOGETHER:
-            yield from _traced(batch, templates, method)
+            yield from _traced(batch, method)
             batch, held = [], 0
-    yield from _traced(batch, templates, method)
+    yield from _traced(batch, method)
 
 
-def _traced(batch: list[tuple[Model, Path]], templates: Templates, method: Method) -> list[Traced]:
+def _traced(batch: list[tuple[Model, Path]], method: Method) -> list[Traced]:
     """The results of a batch, those of one architecture found together."""
     work = _Work(batch, method)
     with silent():
         for i, (network, path) in enumerate(batch):
             with work.timed([i]):
-                work.prepare(i, *templates.program(network, require_path(path, i).shape))
+                work.prepare(i, *_captured(network, require_path(path, i).shape))
     for group in work.stacks.values():
         work.trace_together(group)
     for i in range(len(batch)):
@@ -170,7 +130,7 @@ class _Work:
         self.batch = batch
         self.method: Method = method
         self.programs: dict[int, Program] = {}
-        self.stacks: dict[Hashable, list[int]] = {}
+        self.stacks: dict[Template, list[int]] = {}
         self.outcomes: list[Trace | Exception | None] = [None] * len(batch)
         self.seconds = [0.0] * len(batch)
 
@@ -186,11 +146,13 @@ class _Work:
         for i in members:
             self.seconds[i] += (time.perf_counter() - begin) / len(members)
 
-    def prepare(self, i: int, program: Program, key: Hashable | None) -> None:
-        """Note the program of a network."""
+    def prepare(self, i: int, program: Program, template: Template | None) -> None:
+        """Note the program of a network, and which others it can be traced together with."""
         self.programs[i] = program
-        if key is not None and choose(program, self.batch[i][1], self.method) is trace_straight:
-            self.stacks.setdefault(key, []).append(i)
+        if template is None or not template.bindable or program.parameters > SMALL:
+            return
+        if choose(program, self.batch[i][1], self.method) is trace_straight and _stackable(program):
+            self.stacks.setdefault(template, []).append(i)
 
     def trace_together(self, group: list[int]) -> None:
         """Trace networks of one architecture along their lines."""
@@ -217,6 +179,10 @@ class _Work:
         """What came of each network."""
         found = zip(self.batch, self.outcomes, self.seconds, strict=True)
         return [Traced(*pair, cast(Trace | Exception, outcome), seconds) for pair, outcome, seconds in found]
+
+
+def _captured(network: Model, shape: tuple[int, ...]) -> tuple[Program, Template | None]:
+    return known.read(network, shape) if isinstance(network, nn.Module) else (capture(network, shape=shape), None)
 
 
 def _stackable(program: Program) -> bool:

@@ -12,13 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.export import ExportedProgram
 from torch.utils.flop_counter import FlopCounterMode
 
-from netfold.capture import Model, Program
+from netfold.capture import Model, Program, capture
+from netfold.capture.capture import is_exported
 from netfold.errors import InvalidInputError
 from netfold.exact.numerics.threads import aside
-from netfold.measures.ensembles import Templates
 from netfold.measures.tracing import Method, require_method, trace_paths
 from netfold.paths import Line
 from netfold.progress import held
@@ -147,10 +146,10 @@ def score(
     points = _points(inputs)
     between = _lines(points, lines, seed)
     begin, captured = time.perf_counter(), 0.0
-    templates, traces, program = Templates(), [], None
+    traces, program = [], None
     for network in _networks(model, networks, seed):
         at = time.perf_counter()
-        program, _ = templates.program(network, points.shape[1:])
+        program = capture(network, shape=points.shape[1:])
         captured += time.perf_counter() - at
         traces.append(list(trace_paths(program, between, method, progress=False)))
     assert program is not None
@@ -181,7 +180,7 @@ def flops(program: Program) -> int:
 
 
 def _networks(model: Model | Factory, count: int, seed: int) -> Iterator[Model]:
-    if isinstance(model, nn.Module | Program | ExportedProgram):
+    if isinstance(model, nn.Module | Program) or is_exported(model):
         yield model
         return
     if not callable(model):

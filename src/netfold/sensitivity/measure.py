@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-from netfold.capture.capture import home, unwrapped
-from netfold.capture.graph import refuse_bad
+from netfold.capture.reading import home, unwrapped
+from netfold.capture.tape import refuse_bad
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
 from netfold.progress import progress_bar

@@ -61,7 +61,7 @@ class Runner(Protocol):
         ...
 
 
-@dataclass
+@dataclass(kw_only=True)
 class ParameterReader(GraphReader):
     """Reads an exported graph with its parameters as inputs in place of constants.
 
@@ -128,7 +128,7 @@ class TapeRunner:
         points = torch.randn((3, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         points = points.to(device, dtype)
         with silent(), torch.no_grad():
-            reader = ParameterReader(exported, name, points)
+            reader = ParameterReader(exported=exported, name=name, points=points)
             tape = reader.read()
             compare_with_model(tape.batch[tape.output], module, name, points, 3)
         constants = {i: tape.batch[i] for i in reader.parameters.values()}

@@ -18,9 +18,9 @@ from torch.export import ExportedProgram
 
 from netfold.arrays import Floats
 from netfold.capture import Program, capture
-from netfold.capture.capture import home
 from netfold.capture.export import export
 from netfold.capture.program import Node
+from netfold.capture.reading import home
 from netfold.capture.untouched import silent
 from netfold.errors import InvalidInputError
 from netfold.paths import Ellipse

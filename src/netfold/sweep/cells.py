@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ import numpy as np
 from torch import nn
 
 from netfold.errors import InvalidInputError
-from netfold.measures.ensembles import Templates, Traced, trace_each
+from netfold.measures.ensembles import Traced, trace_each
 from netfold.networks import random_network
 from netfold.paths import Arc, Circle, Line, Path
 from netfold.progress import one_thread
@@ -46,16 +45,6 @@ class CellOutcome:
     seconds: float
 
 
-class _Known(threading.local):
-    """Architectures that this thread has met: a cluster's worker may have several."""
-
-    def __init__(self) -> None:
-        self.templates = Templates()
-
-
-_known = _Known()
-
-
 def measure_cells(cells: Sequence[Cell], seed: int, measures: Sequence[str]) -> list[CellOutcome]:
     """Measure cells with one torch thread, those of one architecture together; a failing one stops no other.
 
@@ -63,7 +52,7 @@ def measure_cells(cells: Sequence[Cell], seed: int, measures: Sequence[str]) -> 
     """
     batch = _Batch(seed, measures, cells)
     with one_thread():
-        for traced in trace_each(batch.drawn(), _known.templates):
+        for traced in trace_each(batch.drawn()):
             batch.add(traced)
     return [batch.outcomes[i] for i in range(len(cells))]
 

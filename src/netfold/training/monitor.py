@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from netfold.capture.capture import unwrapped
+from netfold.capture.reading import unwrapped
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError, NetfoldError
 from netfold.renamed import renamed
