@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
@@ -160,11 +161,15 @@ def _calls(module: nn.Module, path: str) -> Iterator[Call]:
 def _unusual(module: nn.Module) -> bool:
     """Whether a layer has a setting that its entry in the table does not speak of."""
     norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+    dropout = isinstance(module, nn.modules.dropout._DropoutNd)
     return (
-        (module.training and isinstance(module, nn.modules.dropout._DropoutNd | nn.modules.batchnorm._BatchNorm))
+        (module.training and (norm or dropout))
         or (norm and (module.running_mean is None or module.momentum is None))
+        or (dropout and module.inplace)
         or getattr(module, "return_indices", False)
         or getattr(module, "padding_mode", "zeros") != "zeros"
+        or (isinstance(module, nn.AdaptiveAvgPool2d) and None in np.atleast_1d(module.output_size))
+        or any(isinstance(value, Tensor) for value in vars(module).values())  # weights that are computed
     )
 
 
