@@ -144,7 +144,7 @@ class GraphReader(TapeWriter):
         """Read the body of a ``no_grad`` block as if it stood in the graph; refuse all others."""
         if call.op != "wrap_with_set_grad_enabled":
             name = next((text for op, text in UNFOLLOWED.items() if op in call.op), call.op)
-            raise CaptureError(f"{self.name} uses {name}, which netfold does not follow ({call.place.spot})")
+            raise CaptureError(f"{self.name} uses {name}, which netfold does not follow ({call.site.spot})")
         _, body, *args = call.args
         inside = [n for n in body.graph.nodes if n.op == "placeholder"]
         self.values.update(zip(inside, args, strict=True))

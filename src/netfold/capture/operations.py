@@ -43,7 +43,7 @@ def out_of_place(target: Any) -> Any:
     return getattr(packet, target._overloadname, None)
 
 
-class Place(NamedTuple):
+class CallSite(NamedTuple):
     """Where an operation is called: the module's path and class, and the line of the user's code."""
 
     path: str
@@ -56,12 +56,12 @@ class Place(NamedTuple):
         return self.source or self.owner or "line unknown"
 
 
-def place_of(node: FxNode) -> Place:
+def place_of(node: FxNode) -> CallSite:
     """Where a node was called."""
     stack = list((node.meta.get("nn_module_stack") or {}).values())
     path, owner = stack[-1] if stack else ("", "")
     named = owner if isinstance(owner, str) else f"{owner.__module__}.{owner.__qualname__}"
-    return Place(str(path), named, user_line(node.meta.get("stack_trace") or ""))
+    return CallSite(str(path), named, user_line(node.meta.get("stack_trace") or ""))
 
 
 def user_line(trace: str) -> str:

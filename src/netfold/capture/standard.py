@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 
 from netfold.capture.calls import CallLog, logged
-from netfold.capture.operations import Place, out_of_place
+from netfold.capture.operations import CallSite, out_of_place
 from netfold.capture.program import Ref
 from netfold.capture.tape import Call, Slot, Tape, TapeWriter, filled, tensors
 from netfold.errors import CaptureError
@@ -155,7 +155,7 @@ def _calls(module: nn.Module, path: str) -> Iterator[Call]:
     if getattr(module, "inplace", False):
         packet = getattr(aten, operation._schema.name.split("::")[-1] + "_")
         operation = getattr(packet, operation._overloadname)
-    yield Call(operation, args, kwargs, Place(path, f"{kind.__module__}.{kind.__qualname__}", ""))
+    yield Call(operation, args, kwargs, CallSite(path, f"{kind.__module__}.{kind.__qualname__}", ""))
 
 
 def _unusual(module: nn.Module) -> bool:

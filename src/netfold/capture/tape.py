@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch._ops import OpOverload
 from torch.utils import _pytree as pytree
 
-from netfold.capture.operations import BROADCASTING, SHAPE_ONLY, Place, op_name
+from netfold.capture.operations import BROADCASTING, SHAPE_ONLY, CallSite, op_name
 from netfold.capture.program import Node, Operation, Ref
 from netfold.errors import CaptureError, InvalidInputError
 
@@ -72,7 +72,7 @@ class Call:
     target: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    place: Place
+    site: CallSite
     result: Any = None
     item: int | None = None
 
@@ -89,7 +89,7 @@ class Call:
     @property
     def where(self) -> str:
         """Operation, module and line, for messages."""
-        return f"{self.op} in module '{self.place.path}' ({self.place.spot})"
+        return f"{self.op} in module '{self.site.path}' ({self.site.spot})"
 
     @property
     def operation(self) -> Operation:
@@ -150,9 +150,9 @@ class TapeWriter:
             args=tuple(call.args),
             kwargs=dict(call.kwargs),
             inputs=inputs,
-            path=call.place.path,
-            owner=call.place.owner,
-            source=call.place.source,
+            path=call.site.path,
+            owner=call.site.owner,
+            source=call.site.source,
         )
         batch, one = self._probe(node)
         varying = call.op not in SHAPE_ONLY and not self.varying.isdisjoint(inputs)

@@ -224,6 +224,10 @@ class Templates:
                 self._kept.popitem(last=False)
             return program, template
 
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._kept.clear()
+
 
 known = Templates()
 """What this process has captured."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from netfold.capture import Program
 from netfold.errors import NotExplicitError
-from netfold.exact.certificate.certifier import Certifier
 from netfold.exact.line.tracer import LineTracer
 from netfold.exact.paths.output import PathOutput
 from netfold.measures.assemble import certified
@@ -18,6 +18,9 @@ from netfold.paths import Line, Polyline
 from netfold.results.base import counted
 from netfold.results.status import Certainty
 from netfold.results.trace import Trace
+
+if TYPE_CHECKING:
+    from netfold.exact.certificate.certifier import Certifier
 
 WORK = 5e6
 """Products at the rows of a certificate for a path that asks for none: at most a second."""
@@ -70,6 +73,8 @@ def settle(
 
 
 def _certifier(program: Program) -> Certifier | None:
+    from netfold.exact.certificate.certifier import Certifier
+
     try:
         return Certifier(program, BUDGET)
     except NotExplicitError:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import trace_ellipses
-from netfold.exact.certificate.certifier import Certifier
 from netfold.exact.line.tracer import LineTracer
 from netfold.measures.assemble import Tracer, assemble, certified
 from netfold.measures.near_ties import doubts_of, settle
@@ -23,6 +22,9 @@ from netfold.results.provenance import provenance
 from netfold.results.status import Certainty
 from netfold.results.trace import Trace
 from netfold.results.traces import Traces
+
+if TYPE_CHECKING:
+    from netfold.exact.certificate.certifier import Certifier
 
 Method = Literal["auto", "exact", "sampled"]
 
@@ -105,6 +107,8 @@ def trace_paths(
     program = _captured(model, paths, method)
     choices = [choose(program, path, method) for path in paths]
     if certify:
+        from netfold.exact.certificate.certifier import Certifier
+
         _require_straight(paths, choices)
         choices = [_certified(Certifier(program))] * len(paths)
     traces: dict[int, Trace] = {}

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from netfold.capture import Model, Program, capture
 from netfold.capture.capture import is_exported
@@ -174,9 +175,25 @@ def table(scores: Iterable[Score]) -> pd.DataFrame:
 def flops(program: Program) -> int:
     """Floating-point operations of a forward pass of one point, counted by torch: products and convolutions alone."""
     point = torch.zeros((1, *program.input_shape), dtype=torch.float64, device=program.device)
-    with held(), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with held(), torch.no_grad(), _Products() as products:
         program(point)
-    return counter.get_total_flops()
+    return products.flops
+
+
+class _Products(TorchDispatchMode):
+    """Counts as `torch.utils.flop_counter.FlopCounterMode` does, which takes a second to import the compiler."""
+
+    flops = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in flop_registry:
+            self.flops += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=result)
+        return result
 
 
 def _networks(model: Model | Factory, count: int, seed: int) -> Iterator[Model]:
