@@ -12,20 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from netfold.capture.untouched import first_tensor, outputs
 
-PLAIN = (
-    type(None),
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    torch.dtype,
-    torch.device,
-    torch.layout,
-    torch.memory_format,
+PLAIN = frozenset(
+    (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.layout, torch.memory_format)
 )
-"""Settings that are told apart by their value."""
+"""Classes of settings that are told apart by their value."""
 
 LARGEST = 2**16
 """Entries of all the constants together that a log keeps."""
@@ -37,7 +27,8 @@ class Unlogged(Exception):
 
 def setting(value: Any) -> Hashable:
     """A plain value; the class tells 1, 1.0 and True apart, and the words -0.0 and 0.0."""
-    return type(value), repr(value) if isinstance(value, float | complex) else value
+    kind = type(value)
+    return kind, repr(value) if kind is float or kind is complex else value
 
 
 class CallLog(TorchDispatchMode):
@@ -99,15 +90,18 @@ class CallLog(TorchDispatchMode):
         return self.lines == other.lines and all(same_bytes(*pair) for pair in pairs)
 
     def _told(self, value: Any) -> Hashable:
+        kind = type(value)
+        if kind in PLAIN:
+            return setting(value)
+        if kind is list or kind is tuple:
+            return tuple([self._told(entry) for entry in value])
         if isinstance(value, Tensor):
             return self._tensor(value)
-        if isinstance(value, PLAIN):
-            return setting(value)
         if isinstance(value, list | tuple):
             return tuple(map(self._told, value))
         if isinstance(value, dict):
             return tuple((self._told(key), self._told(entry)) for key, entry in value.items())
-        raise Unlogged(f"a {type(value).__name__}")
+        raise Unlogged(f"a {kind.__name__}")
 
     def _tensor(self, value: Tensor) -> Hashable:
         if type(value) not in (Tensor, torch.nn.Parameter):

@@ -80,17 +80,20 @@ def _settings(attributes: Mapping[str, Any]) -> Hashable:
 
 
 def _setting(value: Any, registered: bool = False) -> Hashable:
-    if isinstance(value, PLAIN):
+    kind = type(value)
+    if kind in PLAIN:
         return setting(value)
     if isinstance(value, dict | list | tuple | set | frozenset) and len(value) <= LONG:
+        if not value:
+            return kind.__qualname__
         if isinstance(value, dict):
-            return tuple((_setting(key), _setting(entry, registered)) for key, entry in value.items())
+            return tuple([(_setting(key), _setting(entry, registered)) for key, entry in value.items()])
         entries = map(_setting, value)
-        return Same(type(value)), frozenset(entries) if isinstance(value, set | frozenset) else tuple(entries)
+        return Same(kind), frozenset(entries) if isinstance(value, set | frozenset) else tuple(entries)
     if registered and isinstance(value, nn.Module):
-        return Same(type(value))
+        return Same(kind)
     if registered and isinstance(value, Tensor) and not is_lazy(value):
-        return Same(type(value)), tuple(value.shape), value.dtype, value.device, value.requires_grad
+        return Same(kind), tuple(value.shape), value.dtype, value.device, value.requires_grad
     return Same(value)
 
 
