@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from netfold.capture import capture
 from netfold.capture.export import export
@@ -66,7 +67,7 @@ SETTINGS: list[tuple[Callable[[], nn.Module], tuple[int, ...]]] = [
     (lambda: nn.ELU(0.5), VECTOR),
     (lambda: nn.Softplus(2.0, 10.0), VECTOR),
     (lambda: nn.LayerNorm(4), VECTOR),
-    (lambda: nn.LayerNorm((8, 8), elementwise_affine=False), IMAGE),
+    (lambda: nn.LayerNorm([8, 8], elementwise_affine=False), IMAGE),
     (lambda: nn.Identity(), VECTOR),
 ]
 """Every layer of the table, in every way that its settings can be written."""
@@ -120,12 +121,11 @@ def test_chains_among_the_cases(case: Case) -> None:
 
 def refused() -> dict[str, nn.Module]:
     """Chains whose layers do not do what their class says."""
-    hooked, changed, scaled = (nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(3))
-    hooked[0].register_forward_hook(lambda module, given, result: 2 * result)
+    hooked, changed, scaled, pruned = (nn.Sequential(nn.Linear(4, 4), nn.ReLU()) for _ in range(4))
+    hooked[0].register_forward_hook(lambda module, given, result: result.mul(2))
     changed[1].forward = torch.abs
-    scaled.forward = lambda x: 2 * scaled[1](scaled[0](x))
-    pruned = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
-    nn.utils.prune.random_unstructured(pruned[0], "weight", amount=0.5)
+    scaled.forward = lambda input: scaled[1](scaled[0](input)) * 2
+    prune.random_unstructured(pruned[0], "weight", amount=0.5)
     return {"a hook": hooked, "a forward": changed, "a forward of the chain": scaled, "pruned": pruned}
 
 

@@ -56,7 +56,7 @@ def normalised() -> nn.Module:
     return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)), nn.ReLU(), nn.Linear(4, 1))
 
 
-def made(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+def made(make: Callable[[], nn.Module], seed: int) -> Any:
     """A network with weights and statistics of its own, in evaluation mode."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -285,7 +285,7 @@ def test_later_changes_do_not_reach_a_program() -> None:
 def test_what_is_another_architecture() -> None:
     """Settings, modes, hooks, shapes and shared weights tell networks apart; values of weights do not."""
 
-    def plain() -> nn.Module:
+    def plain() -> Any:
         return nn.Sequential(nn.Linear(6, 6), nn.LeakyReLU(), nn.Linear(6, 6))
 
     first = architecture(plain())

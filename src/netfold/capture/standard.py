@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
@@ -168,7 +167,7 @@ def _unusual(module: nn.Module) -> bool:
         or (dropout and module.inplace)
         or getattr(module, "return_indices", False)
         or getattr(module, "padding_mode", "zeros") != "zeros"
-        or (isinstance(module, nn.AdaptiveAvgPool2d) and None in np.atleast_1d(module.output_size))
+        or (isinstance(size := getattr(module, "output_size", 1), tuple) and None in size)
         or any(isinstance(value, Tensor) for value in vars(module).values())  # weights that are computed
     )
 

@@ -64,7 +64,7 @@ class WeightTape:
         exported = export(model, shape, dtype, device)
         points = torch.randn((3, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(device)
         with silent(), torch.no_grad():
-            reader = ParameterReader(exported, type(model).__name__, points, torch.float64)
+            reader = ParameterReader(exported=exported, name=type(model).__name__, points=points, dtype=torch.float64)
             tape = reader.read()
         own = set(reader.parameters.values())
         varying, known = set(), {0}

@@ -93,7 +93,8 @@ def _bundled() -> NDArray[np.float64]:
         return np.loadtxt(file, delimiter=",")
     from sklearn.datasets import load_digits as bundled
 
-    return np.column_stack(bundled(return_X_y=True))
+    images, labels = bundled(return_X_y=True)
+    return np.column_stack((np.asarray(images), np.asarray(labels)))
 
 
 def train(
