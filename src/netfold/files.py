@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from netfold.arrays import require_room
 from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
 
 if TYPE_CHECKING:
@@ -128,19 +129,6 @@ def require_file(path: str | os.PathLike[str], what: str = "file") -> None:
 def _kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-def require_room(path: str | os.PathLike[str], size: int) -> None:
-    """Refuse what cannot be held in memory before any of it is taken.
-
-    Raises:
-        InvalidInputError: ``size`` bytes are more than this machine has.
-    """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
-    if size > memory:
-        raise InvalidInputError(
-            f"{path} holds {size:,} bytes, and this machine has {memory:,} bytes of memory; give a part of it"
-        )
 
 
 def require_sealed(path: str | os.PathLike[str]) -> None:

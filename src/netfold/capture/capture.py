@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 
+from netfold.arguments import sequence, shown, whole
 from netfold.capture.classify import Classifier
+from netfold.capture.data import tensor_of
 from netfold.capture.export import export, first_line, functional
 from netfold.capture.graph import FREE_BATCH, GraphReader, Tape, only_input, refuse_bad
 from netfold.capture.program import Program
@@ -57,8 +59,8 @@ def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = No
         return _same_shape(model, point, shape)
     if not isinstance(model, nn.Module | ExportedProgram):
         raise InvalidInputError(
-            "expected a torch.nn.Module, a torch.export.ExportedProgram or a netfold Program, got "
-            f"{type(model).__name__}"
+            "model: expected a torch.nn.Module, a torch.export.ExportedProgram or a netfold Program, got "
+            f"{shown(model)}"
         )
     if isinstance(model, ExportedProgram):
         return _from_exported(model, point, shape)
@@ -159,10 +161,12 @@ def home(model: nn.Module) -> tuple[torch.dtype, torch.device]:
 def _shape(point: Any, shape: Sequence[int] | None) -> tuple[int, ...]:
     if shape is None and point is None:
         raise InvalidInputError("capture needs one input: a point without its batch axis, or shape=(...)")
-    wanted = tuple(int(s) for s in shape) if shape is not None else tuple(torch.as_tensor(point).shape)
-    if any(s < 1 for s in wanted):
-        raise InvalidInputError(f"the shape of a point must be positive, got {wanted}")
-    return wanted
+    if shape is None:
+        found = tuple(tensor_of(point, "point").shape)
+        if 0 in found:
+            raise InvalidInputError(f"point must hold numbers, got an array of shape {found}")
+        return found
+    return tuple(whole(size, f"shape[{i}]") for i, size in enumerate(sequence(shape, "shape")))
 
 
 def _same_shape(program: Program, point: Any, shape: Sequence[int] | None) -> Program:

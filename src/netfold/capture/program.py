@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from netfold.capture.activations import Rule
+from netfold.capture.data import tensor_of
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
 
 
@@ -280,10 +281,7 @@ class Program:
         Raises:
             InvalidInputError: the shape or the type is wrong, or a value is not finite.
         """
-        try:
-            tensor = torch.as_tensor(values).detach().to(self.device, torch.float64)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InvalidInputError(f"{what} must be numbers, got {type(values).__name__}: {error}") from error
+        tensor = tensor_of(values, what).to(self.device, torch.float64)
         if tensor.ndim == 0 or tuple(tensor.shape[1:]) != self.input_shape:
             raise InvalidInputError(
                 f"{what}: {self.name} takes points of shape {self.input_shape}, one a row, got an array of "

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from netfold.arrays import Floats
+from netfold.arguments import Resamples, Seed, Share, checked, shown
+from netfold.arrays import Floats, numbers
 from netfold.errors import InvalidInputError
 from netfold.results.base import above
 
@@ -92,13 +93,14 @@ class RankCorrelations:
         return "\n".join(lines)
 
 
+@checked
 def rank_correlation(
     scores: pd.DataFrame | Mapping[str, Any],
     outcome: Any,
     *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    confidence: Share = 0.95,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
 ) -> RankCorrelations:
     """How well scores rank models by an outcome such as accuracy: Spearman's rho and Kendall's tau-b, with intervals.
 
@@ -127,10 +129,6 @@ def rank_correlation(
     import pandas as pd
 
     columns, wanted = _checked(scores, outcome)
-    if not (isinstance(confidence, float) and 0 < confidence < 1):
-        raise InvalidInputError(f"confidence must lie between 0 and 1, got {confidence!r}")
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 100:
-        raise InvalidInputError(f"resamples must be a whole number, 100 or more, got {resamples!r}")
     rows = {}
     for name, values in columns.items():
         row = []
@@ -197,21 +195,19 @@ def _defined(statistic: Callable[..., Floats]) -> Callable[..., Floats]:
 def _checked(scores: pd.DataFrame | Mapping[str, Any], outcome: Any) -> tuple[pd.DataFrame, Floats]:
     import pandas as pd
 
-    try:
-        wanted = np.asarray(outcome, float)
-        columns = pd.DataFrame({name: np.asarray(scores[name], float) for name in scores})
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"scores and outcome must be numbers, one a model and of equal lengths: {error}"
-        ) from error
+    if not isinstance(scores, Mapping | pd.DataFrame):
+        raise InvalidInputError(f"scores must be a table or a mapping of columns, got {shown(scores)}")
+    wanted = numbers(outcome, "outcome")
+    listed = {str(name): numbers(scores[name], f"scores[{name!r}]") for name in scores}
+    if any(column.shape != wanted.shape for column in listed.values()):
+        shapes = sorted({column.shape for column in listed.values()})
+        raise InvalidInputError(f"scores and outcome must be of equal lengths, got shapes {shapes} and {wanted.shape}")
+    columns = pd.DataFrame(listed)
     if wanted.ndim != 1 or len(columns) != len(wanted) or not len(columns.columns):
         raise InvalidInputError(
             f"scores are {len(columns.columns)} columns of {len(columns)} models, the outcome has shape "
             f"{wanted.shape}; both need one number for each model"
         )
-    bad = [str(name) for name in columns if not np.isfinite(columns[name]).all()]
-    if bad or not np.isfinite(wanted).all():
-        raise InvalidInputError(f"{', '.join(bad) or 'the outcome'} must be finite; leave out models without a value")
     if len(wanted) < FEWEST:
         raise InvalidInputError(f"a rank correlation needs at least {FEWEST} models, got {len(wanted)}")
     return columns, wanted

@@ -61,4 +61,4 @@ def as_activation(activation: str | Activation | Callable[[Any], Any]) -> Activa
     if callable(activation):
         name = getattr(activation, "__name__", type(activation).__name__)
         return Custom(activation, "custom" if name == "<lambda>" else name)
-    raise InvalidInputError(f"an activation must be a name or a callable, got {type(activation).__name__}")
+    raise InvalidInputError(f"activation must be a name or a callable, got {type(activation).__name__}")
