@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from netfold.commands.options import AsJson, Flag, Seed
 from netfold.errors import InvalidInputError, NetfoldError
 
 if TYPE_CHECKING:
@@ -26,15 +27,13 @@ def reproduce(
             help="A folder with MNIST (IDX files) or CIFAR-10 (binary batches), in place of scikit-learn's digits."
         ),
     ] = None,
-    quick: Annotated[bool, Parameter(negative="", help="Small networks, a few minutes for all; the default.")] = False,
-    full: Annotated[
-        bool, Parameter(negative="", help="The full scale: hours. Stop it and start it again at will.")
-    ] = False,
-    output: Annotated[Path, Parameter(help="The page to write.")] = Path("reproduce.html"),
-    seed: Annotated[int, Parameter(help="Seed of all random choices.")] = 0,
+    quick: Annotated[bool, Parameter(help="Small networks, a few minutes for all; the default."), Flag] = False,
+    full: Annotated[bool, Parameter(help="The full scale: hours. Stop it and start it again at will."), Flag] = False,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="The page to write.")] = Path("reproduce.html"),
+    seed: Seed = 0,
     workers: Annotated[int, Parameter(help="Processes.")] = 1,
-    listed: Annotated[bool, Parameter(name="--list", negative="", help="Only list the experiments.")] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")] = False,
+    listed: Annotated[bool, Parameter(name="--list", help="Only list the experiments."), Flag] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the paper's figures again and write a page: each claim, what was measured, whether it held.
 

@@ -51,6 +51,7 @@ class RankCorrelations:
         """The table."""
         return self.table.copy()
 
+    @checked
     def against(self, baseline: str, coefficient: Coefficient = "spearman") -> pd.DataFrame:
         """By how much each score ranks better than a baseline, with paired bootstrap intervals.
 

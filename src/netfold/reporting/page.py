@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from netfold.arguments import FileName, PositiveInt, Seed, checked
 from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.files import seal, write_atomically
@@ -34,15 +35,16 @@ MOST_OUTPUTS = 12
 
 
 @renamed(net="model")
+@checked
 def report(
     model: Model,
     data: ArrayLike | torch.Tensor,
-    output: str | os.PathLike[str] = "report.html",
+    output: FileName = "report.html",
     *,
     initial: Model | None = None,
     labels: ArrayLike | torch.Tensor | None = None,
-    pairs: int = 40,
-    seed: int = 0,
+    pairs: PositiveInt = 40,
+    seed: Seed = 0,
     story: Story | None = None,
     progress: bool = False,
 ) -> ReportData:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arguments import checked
 from netfold.errors import InvalidInputError
 from netfold.results.base import Saved, Variable, above, counted, dataset, declared, variable
 from netfold.results.intervals import estimate
@@ -76,6 +77,7 @@ class Traces(Saved, Sequence[Trace]):
     def __hash__(self) -> int:
         return hash(self._traces)
 
+    @checked
     def values(self, measure: str) -> NDArray[np.float64]:
         """One measure for every path and stage.
 
