@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from netfold.arrays import require_room
-from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
+from netfold.errors import CorruptFileError, InvalidInputError, NetfoldError, UntrustedFileError, UnwritableFileError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -45,6 +45,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         InvalidInputError: ``path`` is a folder, a device or a pipe, or its folder does not exist.
+        UnwritableFileError: the disk is full, or the folder may not be written to.
 
     Example:
         >>> import tempfile
@@ -55,15 +56,21 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
         '1 2 3'
     """
     target = Path(path).absolute()
-    temporary = temporary_beside(target)
     try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        temporary = temporary_beside(target)
+        try:
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        if isinstance(error, NetfoldError):
+            raise
+        why = error.strerror or " ".join(str(error).split())
+        raise UnwritableFileError(f"{target} could not be written ({why}) and is as it was") from error
 
 
 def temporary_beside(target: Path) -> Path:
@@ -111,6 +118,29 @@ def _runs(process: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Refuse to work in a folder while another process does.
+
+    Raises:
+        UnwritableFileError: another one does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnwritableFileError(f"another process works in {folder}; wait for it, or name another one") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def require_file(path: str | os.PathLike[str], what: str = "file") -> None:
@@ -204,9 +234,16 @@ def read_dataset(
             if opened.nbytes > os.stat(path).st_size:  # sizes are claims until the entries are read
                 raise ValueError(f"it tells of {opened.nbytes:,} bytes, more than the file has")
             found = opened.load()
-        if found.attrs.get("format") != form:
-            raise KeyError(f"its format is {found.attrs.get('format')!r}, not {form!r}")
+        stated = str(found.attrs.get("format"))
+        if stated != form and stated.rsplit(" ", 1)[0] == form.rsplit(" ", 1)[0]:
+            raise CorruptFileError(
+                f"{path} has the format {stated!r} and this netfold reads {form!r}: read it with the version that wrote it"
+            )
+        if stated != form:
+            raise KeyError(f"its format is {stated!r}, not {form!r}")
         return build(found)
+    except CorruptFileError:
+        raise
     except Exception as error:
         raise CorruptFileError(
             f"{path} cannot be read as a saved {what} ({type(error).__name__}: {error}); it is damaged or was "

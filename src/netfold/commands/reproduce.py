@@ -55,6 +55,9 @@ def reproduce(
     if listed:
         _list([(e.name, e.of_paper, e.title, e.about, e.uses_data) for e in chosen], as_json)
         return
+    from netfold.arguments import PositiveInt, require
+    from netfold.arguments import Seed as SeedNumber
+    from netfold.files import alone_in
     from netfold.reporting.page import files_beside, target_of
     from netfold.reproduce.data import digits, read_images
     from netfold.reproduce.figure import Settings
@@ -62,18 +65,18 @@ def reproduce(
     from netfold.reproduce.runner import run
 
     target = target_of(output)
-    if seed < 0 or workers < 1:
-        raise InvalidInputError(f"--seed must be 0 or more and --workers 1 or more, got {seed} and {workers}")
+    seed, workers = require(SeedNumber, seed, "--seed"), require(PositiveInt, workers, "--workers")
     images = digits() if data is None else read_images(data)
     folder = files_beside(target)
     folder.mkdir(exist_ok=True)
     settings = Settings(not full, images, seed, folder, workers, progress=True)
     results: list[DoneExperiment | Failure] = []
     try:
-        for result in run(chosen, settings):
-            results.append(result)
-            # After every experiment, so that a run that is stopped leaves a page of what is done.
-            write_page(results, settings, target)
+        with alone_in(folder):
+            for result in run(chosen, settings):
+                results.append(result)
+                # After every experiment, so that a run that is stopped leaves a page of what is done.
+                write_page(results, settings, target)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("what is done is kept: the same command goes on from there") from stop
     _answer(results, settings, target, as_json)

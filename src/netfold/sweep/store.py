@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from netfold.errors import CorruptFileError, InvalidInputError
+from netfold.errors import CorruptFileError, InvalidInputError, UnwritableFileError
 from netfold.files import require_file, temporary_beside
 from netfold.results.provenance import surroundings
 from netfold.sweep.cells import CellOutcome, to_json
@@ -215,7 +215,7 @@ class Store:
                 if "decode" in str(error):
                     raise _damaged(self.path, "a text is not UTF-8") from error
                 # A full disk, no permission, another process that holds the file: no damage.
-                raise OSError(f"{self.path}: {error}") from error
+                raise UnwritableFileError(f"{self.path} cannot be used now: {error}") from error
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 raise _damaged(self.path, str(error)) from error
 
