@@ -53,7 +53,7 @@ Fraction = Annotated[float, Within(0, 1)]
 FileName = str | os.PathLike[str]
 
 
-class Kind(NamedTuple):
+class Wanted(NamedTuple):
     """What a value may be, in words, and a function that reads it or raises ``ValueError`` where it is none."""
 
     words: str
@@ -99,7 +99,7 @@ def checked(what: Checked) -> Checked:
     return call  # type: ignore[return-value]
 
 
-def read(kind: Kind, value: Any, name: str) -> Any:
+def read(kind: Wanted, value: Any, name: str) -> Any:
     """A value of a kind.
 
     Raises:
@@ -138,6 +138,15 @@ def sequence(value: Any, name: str) -> Any:
     return read(_several(None, iterator=True), value, name)
 
 
+def point_shape(value: Any, name: str = "shape") -> tuple[int, ...]:
+    """The shape of a point: whole numbers, 1 or more.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
+    return tuple(whole(size, f"{name}[{i}]") for i, size in enumerate(sequence(value, name)))
+
+
 def shown(value: Any) -> str:
     """A value for an error: short ones as they are, arrays by their shape, others by their class."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | Enum):
@@ -154,9 +163,9 @@ def shown(value: Any) -> str:
 
 
 @cache
-def _kinds(function: Callable[..., Any]) -> dict[str, Kind]:
+def _kinds(function: Callable[..., Any]) -> dict[str, Wanted]:
     """The arguments that can be checked, by name."""
-    found: dict[str, Kind] = {}
+    found: dict[str, Wanted] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -180,30 +189,31 @@ def _kind(hint: Any, within: Within | None = None) -> Any:
     if origin in (Union, types.UnionType):
         return _one_of([_kind(one) for one in inner])
     if origin is Literal:
-        return Kind(_listed([repr(one) for one in inner]), lambda value: _chosen(value, inner))
+        return Wanted(_listed([repr(one) for one in inner]), lambda value: _chosen(value, inner))
     if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
-        origin, inner = Sequence, inner[:1]
+        several = _several(_kind(inner[0]), iterator=False)
+        return Wanted(several.words, lambda value: tuple(several.read(value)))
     if origin in (Sequence, Iterable, list):
         return _several(_kind(inner[0]), iterator=origin is Iterable)
     if origin is os.PathLike:
-        return Kind("the name of a file", _file_name)
+        return Wanted("the name of a file", _file_name)
     if hint in SIMPLE:
         kind = SIMPLE[hint]
-        return Kind(f"{kind.words}{f' {within}' if within else ''}", lambda value: _limited(kind.read(value), within))
+        return Wanted(f"{kind.words}{f' {within}' if within else ''}", lambda value: _limited(kind.read(value), within))
     if hint is types.NoneType or hint is None:
-        return Kind("None", lambda value: _instance(value, types.NoneType))
+        return Wanted("None", lambda value: _instance(value, types.NoneType))
     if origin is np.ndarray:
-        return Kind("numbers", lambda value: numbers(value, "it"))
+        return Wanted("numbers", lambda value: numbers(value, "it"))
     if origin is Callable:
-        return Kind("a function", lambda value: value if callable(value) else _refuse())
+        return Wanted("a function", lambda value: value if callable(value) else _refuse())
     wanted = hint if origin is None else origin if origin is Mapping else None
     if not isinstance(wanted, type) or wanted in (Any, object) or getattr(wanted, "_is_protocol", False):
         return None
     article = "an" if wanted.__name__[0] in "AEIOU" else "a"
-    return Kind(f"{article} {wanted.__name__}", lambda value: _instance(value, wanted))
+    return Wanted(f"{article} {wanted.__name__}", lambda value: _instance(value, wanted))
 
 
-def _one_of(kinds: Sequence[Kind | None]) -> Kind | None:
+def _one_of(kinds: Sequence[Wanted | None]) -> Wanted | None:
     known = [kind for kind in kinds if kind is not None]
     if len(known) < len(kinds):
         return None
@@ -219,14 +229,14 @@ def _one_of(kinds: Sequence[Kind | None]) -> Kind | None:
     if any(kind.words == "the name of a file" for kind in known):
         known = [kind for kind in known if kind.words != "text"]
     words = [kind.words for kind in known if kind.words != "None"]
-    return Kind(f"{_listed(words)}{', or None' if len(words) < len(known) else ''}", read_any)
+    return Wanted(f"{_listed(words)}{', or None' if len(words) < len(known) else ''}", read_any)
 
 
 def _listed(words: Sequence[str]) -> str:
     return f"{', '.join(words[:-1])} or {words[-1]}" if len(words) > 1 else words[0]
 
 
-def _several(kind: Kind | None, iterator: bool) -> Kind:
+def _several(kind: Wanted | None, iterator: bool) -> Wanted:
     def read_all(value: Any) -> Any:
         if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
             raise ValueError
@@ -234,10 +244,12 @@ def _several(kind: Kind | None, iterator: bool) -> Kind:
             return value  # what it gives is seen as it comes
         if not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0 or len(value) >= 2**31:
             raise ValueError
-        return value if kind is None else [kind.read(one) for one in value]
+        if kind is None:
+            return value
+        return (tuple if isinstance(value, tuple) else list)(kind.read(one) for one in value)
 
     each = f", each {kind.words}" if kind else ""
-    return Kind(f"a sequence{each}", read_all)
+    return Wanted(f"a sequence{each}", read_all)
 
 
 def _refuse() -> Any:
@@ -279,9 +291,9 @@ def _file_name(value: Any) -> Any:
     return value if isinstance(name, str) and name and "\0" not in name else _refuse()
 
 
-SIMPLE: dict[Any, Kind] = {
-    int: Kind("a whole number", _whole),
-    float: Kind("a finite number", _finite),
-    bool: Kind("True or False", _flag),
-    str: Kind("text", lambda value: _instance(value, str)),
+SIMPLE: dict[Any, Wanted] = {
+    int: Wanted("a whole number", _whole),
+    float: Wanted("a finite number", _finite),
+    bool: Wanted("True or False", _flag),
+    str: Wanted("text", lambda value: _instance(value, str)),
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from netfold.arguments import point_shape
 from netfold.arrays import Floats, numbers
 from netfold.errors import InvalidInputError
 
@@ -52,6 +53,7 @@ class Box:
         Raises:
             InvalidInputError: the limits have another shape.
         """
+        shape = point_shape(shape)
         for limit in (self.low, self.high):
             if limit.ndim and limit.shape != shape:
                 raise InvalidInputError(
@@ -101,6 +103,7 @@ class Polytope:
         Raises:
             InvalidInputError: the normals have another shape.
         """
+        shape = point_shape(shape)
         if self.normals.shape[1:] != shape:
             raise InvalidInputError(
                 f"the normals of the polytope have shape {self.normals.shape[1:]}, "

@@ -237,7 +237,7 @@ def read_dataset(
         stated = str(found.attrs.get("format"))
         if stated != form and stated.rsplit(" ", 1)[0] == form.rsplit(" ", 1)[0]:
             raise CorruptFileError(
-                f"{path} has the format {stated!r} and this netfold reads {form!r}: read it with the version that wrote it"
+                f"{path} has the format {stated!r}, this netfold reads {form!r}; read it with the version that wrote it"
             )
         if stated != form:
             raise KeyError(f"its format is {stated!r}, not {form!r}")

@@ -103,7 +103,7 @@ BAD: dict[str, Callable[[], Any]] = {
     "line": lambda: nf.Line([0.0] * 3, [1.0] * 3), "short line": lambda: nf.Line([0.0], [1.0]), "circle": lambda: nf.Circle([1.0, 0, 0], [0, 1.0, 0]),
     "plane": lambda: nf.Plane([0.0] * 5, np.eye(5)[0], np.eye(5)[1]), "box": lambda: nf.Box(0.0, 1.0), "wrong box": lambda: nf.Box([0.0] * 5, 1.0),
     "polytope": lambda: nf.Polytope(np.eye(5), np.ones(5)), "nobody's file": lambda: "/nonexistent/file", "folder": lambda: ".",
-    "device file": lambda: "/dev/null", "a file": lambda: __file__, "long name": lambda: "x" * 5000, "Path": lambda: Path("nonsense"),
+    "device file": lambda: "/dev/null", "a file": lambda: "a file.txt", "long name": lambda: "x" * 5000, "Path": lambda: Path("nonsense"),
     "range": lambda: range(0), "lines": lambda: [nf.Line([0.0] * 3, [1.0] * 3)] * 2,
 }  # fmt: skip
 """Values that are no good for most arguments, by name; where one is good, the call just works."""
@@ -228,7 +228,6 @@ def targets() -> dict[str, Target]:
     regularized = nn.Sequential(nn.Linear(3, 4), nf.TrajectoryRegularizer(), nn.ReLU(), nn.Linear(4, 2))
     regularized(tensors[0])
     normal = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
-    add("TrajectoryRegularizer.forward", nf.TrajectoryRegularizer(), x=tensors[0])
     add("TrajectoryRegularizer.penalty", nf.TrajectoryRegularizer.penalty, model=regularized, inputs=tensors[0])
     add("TrajectoryRegularizer.in_place_of_batch_norm", nf.TrajectoryRegularizer.in_place_of_batch_norm, model=normal,
         make=nf.TrajectoryRegularizer)  # fmt: skip
@@ -270,7 +269,7 @@ def targets() -> dict[str, Target]:
         add(f"Sweep of a grid of {key}", lambda **value: nf.Sweep({**plan, "grid": {**plan["grid"], **value}}, "grid.sweep"),
             **{key: plan["grid"][key]})  # fmt: skip
     methods("Sweep", sweep, open={"store": "done.sweep"}, export={"path": "done.csv", "layers": False},
-            to_dataframe={"layers": False},
+            to_dataframe={"layers": False}, to_xarray={},
             run={"workers": 1, "backend": None, "scheduler": None, "retry": False, "progress": False})  # fmt: skip
     _theory(found, add, methods, model, trace, line, data)
     return found
@@ -427,6 +426,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
     os.chdir(tempfile.mkdtemp())
+    Path("a file.txt").write_text("nobody's")
     known = targets()
     for target in known.values():
         target.call(**target.good)  # what works compiles now, and has no part in how long others take

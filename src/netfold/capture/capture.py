@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 
-from netfold.arguments import sequence, shown, whole
+from netfold.arguments import point_shape, shown
 from netfold.capture.classify import Classifier
 from netfold.capture.data import tensor_of
 from netfold.capture.export import export, first_line, functional
@@ -166,7 +166,7 @@ def _shape(point: Any, shape: Sequence[int] | None) -> tuple[int, ...]:
         if 0 in found:
             raise InvalidInputError(f"point must hold numbers, got an array of shape {found}")
         return found
-    return tuple(whole(size, f"shape[{i}]") for i, size in enumerate(sequence(shape, "shape")))
+    return point_shape(shape)
 
 
 def _same_shape(program: Program, point: Any, shape: Sequence[int] | None) -> Program:

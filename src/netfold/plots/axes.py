@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from netfold.arguments import require
 from netfold.plots.themes import Theme
 
 
@@ -19,7 +18,7 @@ def class_colours(classes: NDArray[np.int64], theme: Theme) -> dict[int, str]:
 def axes_or_new(ax: Axes | None) -> Axes:
     """The axes given, or those of a new figure."""
     if ax is not None:
-        return require(Axes, ax, "ax")
+        return ax
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=(6.4, 4.0), layout="constrained")[1]
