@@ -103,7 +103,7 @@ def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] |
     wanted = own if point is None and shape is None and 0 not in own else _shape(point, shape)
     if len(own) != len(wanted) or any(o and o != w for o, w in zip(own, wanted, strict=True)):
         raise InvalidInputError(f"{name} takes points of shape {own} (0: any size), got {wanted}")
-    count, together = (3, 3) if not fixed else (3, 1) if fixed == 1 else (2 * fixed, fixed)
+    count, together = rows_to_compare(fixed)
     try:
         with held(), silent():
             return _proved(functional(exported), exported.module(), name, (count, *wanted), together).program
@@ -113,6 +113,11 @@ def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] |
         raise CaptureError(
             f"{name} is fixed to batches of {fixed} and cannot be freed of that: {error}; {FREE_BATCH}"
         ) from error
+
+
+def rows_to_compare(fixed: int) -> tuple[int, int]:
+    """How many points show that a program is freed of its batch size (0: it has none), and how many go together."""
+    return (3, 3) if not fixed else (3, 1) if fixed == 1 else (2 * fixed, fixed)
 
 
 def _proved(exported: ExportedProgram, model: nn.Module, name: str, sizes: tuple[int, ...], together: int) -> Reading:
