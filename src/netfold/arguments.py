@@ -288,7 +288,7 @@ def _flag(value: Any) -> bool:
 
 def _file_name(value: Any) -> Any:
     name = os.fspath(value)
-    return value if isinstance(name, str) and name and "\0" not in name else _refuse()
+    return value if isinstance(name, str) and 0 < len(name) <= 4096 and "\0" not in name else _refuse()
 
 
 SIMPLE: dict[Any, Wanted] = {

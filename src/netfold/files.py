@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import os
 import platform
 import re
+import sqlite3
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -56,7 +58,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
         '1 2 3'
     """
     target = Path(path).absolute()
-    try:
+    with telling_of_writing(target):
         temporary = temporary_beside(target)
         try:
             yield temporary
@@ -66,10 +68,21 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-    except OSError as error:
-        if isinstance(error, NetfoldError):
-            raise
-        why = error.strerror or " ".join(str(error).split())
+
+
+@contextmanager
+def telling_of_writing(target: Path) -> Iterator[None]:
+    """What goes wrong with a temporary file is told of the file that it is for.
+
+    Raises:
+        UnwritableFileError: the disk is full, or the folder may not be written to.
+    """
+    try:
+        yield
+    except NetfoldError:
+        raise
+    except (OSError, sqlite3.OperationalError) as error:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise UnwritableFileError(f"{target} could not be written ({why}) and is as it was") from error
 
 
@@ -192,18 +205,25 @@ def require_sealed(path: str | os.PathLike[str]) -> None:
     raise CorruptFileError(f"{path} {what}; expected a file that netfold's save() wrote")
 
 
-def seal(path: Path) -> None:
-    """Add to a finished file the checksum that `require_sealed` looks for; readers of netCDF do not see it."""
-    digest = hashlib.sha256(path.read_bytes()).digest()
-    with path.open("ab") as file:
-        file.write(SEAL + digest)
-
-
 def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write a dataset to a netCDF-4 file, whole or not at all."""
-    with write_atomically(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
-        seal(temporary)
+    write_groups({"/": dataset}, path)
+
+
+def write_groups(groups: Mapping[str, xr.Dataset], path: str | os.PathLike[str]) -> None:
+    """Write datasets to the groups of a netCDF-4 file, whole or not at all.
+
+    The file is made in memory: on a disk that is full the library of HDF5 ends the process, not the call. What follows
+    it is the checksum that `require_sealed` looks for; readers of netCDF do not see it.
+    """
+    import xarray as xr
+
+    made = io.BytesIO()
+    xr.DataTree.from_dict(dict(groups)).to_netcdf(made, engine="h5netcdf")
+    content = made.getbuffer()
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.write(SEAL + hashlib.sha256(content).digest())
 
 
 def read_dataset(

@@ -121,5 +121,5 @@ def test_unknown_baselines() -> None:
     found = nf.rank_correlation({"a": RNG.random(6)}, RNG.random(6), resamples=100)
     with pytest.raises(nf.InvalidInputError, match="no score 'b'; there are a"):
         found.against("b")
-    with pytest.raises(nf.InvalidInputError, match="coefficient must be .spearman. or .kendall."):
+    with pytest.raises(nf.InvalidInputError, match="coefficient must be 'spearman' or 'kendall'"):
         found.against("a", "pearson")  # pyright: ignore[reportArgumentType]

@@ -10,6 +10,7 @@ import io
 import os
 import random
 import resource
+import shutil
 import sys
 import tempfile
 import traceback
@@ -99,23 +100,35 @@ def prepare() -> None:
     np.save("flat.npy", data[0])
     np.save("other.npy", np.ones((4, 7)))
     np.save("words.npy", np.array([["a", "b"]]))
-    os.mkfifo("pipe")
     Path("mnist").mkdir()
 
 
 def cases() -> Iterator[list[str]]:
     """Every argument of every verb with every bad word, and with none."""
     for verb, arguments in GOOD.items():
+        start = verb.split()[: 1 if verb.startswith("bounds") else 2]
+        yield [*start, *(word for one in arguments for word in one)]
         for number, argument in enumerate(arguments):
             for bad in (*BAD, None):
                 words = [*argument[:-1], *([] if bad is None else [bad])]
                 others = [word for i, one in enumerate(arguments) if i != number for word in one]
-                yield [*verb.split()[: 1 if verb.startswith("bounds") else 2], *(others if argument[0].startswith("-") else []),
+                yield [*start, *(others if argument[0].startswith("-") else []),
                        *words, *([] if argument[0].startswith("-") else others)]  # fmt: skip
 
 
-def attempt(words: list[str]) -> tuple[str, str]:
-    """Run one command line; how it ended (result, refused, raw), and what it said."""
+def attempt(words: list[str], files: str) -> tuple[str, str]:
+    """Run one command line where copies of these files are; how it ended (result, refused, raw), and what it said."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(files, folder, dirs_exist_ok=True)
+        os.chdir(folder)
+        os.mkfifo("pipe")
+        try:
+            return _attempt(words)
+        finally:
+            os.chdir("/")
+
+
+def _attempt(words: list[str]) -> tuple[str, str]:
     out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -139,7 +152,8 @@ def _place(error: BaseException) -> str:
 def main() -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    os.chdir(tempfile.mkdtemp())
+    files = tempfile.mkdtemp()
+    os.chdir(files)
     prepare()
     from netfold.reproduce import runner
 
@@ -150,7 +164,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (used + 2 * ROOM, used + 2 * ROOM))
     say_to(out, list(cases()))
     while True:
-        say_to(out, attempt(hear()))
+        say_to(out, attempt(hear(), files))
 
 
 def drawn(known: list[list[str]], share: int, seed: str) -> list[list[str]]:

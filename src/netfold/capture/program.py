@@ -218,6 +218,7 @@ class Program:
 
     def __call__(self, points: Tensor) -> Tensor:
         """Outputs at a batch of points: ``(points, *input_shape)`` gives ``(points, *output_shape)``."""
+        points = self._native_points(points)
         return self._rows(self.output, self._run(points)[self.output], len(points))
 
     def layer_inputs(self, points: Tensor) -> Iterator[tuple[Layer, list[Tensor], Tensor]]:
@@ -233,6 +234,7 @@ class Program:
 
     def images(self, points: Tensor) -> list[Tensor]:
         """The image of the points after every nonlinearity, then the output, each ``(points, features)``."""
+        points = self._native_points(points)
         values = self._run(points)
         kept = [*(layer.node.index for layer in self.layers), self.output]
         return [self._rows(i, values[i], len(points)).reshape(len(points), -1) for i in kept]
@@ -291,6 +293,11 @@ class Program:
         if bad:
             raise InvalidInputError(f"{what} must be finite, got {bad} values that are NaN or infinite")
         return tensor
+
+    def _native_points(self, points: Any) -> Tensor:
+        """Points that are already as operations take them, gradients and all; others as `points` makes them."""
+        ready = isinstance(points, Tensor) and points.dtype == torch.float64 and points.device == self.device
+        return points if ready and tuple(points.shape[1:]) == self.input_shape else self.points(points)
 
     def start(self, rows: Tensor) -> Values:
         """The values before the first stage, from rows of ``(points, *input_shape)``."""

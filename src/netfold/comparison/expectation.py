@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +13,10 @@ from netfold.errors import InvalidInputError
 from netfold.paths import Path
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.crossings import crossing_rate
+from netfold.theory.diagnosis import Diagnosis
 from netfold.theory.fixed_points import ActivationLike, gains_by_layer
 from netfold.theory.gaussian import Array
 from netfold.theory.growth import Method, length_growth
-
-if TYPE_CHECKING:
-    from netfold.theory.diagnosis import Diagnosis
 
 
 @dataclass(frozen=True, eq=False)

@@ -89,7 +89,9 @@ def plot(
     if color == "class":
         _boundary(part, ax, theme)
     if points is not None:
-        _points(ax, np.atleast_2d(np.asarray(points, np.float64)), labels, theme)
+        from netfold.results.partition import coordinates
+
+        _points(ax, coordinates(points), labels, theme)
     _frame(part, ax, theme)
     regions = part.layers[shown - 1].regions if shown else 1
     kind = "" if part.uncertain == 0 else ", up to the tolerance"

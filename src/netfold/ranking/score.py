@@ -15,7 +15,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.utils.flop_counter import FlopCounterMode
 
-from netfold.arguments import PositiveInt, Seed, checked
+from netfold.arguments import PositiveInt, Seed, checked, require, sequence
 from netfold.arrays import numbers
 from netfold.capture import Model, Program
 from netfold.errors import InvalidInputError
@@ -168,7 +168,8 @@ def table(scores: Iterable[Score]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame([found.values for found in scores])
+    listed = require(tuple[Score, ...], tuple(sequence(scores, "scores")), "scores")
+    return pd.DataFrame([found.values for found in listed])
 
 
 def flops(program: Program) -> int:

@@ -270,7 +270,7 @@ class Partition(Result):
 
     def region_at(self, points: Any) -> Ints:
         """The region that holds each point (a, b), ``(count, 2)``; -1 outside the rectangle."""
-        piece = self.mesh.locate(_coordinates(points))
+        piece = self.mesh.locate(coordinates(points))
         return np.where(piece >= 0, self.region_of_piece[piece], -1)
 
     @checked
@@ -281,7 +281,7 @@ class Partition(Result):
             points: data points as (a, b), ``(count, 2)``; `Plane.coordinates` projects inputs.
             radius: how near is near, in input space.
         """
-        return adjacency.density(self.centroids, self.areas, _coordinates(points), radius, self.plane.frame)
+        return adjacency.density(self.centroids, self.areas, coordinates(points), radius, self.plane.frame)
 
     @cached_property
     def centroids(self) -> Floats:
@@ -404,7 +404,7 @@ class Partition(Result):
         return self.mesh.ids[:, layer] if layer >= 0 else np.zeros(len(self.mesh.ids), np.int64)
 
 
-def _coordinates(points: Any) -> Floats:
+def coordinates(points: Any) -> Floats:
     """Points (a, b) of a plane, one a row; one point is a row of its own."""
     found = np.atleast_2d(numbers(points, "points"))
     if found.ndim != 2 or found.shape[1] != 2 or not len(found):

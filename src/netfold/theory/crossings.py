@@ -64,6 +64,7 @@ class CrossingRate(Result):
         return table(title, shown, holds, "" if self.status is Status.CONVERGED else self.status)
 
 
+@checked
 def kac_rice(square: Array, speed: Array, drift: Array, level: float = 0.0) -> Array:
     """Expected crossings of a level per unit t by a Gaussian process h(t).
 
@@ -87,7 +88,15 @@ def kac_rice(square: Array, speed: Array, drift: Array, level: float = 0.0) -> A
         >>> float(kac_rice(one, one, 0 * one)[0] * np.pi)
         1.0
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
+    given = {"square": square, "speed": speed, "drift": drift}
+    three = [numbers(value, name) for name, value in given.items()]
+    if len({value.shape for value in three}) > 1:
+        raise InvalidInputError(f"square, speed and drift must have one shape, got {[v.shape for v in three]}")
+    return _rates(*three, level)
+
+
+def _rates(square: Array, speed: Array, drift: Array, level: float) -> Array:
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         s = np.sqrt(np.maximum(speed - drift**2 / square, 0))
         mean = drift * level / square
         scaled = np.where(s > 0, np.abs(mean) / (s * math.sqrt(2)), np.where(mean == 0, 0.0, np.inf))
@@ -157,7 +166,7 @@ def crossing_rate(
 
     def rates(square: Array, speed: Array, drift: Array) -> Array:
         layers = propagate(phi, w, b, square, speed, drift)
-        return np.stack([kac_rice(s.square, s.speed, s.drift, u) for u in levels for s in layers])
+        return np.stack([_rates(s.square, s.speed, s.drift, u) for u in levels for s in layers])
 
     if phi.homogeneous_gain is not None and all(leg.angle is None for leg in taken.legs):
         totals = np.sum([[_straight(phi, w, b, leg)] for leg in taken.legs], 0)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from netfold.arguments import Positive, PositiveInt, Seed, checked
+from netfold.arguments import Positive, PositiveInt, Seed, checked, sequence
 from netfold.capture import capture
 from netfold.capture.activations import Selection
 from netfold.capture.data import tensor_of
@@ -64,7 +64,9 @@ class AlongPaths(Watched):
     what: Sequence[Along] = ("length", "transitions", "regions")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "paths", (self.paths,) if isinstance(self.paths, Path) else tuple(self.paths))
+        object.__setattr__(
+            self, "paths", (self.paths,) if isinstance(self.paths, Path) else tuple(sequence(self.paths, "paths"))
+        )
         if not self.paths:
             raise InvalidInputError("AlongPaths: paths must hold at least one, it is empty")
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from netfold.arguments import shown
 from netfold.errors import InvalidInputError
 from netfold.theory.activations.base import Activation, Correlation, Moments
 from netfold.theory.activations.custom import Custom
@@ -65,7 +66,7 @@ def as_activation(activation: str | Activation | Callable[[Any], Any]) -> Activa
             return _by_values(key)
         if key not in NAMED:
             known = ", ".join(sorted({*BY_VALUES, *(a.name for a in NAMED.values())}))
-            raise InvalidInputError(f"unknown activation {activation!r}: expected {known}, or a callable")
+            raise InvalidInputError(f"activation: there is no {shown(activation)}: expected {known}, or a callable")
         return NAMED[key]
     if callable(activation):
         name = getattr(activation, "__name__", type(activation).__name__)
