@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
 # Commands import what they need when they run, so that --help does not wait for torch.
 
+LONGEST = 1000
+"""Characters of an error that are shown."""
+
 app = App(
     name="netfold",
     version=lambda: version("netfold"),
@@ -204,10 +207,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _told(error: BaseException) -> str:
     """An error in one line."""
     if isinstance(error, OSError) and error.filename and not isinstance(error, NetfoldError):
-        return f"{error.filename}: {error.strerror}"
+        return f"{str(error.filename)[:LONGEST]}: {error.strerror}"
     if isinstance(error, MemoryError) and not isinstance(error, NetfoldError):
         return "this machine has not enough memory for that"
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 @contextmanager

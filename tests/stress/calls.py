@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import random
 import resource
 import sys
 import tempfile
@@ -109,8 +108,8 @@ BAD: dict[str, Callable[[], Any]] = {
 """Values that are no good for most arguments, by name; where one is good, the call just works."""
 
 
-def targets() -> dict[str, Target]:
-    """Everything public that takes arguments."""
+def targets(few: bool = False) -> dict[str, Target]:
+    """Everything public that takes arguments; or networks, paths, domains and traces alone."""
     model, data = _model(), np.random.default_rng(0).normal(size=(12, 3))
     labels = np.arange(12) % 2
     tensors = torch.from_numpy(data).float(), torch.from_numpy(labels)
@@ -165,6 +164,8 @@ def targets() -> dict[str, Target]:
     methods("Traces", traces, **saved, load={"path": "traces.nc", "group": None}, values={"measure": "transitions"},
             compare={**comparing, "paths": [line, nf.Line(data[2], data[3])]}, plot={"measure": "transitions", "ax": None})  # fmt: skip
 
+    if few:
+        return found
     add("partition_plane", nf.partition_plane, model=model, plane=plane, bounds=(0, 1, 0, 1))
     part = nf.partition_plane(model, plane)
     part.save("partition.nc")
@@ -402,21 +403,6 @@ def _place(error: BaseException) -> str:
             place = f"{Path(file).parent.name}/{Path(file).name}:{trace.tb_lineno}"
         trace = trace.tb_next
     return f"[{place}]"
-
-
-def chosen(
-    known: dict[str, Target], share: int, seed: str, kinds: list[str] | None = None
-) -> list[tuple[str, str, str]]:
-    """So many cases of every target, drawn."""
-    every: dict[str, list[tuple[str, str, str]]] = {}
-    for case in cases(known):
-        if kinds is None or case[0] in kinds:
-            every.setdefault(case[0], []).append(case)
-    return [
-        case
-        for name, some in every.items()
-        for case in random.Random(f"{seed} {name}").sample(some, min(share, len(some)))
-    ]
 
 
 def main() -> None:

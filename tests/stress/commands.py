@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import random
 import resource
 import shutil
 import sys
@@ -165,16 +164,6 @@ def main() -> None:
     say_to(out, list(cases()))
     while True:
         say_to(out, attempt(hear(), files))
-
-
-def drawn(known: list[list[str]], share: int, seed: str) -> list[list[str]]:
-    """So many command lines of every verb."""
-    verbs: dict[str, list[list[str]]] = {}
-    for words in known:
-        verbs.setdefault(words[0], []).append(words)
-    return [
-        w for verb, some in verbs.items() for w in random.Random(f"{seed} {verb}").sample(some, min(share, len(some)))
-    ]
 
 
 if __name__ == "__main__":
