@@ -6,10 +6,11 @@
 
 Groups: lines, arcs, planes and cells hold netfold's answers against rational arithmetic that shares none of its code
 (`tests.stress.checks`); interrupts sends SIGINT at random moments (`tests.stress.interrupts`); kills sends SIGKILL
-while something is saved (`tests.stress.kills`); files opens damaged and hostile files (`tests.mutations`). Each
-group prints one table in Markdown, and writes a line for every case that must not be to ``--failures``; ``--replay``
-shows one of them again. Ctrl-C prints what is known so far. Ends with exit code 1 where something is wrong without
-a word, crashed, hung, or raised anything but netfold's own errors.
+while something is saved (`tests.stress.kills`); files opens damaged and hostile files (`tests.mutations`); calls and
+commands give public functions and the command line arguments that are no good (`tests.stress.calls`, ``commands``),
+so many of each. Each group prints one table in Markdown, and writes a line for every case that must not be to
+``--failures``; ``--replay`` shows one of them again. Ctrl-C prints what is known so far. Ends with exit code 1 where
+something is wrong without a word, crashed, hung, or raised anything but netfold's own errors.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from tests.stress.interrupts import VERBS, Interrupts
 from tests.stress.networks import KINDS
-from tests.stress.processes import ROOT, Child, CrashedError, HungError
+from tests.stress.processes import ROOT, Child, CrashedError, HungError, drawn
 
 ORACLES = ["lines", "arcs", "planes", "cells"]
 KILLED = ["trace", "traces", "partition", "sensitivity", "complexity", "checkpoint", "sweep"]
-LIMIT, FIRST = 30.0, 600.0
-"""Seconds of patience for a network, and for the first answer of a process, which may have to compile."""
+LIMIT, PATIENCE, FIRST = 30.0, 120.0, 1800.0
+"""Seconds of patience for a network, a call, and the first answer of a process, which may have to compile."""
 
 
 @dataclass
@@ -202,6 +203,34 @@ def files(run: Run) -> None:
     table("files", ["format", "read", "one clear error", "what must not be"], body)
 
 
+def refusals(group: str, run: Run) -> None:
+    """One row: how calls or command lines end that have an argument which is no good."""
+    ways = ["result", "refused", "unnamed", "raw", "touched", "hung", "crashed"]
+    ended: Counter[str] = Counter()
+    child, known = started(group)
+    try:
+        for case in drawn(known, run.networks, str(run.seed)):
+            try:
+                child.tell(case)
+                how, told = child.read(PATIENCE)
+            except (HungError, CrashedError) as error:
+                how, told = "hung" if isinstance(error, HungError) else "crashed", str(error)
+                child.end()
+                child, _ = started(group)
+            ended[how] += 1
+            if how in ways[3:]:
+                run.report(group, " ".join(case)[:300], run.seed, how, note=told)
+    finally:
+        child.end()
+        table(group, ["tried", *ways], [[str(ended.total()), *(str(ended[way]) for way in ways)]])
+
+
+def started(group: str) -> tuple[Child, list[list[str]]]:
+    """A process that has compiled what good calls need, and all cases it knows."""
+    child = Child(f"tests.stress.{group}")
+    return child, child.read(FIRST)
+
+
 def table(title: str, header: list[str], rows: list[list[str]]) -> None:
     """Print a table in Markdown."""
     print(f"\n{title}\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}")
@@ -215,6 +244,7 @@ GROUPS: dict[str, tuple[Callable[[Run], None], list[str]]] = {
     "interrupts": (interrupts, [*VERBS]),
     "kills": (kills, KILLED),
     "files": (files, ["every format"]),
+    **{group: (lambda run, group=group: refusals(group, run), ["every argument"]) for group in ("calls", "commands")},
 }
 
 

@@ -4,6 +4,7 @@ from . import ranking as ranking
 from . import theory as theory
 from .capture import Program as Program
 from .capture import capture as capture
+from .capture import load_model as load_model
 from .domains import Box as Box
 from .domains import Polytope as Polytope
 from .errors import CaptureError as CaptureError
@@ -13,6 +14,7 @@ from .errors import NetfoldError as NetfoldError
 from .errors import NotExplicitError as NotExplicitError
 from .errors import NotPiecewiseLinearError as NotPiecewiseLinearError
 from .errors import UntrustedFileError as UntrustedFileError
+from .errors import UnwritableFileError as UnwritableFileError
 from .measures.cell_counts import CountInterrupted as CountInterrupted
 from .measures.complexity import local_complexity as local_complexity
 from .measures.counts import count_regions as count_regions

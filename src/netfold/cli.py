@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import signal
 import sys
 import threading
@@ -10,11 +12,24 @@ from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
 from netfold.commands.count import count
+from netfold.commands.options import (
+    AsJson,
+    Flag,
+    Inputs,
+    Model,
+    Save,
+    Seed,
+    Shape,
+    Weights,
+    answer,
+    load_inputs,
+    row_of,
+)
 from netfold.commands.partition import partition
 from netfold.commands.reproduce import reproduce
 from netfold.commands.score import score
@@ -24,49 +39,42 @@ from netfold.commands.theory import bounds, diagnose, theory
 from netfold.errors import InvalidInputError, NetfoldError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from netfold.reporting.gather import ReportData
 
 # Commands import what they need when they run, so that --help does not wait for torch.
+
+LONGEST = 1000
+"""Characters of an error that are shown."""
 
 app = App(
     name="netfold",
     version=lambda: version("netfold"),
     help_format="plaintext",
+    default_parameter=Parameter(negative=()),
     help=(
         "Measure how expressive a neural network is: how it folds its input space.\n\n"
         "Start with `netfold report`: it trains a small network on real data and writes report.html about "
-        "it. `netfold COMMAND --help` explains a command and shows examples."
+        "it. `netfold COMMAND --help` explains a command and shows examples. With -q (--quiet), anywhere, "
+        "nothing but the answer is shown."
     ),
 )
-
-Model = Annotated[
-    str | None,
-    Parameter(help="Model: a .pt2 file from torch.export.save, or module:factory, a function that makes the model."),
-]
-Weights = Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")]
-Data = Annotated[
-    Path | None,
-    Parameter(help="Inputs x, one a row, and labels y if there are any: .npz, .npy or .safetensors."),
-]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")]
 
 
 @app.command
 def report(
-    model: Model = None,
+    model: Model | None = None,
     /,
     *,
     weights: Weights = None,
-    data: Data = None,
+    shape: Shape = None,
+    data: Inputs | None = None,
     initial: Annotated[
         Path | None,
         Parameter(help="The network before training, to set beside it: a .pt2 file, or weights for module:factory."),
     ] = None,
-    output: Annotated[Path, Parameter(help="The page to write.")] = Path("report.html"),
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="The page to write.")] = Path("report.html"),
     pairs: Annotated[int, Parameter(help="Pairs of inputs to walk between.")] = 40,
-    seed: Annotated[int, Parameter(help="Seed of all random choices.")] = 0,
+    seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Write a page about a network: how expressive it is, and which layers make it so.
@@ -88,27 +96,24 @@ def report(
         _refuse_without_model(weights, data, initial)
         found = report_on_digits(output, pairs=pairs, seed=seed, progress=True)
     else:
-        found = _report_on(model, weights, data, initial, output, pairs, seed)
-    if as_json:
-        from netfold.reporting.numbers import numbers, to_json
+        found = _report_on(model, weights, shape, data, initial, output, pairs, seed)
+    from netfold.reporting.numbers import numbers
+    from netfold.reporting.words import describe
 
-        print(to_json(numbers(found)), end="")
-    else:
-        from netfold.reporting.words import describe
-
-        print(describe(found).answer)
-        print(f"Wrote {output}, and figures and numbers to {files_beside(output)}.")
+    written = f"Wrote {output}, and figures and numbers to {files_beside(output)}."
+    answer(as_json, lambda: numbers(found), lambda: f"{describe(found).answer}\n{written}")
 
 
 @app.command
 def trace(
-    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    model: Model,
     /,
     *,
-    data: Annotated[Path, Parameter(help="Inputs x, one a row: .npz, .npy or .safetensors.")],
-    start: Annotated[int, Parameter(name="--from", help="Row of the input where the path starts, from 0.")],
-    end: Annotated[int, Parameter(name="--to", help="Row of the input where it ends.")],
+    data: Inputs,
+    start: Annotated[int, Parameter(name="--from", help="Row of the input where the path starts, from 0.")] = 0,
+    end: Annotated[int, Parameter(name="--to", help="Row of the input where it ends.")] = 1,
     weights: Weights = None,
+    shape: Shape = None,
     path: Annotated[
         Literal["line", "arc", "circle"],
         Parameter(
@@ -118,12 +123,10 @@ def trace(
     ] = "line",
     certify: Annotated[
         bool,
-        Parameter(
-            negative="",
-            help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot.",
-        ),
+        Parameter(help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot."),
+        Flag,
     ] = False,
-    save: Annotated[Path | None, Parameter(help="Also save the trace, as netCDF.")] = None,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Trace the path between two inputs: regions, transitions and lengths, layer by layer.
@@ -131,30 +134,39 @@ def trace(
     For example:
 
       netfold trace model.pt2 --data inputs.npy --from 0 --to 7
-      netfold trace model.pt2 --data inputs.npy --from 0 --to 7 --path circle --save trace.nc
+      netfold trace model.pt2 --data inputs.npy --path circle --save trace.nc
     """
-    from netfold.capture.loading import load_data, load_model
+    from netfold.capture.loading import load_model
     from netfold.measures.tracing import trace_path
     from netfold.paths import Arc, Circle, Line
 
-    points = load_data(data).inputs
-    ends = [_row(points, row, data) for row in (start, end)]
+    inputs = load_inputs(data, shape)
+    ends = [row_of(inputs, row) for row in (start, end)]
     shapes = {"line": Line, "arc": Arc, "circle": Circle}
     found = trace_path(load_model(model, weights), shapes[path](*ends), certify=certify)
     if save is not None:
         found.save(save)
-    if as_json:
-        from netfold.reporting.numbers import to_json
-
-        print(to_json(found.to_dict()), end="")
-    else:
-        print(found)
+    answer(as_json, found.to_dict, found)
 
 
 for _verb in (partition, count, bounds, theory, diagnose, sensitivity, history, score):
     app.command(_verb)
 app.command(sweep)
 app.command(reproduce)
+app.register_install_completion_command()
+
+
+def _reflow(level: App) -> None:
+    """Lines of a paragraph run on, so that they are wrapped once, at the terminal's width."""
+    for name in level:
+        if not name.startswith("-"):
+            command = level[name]
+            paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+            command.help = "\n\n".join(p if p.startswith(" ") else " ".join(p.split()) for p in paragraphs)
+            _reflow(command)
+
+
+_reflow(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -167,14 +179,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
+    quiet = [token for token in tokens if token in ("-q", "--quiet")]
     with _listening() as pressed:
         try:
-            command, bound, *_ = app.parse_args(tokens, print_error=False, exit_on_error=False)
+            kept = [token for token in tokens if token not in quiet]
+            command, bound, *_ = app.parse_args(kept, print_error=False, exit_on_error=False)
             works = command.__module__.startswith("netfold")  # not so help and version, which load nothing for it
-            with telling_of_compilation() if works else nullcontext():
+            with _silent() if quiet and works else telling_of_compilation() if works else nullcontext():
                 command(*bound.args, **bound.kwargs)
-        except (NetfoldError, CycloptsError, OSError) as error:
-            print(f"netfold: {' '.join(str(error).split())}", file=sys.stderr)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Who reads has seen enough. What is still to be written goes nowhere, so that Python's end is quiet too.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except (NetfoldError, CycloptsError, OSError, MemoryError) as error:
+            print(f"netfold: {_told(error)}", file=sys.stderr)
             return 2
         except (KeyboardInterrupt, Exception) as error:
             if not (pressed or isinstance(error, KeyboardInterrupt)):
@@ -183,6 +202,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"netfold: interrupted, {told or 'nothing half-written is left'}", file=sys.stderr)
             return 130
     return 0
+
+
+def _told(error: BaseException) -> str:
+    """An error in one line."""
+    if isinstance(error, OSError) and error.filename and not isinstance(error, NetfoldError):
+        return f"{str(error.filename)[:LONGEST]}: {error.strerror}"
+    if isinstance(error, MemoryError) and not isinstance(error, NetfoldError):
+        return "this machine has not enough memory for that"
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """No bars while a command runs."""
+    from netfold.progress import no_bars
+
+    with no_bars():
+        yield
 
 
 @contextmanager
@@ -240,13 +278,14 @@ def _refuse_without_model(weights: Path | None, data: Path | None, initial: Path
 def _report_on(
     model: str,
     weights: Path | None,
+    shape: list[int] | None,
     data: Path | None,
     initial: Path | None,
     output: Path,
     pairs: int,
     seed: int,
 ) -> ReportData:
-    from netfold.capture.loading import load_data, load_model
+    from netfold.capture.loading import load_model
     from netfold.reporting.gather import Story
     from netfold.reporting.page import report as write_report
 
@@ -256,7 +295,7 @@ def _report_on(
     if initial is not None:
         whole = initial.suffix == ".pt2"
         before = load_model(str(initial)) if whole else load_model(model, initial)
-    found = load_data(data)
+    found = load_inputs(data, shape)
     return write_report(
         load_model(model, weights),
         found.inputs,
@@ -268,12 +307,6 @@ def _report_on(
         story=Story(network=model, data=data.name),
         progress=True,
     )
-
-
-def _row(points: NDArray[Any], row: int, file: Path) -> NDArray[Any]:
-    if not 0 <= row < len(points):
-        raise InvalidInputError(f"row {row} is not in {file}, which holds rows 0 to {len(points) - 1}")
-    return points[row]
 
 
 if __name__ == "__main__":

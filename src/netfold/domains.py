@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from netfold.arrays import Floats
+from netfold.arguments import point_shape
+from netfold.arrays import Floats, numbers
 from netfold.errors import InvalidInputError
 
 
@@ -32,7 +33,7 @@ class Box:
     high: Any
 
     def __post_init__(self) -> None:
-        low, high = _numbers(self.low, "low"), _numbers(self.high, "high")
+        low, high = (numbers(getattr(self, name), name, infinite=True) for name in ("low", "high"))
         try:
             np.broadcast_shapes(low.shape, high.shape)
         except ValueError:
@@ -52,6 +53,7 @@ class Box:
         Raises:
             InvalidInputError: the limits have another shape.
         """
+        shape = point_shape(shape)
         for limit in (self.low, self.high):
             if limit.ndim and limit.shape != shape:
                 raise InvalidInputError(
@@ -84,14 +86,12 @@ class Polytope:
     offsets: Any
 
     def __post_init__(self) -> None:
-        normals, offsets = _numbers(self.normals, "normals"), _numbers(self.offsets, "offsets")
+        normals, offsets = numbers(self.normals, "normals"), numbers(self.offsets, "offsets")
         if normals.ndim < 2 or len(normals) == 0 or offsets.shape != normals.shape[:1]:
             raise InvalidInputError(
                 "a polytope takes normals of shape (half-spaces, *input_shape), at least one, and one offset each, "
                 f"got normals of shape {normals.shape} and offsets of shape {offsets.shape}"
             )
-        if not (np.isfinite(normals).all() and np.isfinite(offsets).all()):
-            raise InvalidInputError("the half-spaces of a polytope must hold finite numbers only")
         object.__setattr__(self, "normals", normals)
         object.__setattr__(self, "offsets", offsets)
 
@@ -103,6 +103,7 @@ class Polytope:
         Raises:
             InvalidInputError: the normals have another shape.
         """
+        shape = point_shape(shape)
         if self.normals.shape[1:] != shape:
             raise InvalidInputError(
                 f"the normals of the polytope have shape {self.normals.shape[1:]}, "
@@ -115,13 +116,3 @@ class Polytope:
 
 Domain = Box | Polytope | None
 """Where regions are counted; ``None`` is all of the input space."""
-
-
-def _numbers(values: Any, what: str) -> Floats:
-    try:
-        array = np.array(values.detach().cpu() if hasattr(values, "detach") else values, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{what} must be numbers, got {type(values).__name__}: {error}") from error
-    if np.isnan(array).any():
-        raise InvalidInputError(f"{what} must not hold NaN")
-    return array

@@ -25,6 +25,10 @@ class UntrustedFileError(NetfoldError, ValueError):
     """A file could run code when opened (a pickle), so netfold does not open it."""
 
 
+class UnwritableFileError(NetfoldError, OSError):
+    """A file could not be written: the disk is full, the folder read-only, another process holds it."""
+
+
 class CorruptFileError(NetfoldError, OSError):
     """A file is not what its name says, or is damaged."""
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import io
 import os
 import platform
 import re
+import sqlite3
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
+from netfold.arrays import require_room
+from netfold.errors import CorruptFileError, InvalidInputError, NetfoldError, UntrustedFileError, UnwritableFileError
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -44,6 +47,7 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Raises:
         InvalidInputError: ``path`` is a folder, a device or a pipe, or its folder does not exist.
+        UnwritableFileError: the disk is full, or the folder may not be written to.
 
     Example:
         >>> import tempfile
@@ -54,15 +58,32 @@ def write_atomically(path: str | os.PathLike[str]) -> Iterator[Path]:
         '1 2 3'
     """
     target = Path(path).absolute()
-    temporary = temporary_beside(target)
+    with telling_of_writing(target):
+        temporary = temporary_beside(target)
+        try:
+            yield temporary
+            with temporary.open("rb+") as written:
+                os.fsync(written.fileno())
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def telling_of_writing(target: Path) -> Iterator[None]:
+    """What goes wrong with a temporary file is told of the file that it is for.
+
+    Raises:
+        UnwritableFileError: the disk is full, or the folder may not be written to.
+    """
     try:
-        yield temporary
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+        yield
+    except NetfoldError:
         raise
+    except (OSError, sqlite3.OperationalError) as error:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UnwritableFileError(f"{target} could not be written ({why}) and is as it was") from error
 
 
 def temporary_beside(target: Path) -> Path:
@@ -112,6 +133,29 @@ def _runs(process: int) -> bool:
     return True
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Refuse to work in a folder while another process does.
+
+    Raises:
+        UnwritableFileError: another one does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnwritableFileError(f"another process works in {folder}; wait for it, or name another one") from None
+        yield
+    finally:
+        os.close(handle)
+
+
 def require_file(path: str | os.PathLike[str], what: str = "file") -> None:
     """Refuse devices, pipes and sockets, which have no end or never begin, before anything waits for them.
 
@@ -128,19 +172,6 @@ def require_file(path: str | os.PathLike[str], what: str = "file") -> None:
 def _kind(mode: int) -> str:
     kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-def require_room(path: str | os.PathLike[str], size: int) -> None:
-    """Refuse what cannot be held in memory before any of it is taken.
-
-    Raises:
-        InvalidInputError: ``size`` bytes are more than this machine has.
-    """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
-    if size > memory:
-        raise InvalidInputError(
-            f"{path} holds {size:,} bytes, and this machine has {memory:,} bytes of memory; give a part of it"
-        )
 
 
 def require_sealed(path: str | os.PathLike[str]) -> None:
@@ -174,18 +205,25 @@ def require_sealed(path: str | os.PathLike[str]) -> None:
     raise CorruptFileError(f"{path} {what}; expected a file that netfold's save() wrote")
 
 
-def seal(path: Path) -> None:
-    """Add to a finished file the checksum that `require_sealed` looks for; readers of netCDF do not see it."""
-    digest = hashlib.sha256(path.read_bytes()).digest()
-    with path.open("ab") as file:
-        file.write(SEAL + digest)
-
-
 def write_dataset(dataset: xr.Dataset, path: str | os.PathLike[str]) -> None:
     """Write a dataset to a netCDF-4 file, whole or not at all."""
-    with write_atomically(path) as temporary:
-        dataset.to_netcdf(temporary, engine="h5netcdf")
-        seal(temporary)
+    write_groups({"/": dataset}, path)
+
+
+def write_groups(groups: Mapping[str, xr.Dataset], path: str | os.PathLike[str]) -> None:
+    """Write datasets to the groups of a netCDF-4 file, whole or not at all.
+
+    The file is made in memory: on a disk that is full the library of HDF5 ends the process, not the call. What follows
+    it is the checksum that `require_sealed` looks for; readers of netCDF do not see it.
+    """
+    import xarray as xr
+
+    made = io.BytesIO()
+    xr.DataTree.from_dict(dict(groups)).to_netcdf(made, engine="h5netcdf")
+    content = made.getbuffer()
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
+        file.write(content)
+        file.write(SEAL + hashlib.sha256(content).digest())
 
 
 def read_dataset(
@@ -216,9 +254,16 @@ def read_dataset(
             if opened.nbytes > os.stat(path).st_size:  # sizes are claims until the entries are read
                 raise ValueError(f"it tells of {opened.nbytes:,} bytes, more than the file has")
             found = opened.load()
-        if found.attrs.get("format") != form:
-            raise KeyError(f"its format is {found.attrs.get('format')!r}, not {form!r}")
+        stated = str(found.attrs.get("format"))
+        if stated != form and stated.rsplit(" ", 1)[0] == form.rsplit(" ", 1)[0]:
+            raise CorruptFileError(
+                f"{path} has the format {stated!r}, this netfold reads {form!r}; read it with the version that wrote it"
+            )
+        if stated != form:
+            raise KeyError(f"its format is {stated!r}, not {form!r}")
         return build(found)
+    except CorruptFileError:
+        raise
     except Exception as error:
         raise CorruptFileError(
             f"{path} cannot be read as a saved {what} ({type(error).__name__}: {error}); it is damaged or was "

@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from netfold.arguments import Gain, NotNegativeInt, PositiveInt, Seed, Spread, checked
+from netfold.arrays import require_room
 from netfold.errors import InvalidInputError
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -42,16 +44,17 @@ class _Function(nn.Module):
         return self.function(x)
 
 
+@checked
 def random_network(
-    inputs: int,
-    width: int | Sequence[int],
-    depth: int | None = None,
-    outputs: int = 1,
+    inputs: PositiveInt,
+    width: PositiveInt | Sequence[PositiveInt],
+    depth: NotNegativeInt | None = None,
+    outputs: PositiveInt = 1,
     activation: str | Callable[[], nn.Module] = "relu",
-    sigma_w: float = 2**0.5,
-    sigma_b: float = 0.0,
+    sigma_w: Gain = 2**0.5,
+    sigma_b: Spread = 0.0,
     scaling: Literal["fan_in", "width"] = "fan_in",
-    seed: int = 0,
+    seed: Seed = 0,
     dtype: torch.dtype = torch.float32,
 ) -> nn.Sequential:
     """Draw a fully connected network from the ensemble that the theory of expressivity studies.
@@ -85,12 +88,9 @@ def random_network(
     """
     widths = _widths(width, depth)
     sizes = [inputs, *widths, outputs]
-    if any(int(size) != size or size < 1 for size in sizes):
-        raise InvalidInputError(f"inputs, widths and outputs must be positive whole numbers, got {sizes}")
-    if scaling not in ("fan_in", "width"):
-        raise InvalidInputError(f"scaling must be 'fan_in' or 'width', got {scaling!r}")
-    if not (sigma_w > 0 and sigma_b >= 0):
-        raise InvalidInputError(f"sigma_w must be positive and sigma_b not negative, got {sigma_w} and {sigma_b}")
+    if not dtype.is_floating_point:
+        raise InvalidInputError(f"dtype must be a floating-point type, got {dtype}")
+    require_room("the network", 8 * sum(a * b for a, b in pairwise(sizes)))
     make = _activation(activation)
     generator = torch.Generator().manual_seed(seed)
     children: OrderedDict[str, nn.Module] = OrderedDict()
@@ -107,7 +107,7 @@ def random_network(
 
 def _widths(width: int | Sequence[int], depth: int | None) -> list[int]:
     if isinstance(width, int):
-        if depth is None or depth < 0:
+        if depth is None:
             raise InvalidInputError(f"depth must be the number of hidden layers, got {depth}")
         return [width] * depth
     if depth is not None and depth != len(width):
@@ -117,6 +117,8 @@ def _widths(width: int | Sequence[int], depth: int | None) -> list[int]:
 
 def _activation(activation: str | Callable[[], nn.Module]) -> Callable[[], nn.Module]:
     if not isinstance(activation, str):
+        if not isinstance(activation(), nn.Module):
+            raise InvalidInputError(f"activation must make a torch.nn.Module, {activation!r} does not")
         return activation
     name = activation.replace("-", "").replace("_", "").lower()
     known = {key.replace("_", ""): make for key, make in ACTIVATIONS.items()}

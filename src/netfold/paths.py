@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netfold.arguments import checked, sequence, shown
+from netfold.arrays import numbers
 from netfold.errors import InvalidInputError
 
 Points = NDArray[np.float64]
@@ -70,10 +72,12 @@ class Line:
 
     def __call__(self, t: Any) -> Points:
         """Points at parameters ``t``."""
-        weight = np.asarray(t, np.float64).reshape(np.shape(t) + (1,) * len(self.shape))
+        t = numbers(t, "t")
+        weight = t.reshape(t.shape + (1,) * len(self.shape))
         return (1 - weight) * self.x0 + weight * self.x1
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Polyline:
     """Straight lines through points in order; every line takes the same share of t.
@@ -94,7 +98,7 @@ class Polyline:
     closed: bool = False
 
     def __post_init__(self) -> None:
-        listed = [point(p, f"point {i}") for i, p in enumerate(self.points)]
+        listed = [point(p, f"point {i}") for i, p in enumerate(sequence(self.points, "points"))]
         if len({p.shape for p in listed}) > 1:
             shapes = sorted({p.shape for p in listed})
             raise InvalidInputError(f"all points of a path must have one shape, got {shapes}")
@@ -129,9 +133,10 @@ class Polyline:
     def __call__(self, t: Any) -> Points:
         """Points at parameters ``t``."""
         at, stacked = self.vertices
-        position = np.asarray(t, np.float64) * (len(at) - 1)
+        t = numbers(t, "t")
+        position = t * (len(at) - 1)
         leg = np.clip(np.floor(position).astype(np.int64), 0, len(at) - 2)
-        weight = (position - leg).reshape(np.shape(t) + (1,) * len(self.shape))
+        weight = (position - leg).reshape(t.shape + (1,) * len(self.shape))
         return (1 - weight) * stacked[leg] + weight * stacked[leg + 1]
 
 
@@ -156,7 +161,8 @@ class Ellipse:
 
     def __call__(self, t: Any) -> Points:
         """Points at parameters ``t``, where s = ``angle`` t."""
-        s = self.angle * np.asarray(t, np.float64).reshape(np.shape(t) + (1,) * len(self.shape))
+        t = numbers(t, "t")
+        s = self.angle * t.reshape(t.shape + (1,) * len(self.shape))
         return self.center + np.cos(s) * self.u + np.sin(s) * self.v
 
 
@@ -245,6 +251,7 @@ class Circle:
         return self.ellipse(t)
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Curve:
     """Any differentiable curve, given as a function t -> x(t) written with torch operations.
@@ -264,9 +271,14 @@ class Curve:
     function: Callable[[torch.Tensor], torch.Tensor]
 
     def __post_init__(self) -> None:
-        start = self.function(torch.tensor(0.0, dtype=torch.float64))
+        try:
+            start = self.function(torch.tensor(0.0, dtype=torch.float64))
+        except Exception as error:
+            raise InvalidInputError(
+                f"function must take a scalar tensor t of a curve, which fails at 0: {error}"
+            ) from error
         if not isinstance(start, torch.Tensor):
-            raise InvalidInputError(f"a curve's function must return a torch tensor, got {type(start).__name__}")
+            raise InvalidInputError(f"a curve's function must return a torch tensor, got {shown(start)}")
         point(start, "x(0)")
 
     @property
@@ -276,7 +288,7 @@ class Curve:
 
     def __call__(self, t: Any) -> Points:
         """Points at parameters ``t``."""
-        at = torch.as_tensor(t, dtype=torch.float64)
+        at = torch.from_numpy(numbers(t, "t"))
         found = torch.stack([self.function(s) for s in at.reshape(-1)]).detach()
         return found.reshape(*at.shape, *self.shape).double().cpu().numpy()
 
@@ -315,6 +327,7 @@ class Plane:
         object.__setattr__(self, "bounds", rectangle(self.bounds))
 
     @classmethod
+    @checked
     def through(cls, a: Any, b: Any, c: Any, margin: float = 0.25) -> Plane:
         """The plane through three points, in square coordinates: ``a`` at (0, 0), ``b`` at (1, 0), ``c`` above.
 
@@ -361,7 +374,10 @@ class Plane:
 
     def __call__(self, a: Any, b: Any) -> Points:
         """Points at coordinates ``a`` and ``b`` (numbers or arrays of one shape)."""
-        a, b = (np.asarray(w, np.float64).reshape(np.shape(w) + (1,) * len(self.shape)) for w in (a, b))
+        a, b = numbers(a, "a"), numbers(b, "b")
+        if a.shape != b.shape and a.ndim and b.ndim:
+            raise InvalidInputError(f"a and b must have one shape, got {a.shape} and {b.shape}")
+        a, b = (w.reshape(w.shape + (1,) * len(self.shape)) for w in (a, b))
         return self.origin + a * self.u + b * self.v
 
     def coordinates(self, points: Any) -> Points:
@@ -371,7 +387,10 @@ class Plane:
             >>> Plane([0.0, 0.0], [2.0, 0.0], [0.0, 1.0]).coordinates([[1.0, 3.0]]).tolist()
             [[0.5, 3.0]]
         """
-        offset = (np.asarray(points, np.float64) - self.origin).reshape(-1, self.origin.size)
+        listed = numbers(points, "points")
+        if listed.shape[1:] != self.shape:
+            raise InvalidInputError(f"points must have shape (count, *{self.shape}), got shape {listed.shape}")
+        offset = (listed - self.origin).reshape(-1, self.origin.size)
         directions = np.stack([self.u.ravel(), self.v.ravel()])
         return np.linalg.solve(directions @ directions.T, directions @ offset.T).T
 
@@ -382,12 +401,12 @@ def rectangle(bounds: Any) -> tuple[float, float, float, float]:
     Raises:
         InvalidInputError: not four finite numbers, or an empty rectangle.
     """
-    try:
-        low, high, bottom, top = (float(x) for x in bounds)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"bounds must be four numbers (a from, a to, b from, b to), got {bounds!r}") from error
-    if not (np.isfinite([low, high, bottom, top]).all() and low < high and bottom < top):
-        raise InvalidInputError(f"bounds must be finite with a from < a to and b from < b to, got {bounds!r}")
+    ends = numbers(bounds, "bounds")
+    if ends.shape != (4,):
+        raise InvalidInputError(f"bounds must be four numbers (a from, a to, b from, b to), got {shown(bounds)}")
+    low, high, bottom, top = ends.tolist()
+    if not (low < high and bottom < top):
+        raise InvalidInputError(f"bounds must have a from < a to and b from < b to, got {shown(bounds)}")
     return low, high, bottom, top
 
 
@@ -397,13 +416,7 @@ def point(value: Any, name: str) -> Points:
     Raises:
         InvalidInputError: not numeric, empty, or not finite.
     """
-    try:
-        array = np.array(value.detach().cpu().double().numpy() if isinstance(value, torch.Tensor) else value, float)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{name} must be an array of numbers, got {type(value).__name__}") from error
+    array = numbers(value, name)
     if array.size == 0:
         raise InvalidInputError(f"{name} is empty: expected a point of the model's input shape")
-    bad = int((~np.isfinite(array)).sum())
-    if bad:
-        raise InvalidInputError(f"{name} must be finite, got {bad} values that are NaN or infinite")
     return array

@@ -23,6 +23,20 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def no_bars() -> Iterator[None]:
+    """No bar is shown meanwhile, whatever is asked for."""
+    before = _shown[0]
+    _shown[0] = False
+    try:
+        yield
+    finally:
+        _shown[0] = before
+
+
+_shown = [True]
+
+
 def progress_bar(total: float | None, desc: str, unit: str, progress: bool | None, **look: Any) -> tqdm:
     """A bar on stderr while something long runs.
 
@@ -33,7 +47,7 @@ def progress_bar(total: float | None, desc: str, unit: str, progress: bool | Non
         progress: whether to show it; None: only in a terminal.
         look: more of tqdm's options.
     """
-    hidden = None if progress is None else not progress
+    hidden = not _shown[0] or (None if progress is None else not progress)
     return tqdm(total=total, desc=desc, unit=unit, disable=hidden, **{"leave": False, **look})
 
 

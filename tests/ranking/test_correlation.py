@@ -100,14 +100,14 @@ def test_words_and_figure(tmp_path: Path) -> None:
     ("scores", "outcome", "options", "says"),
     [
         ({"a": [1, 2, 3, 4]}, [1, 2, 3, 4], {}, "at least 5 models"),
-        ({"a": [1] * 6}, [1] * 5, {}, "one number for each model"),
+        ({"a": [1] * 6}, [1] * 5, {}, "of equal lengths"),
         ({"a": [1] * 6, "b": [1] * 5}, [1] * 6, {}, "equal lengths"),
         ({}, [1] * 6, {}, "one number for each model"),
-        ({"a": [1, 2, 3, 4, np.nan]}, [1] * 5, {}, "a must be finite"),
-        ({"a": [1] * 5}, [1, 2, 3, 4, np.inf], {}, "the outcome must be finite"),
-        ({"a": ["x"] * 5}, [1] * 5, {}, "must be numbers"),
+        ({"a": [1, 2, 3, 4, np.nan]}, [1] * 5, {}, "must be finite"),
+        ({"a": [1] * 5}, [1, 2, 3, 4, np.inf], {}, "outcome must be finite"),
+        ({"a": ["x"] * 5}, [1] * 5, {}, "must be real numbers"),
         ({"a": [1] * 5}, [1] * 5, {"confidence": 95}, "between 0 and 1"),
-        ({"a": [1] * 5}, [1] * 5, {"resamples": 10}, "100 or more"),
+        ({"a": [1] * 5}, [1] * 5, {"resamples": 10}, "from 100 to"),
     ],
 )
 def test_errors(scores: dict[str, list[float]], outcome: list[float], options: dict[str, float], says: str) -> None:
@@ -121,5 +121,5 @@ def test_unknown_baselines() -> None:
     found = nf.rank_correlation({"a": RNG.random(6)}, RNG.random(6), resamples=100)
     with pytest.raises(nf.InvalidInputError, match="no score 'b'; there are a"):
         found.against("b")
-    with pytest.raises(nf.InvalidInputError, match="coefficient must be one of spearman, kendall"):
+    with pytest.raises(nf.InvalidInputError, match="coefficient must be 'spearman' or 'kendall'"):
         found.against("a", "pearson")  # pyright: ignore[reportArgumentType]

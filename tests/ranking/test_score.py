@@ -115,11 +115,11 @@ def test_smooth_networks_are_sampled() -> None:
         ({"inputs": np.ones((3, 6))}, "at least two different points"),
         ({"inputs": DATA[0]}, "one a row"),
         ({"inputs": np.full((3, 6), np.nan)}, "must be finite"),
-        ({"inputs": "words"}, "must be numbers"),
+        ({"inputs": "words"}, "must be real numbers"),
         ({"lines": 0}, "lines must be a whole number"),
         ({"networks": 1.5}, "networks must be a whole number"),
         ({"model": lambda: 3}, "the factory made a int"),
-        ({"model": 3}, "expected a module"),
+        ({"model": 3}, "model must be a Module"),
         ({"inputs": DATA[:, :5]}, "cannot be run on points of shape"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import selectors
 import signal
 import subprocess
@@ -76,6 +77,18 @@ class Child:
         said = self.errors.read().decode(errors="replace").strip().splitlines()
         how = signal.Signals(-code).name if code < 0 else f"exit {code}"
         return f"{how}: {said[-1] if said else 'without a word'}"[:300]
+
+
+def drawn(known: list[list[str]], share: int, seed: str) -> list[list[str]]:
+    """So many cases of every kind, which is their first word."""
+    kinds: dict[str, list[list[str]]] = {}
+    for case in known:
+        kinds.setdefault(case[0], []).append(case)
+    return [
+        one
+        for kind, some in kinds.items()
+        for one in random.Random(f"{seed} {kind}").sample(some, min(share, len(some)))
+    ]
 
 
 def say(value: Any) -> None:

@@ -267,7 +267,7 @@ def test_bad_arguments():
         crossing_rate("relu", HE, curve=Line([-1.0, -1.0], [1.0, 1.0]))
     with pytest.raises(InvalidInputError, match="avoids 0, or sigma_b > 0"):
         crossing_rate("hardtanh", HE, curve=Circle([1.0, 0.0], [0.0, 1.0], [1.0, 0.0]))
-    with pytest.raises(InvalidInputError, match="depth must be at least 1"):
+    with pytest.raises(InvalidInputError, match="depth must be a whole number from 1"):
         crossing_rate("relu", HE, depth=0)
     with pytest.raises(InvalidInputError, match="lies at the centre"):
         angular_length([[1.0, 0.0], [0.0, 0.0]])

@@ -75,7 +75,7 @@ def test_forms():
 
 def test_bad_arguments():
     """There must be a layer, and a length to start from."""
-    with pytest.raises(InvalidInputError, match="depth must be at least 1"):
+    with pytest.raises(InvalidInputError, match="depth must be a whole number from 1"):
         curvature_growth("tanh", 2.0, depth=0)
     with pytest.raises(InvalidInputError, match="pass q"):
         curvature_growth("relu", math.sqrt(2), depth=2)

@@ -221,17 +221,17 @@ def test_every_layer_may_have_gains_of_its_own():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"width": 0}, "width and depth must be positive integers"),
-        ({"width": 2.5}, "width and depth must be positive integers"),
-        ({"depth": 0}, "width and depth must be positive integers"),
+        ({"width": 0}, "width must be a whole number from 1"),
+        ({"width": 2.5}, "width must be a whole number from 1"),
+        ({"depth": 0}, "depth must be a whole number from 1"),
         ({"width": [3, 4], "depth": 3}, "contradicts 2 widths"),
         ({"scaling": "he"}, "scaling must be"),
-        ({"curve": "spiral"}, "unknown curve 'spiral'"),
-        ({"curve": "spiral", "activation": "relu"}, "unknown curve 'spiral'"),
+        ({"curve": "spiral"}, "there is no 'spiral'"),
+        ({"curve": "spiral", "activation": "relu"}, "there is no 'spiral'"),
         ({"curve": Line([0.0, 1.0], [1.0, 0.0]), "inputs": 3}, "2 coordinates, but inputs=3"),
         ({"curve": Curve(lambda t: t.reshape(1).cos() + 3)}, "approximate another curve by a Polyline"),
-        ({"q0": -1.0}, "q0, the mean square of the input"),
-        ({"sigma_w": -1.0}, "sigma_w must be a positive number"),
+        ({"q0": -1.0}, "q0 must be a finite number from 1e-100"),
+        ({"sigma_w": -1.0}, "sigma_w must be a finite number from 1e-100"),
     ],
 )
 def test_bad_arguments(arguments, words):

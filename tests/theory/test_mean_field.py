@@ -255,10 +255,10 @@ def test_no_critical_gain_where_the_phase_jumps(name):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"sigma_w": 0.0}, "sigma_w must be a positive number, got 0.0"),
-        ({"sigma_w": math.nan}, "sigma_w must be a positive number"),
-        ({"sigma_b": -0.1}, "sigma_b must be a number not below 0"),
-        ({"q0": 0.0}, "q0, the mean square of the input, must be a positive number"),
+        ({"sigma_w": 0.0}, "sigma_w must be a finite number from 1e-100 .* got 0.0"),
+        ({"sigma_w": math.nan}, "sigma_w must be a finite number from 1e-100"),
+        ({"sigma_b": -0.1}, "sigma_b must be a finite number from 0"),
+        ({"q0": 0.0}, "q0 must be a finite number from 1e-100"),
         ({"activation": "nonsense"}, "unknown activation"),
     ],
 )

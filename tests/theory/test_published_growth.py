@@ -74,7 +74,7 @@ def test_bad_arguments():
     """Cases that the theorems do not cover are refused."""
     with pytest.raises(InvalidInputError, match="covers 'relu' and 'hardtanh'"):
         raghu2017_growth("tanh", 10, 1.0)
-    with pytest.raises(InvalidInputError, match="width must be at least 1"):
+    with pytest.raises(InvalidInputError, match="width must be a whole number from 1"):
         raghu2017_growth("relu", 0, 1.0)
     with pytest.raises(InvalidInputError, match="expected sizes"):
         hanin2022([], 5)

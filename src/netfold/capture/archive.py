@@ -19,8 +19,8 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arrays import require_room
 from netfold.errors import CorruptFileError, NetfoldError, UntrustedFileError
-from netfold.files import require_room
 
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".dill"}
 """Suffixes that usually mean a pickle."""

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 import torch
 from torch import nn
 
+from netfold.arguments import point_shape, shown
+from netfold.capture.data import tensor_of
 from netfold.capture.program import Program
 from netfold.capture.reading import probes, proved
 from netfold.capture.template import known
@@ -66,8 +68,8 @@ def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = No
         return _from_exported(model, point, shape)
     if not isinstance(model, nn.Module):
         raise InvalidInputError(
-            "expected a torch.nn.Module, a torch.export.ExportedProgram or a netfold Program, got "
-            f"{type(model).__name__}"
+            "model: expected a torch.nn.Module, a torch.export.ExportedProgram or a netfold Program, got "
+            f"{shown(model)}"
         )
     return known.read(model, _shape(point, shape))[0]
 
@@ -84,7 +86,7 @@ def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] |
     wanted = own if point is None and shape is None and 0 not in own else _shape(point, shape)
     if len(own) != len(wanted) or any(o and o != w for o, w in zip(own, wanted, strict=True)):
         raise InvalidInputError(f"{name} takes points of shape {own} (0: any size), got {wanted}")
-    count, together = (3, 3) if not fixed else (3, 1) if fixed == 1 else (2 * fixed, fixed)
+    count, together = rows_to_compare(fixed)
     points = probes((count, *wanted), entry.device)
     parameters = sum(p.numel() for p in exported.parameters())
     try:
@@ -99,13 +101,20 @@ def _from_exported(exported: ExportedProgram, point: Any, shape: Sequence[int] |
         ) from error
 
 
+def rows_to_compare(fixed: int) -> tuple[int, int]:
+    """How many points show that a program is freed of its batch size (0: it has none), and how many go together."""
+    return (3, 3) if not fixed else (3, 1) if fixed == 1 else (2 * fixed, fixed)
+
+
 def _shape(point: Any, shape: Sequence[int] | None) -> tuple[int, ...]:
     if shape is None and point is None:
         raise InvalidInputError("capture needs one input: a point without its batch axis, or shape=(...)")
-    wanted = tuple(int(s) for s in shape) if shape is not None else tuple(torch.as_tensor(point).shape)
-    if any(s < 1 for s in wanted):
-        raise InvalidInputError(f"the shape of a point must be positive, got {wanted}")
-    return wanted
+    if shape is None:
+        found = tuple(tensor_of(point, "point").shape)
+        if 0 in found:
+            raise InvalidInputError(f"point must hold numbers, got an array of shape {found}")
+        return found
+    return point_shape(shape)
 
 
 def _same_shape(program: Program, point: Any, shape: Sequence[int] | None) -> Program:

@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from netfold.arrays import require_room
 from netfold.capture.archive import Archive
 from netfold.capture.files import Spec, existing, tensors
 from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
@@ -43,6 +45,23 @@ class Data:
     def shape(self) -> tuple[int, ...]:
         """The shape of one input."""
         return self.inputs.shape[1:]
+
+
+def tensor_of(values: Any, name: str) -> Tensor:
+    """Real numbers as a tensor without a gradient, in their own type and place.
+
+    Raises:
+        InvalidInputError: no numbers, complex ones, none that are there, or more than this machine can hold.
+    """
+    try:
+        found = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values)).detach()
+        if found.is_complex() or found.is_meta:
+            raise TypeError("they are complex" if found.is_complex() else "the tensor is on the meta device")
+    except Exception as error:  # what a user's object does when it is asked for numbers is anyone's guess
+        why = " ".join(str(error).split())[:200]
+        raise InvalidInputError(f"{name} must be numbers, got {type(values).__name__}: {why}") from error
+    require_room(name, 8 * found.numel())
+    return found.to_dense() if found.layout != torch.strided else found
 
 
 def load_data(spec: Spec) -> Data:

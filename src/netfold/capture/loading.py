@@ -14,15 +14,17 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from netfold.arguments import FileName, checked
 from netfold.capture.data import Data, load_data
 from netfold.capture.exported import read_program
-from netfold.capture.files import Spec, existing, tensors
+from netfold.capture.files import existing, tensors
 from netfold.errors import InvalidInputError
 
 __all__ = ["Data", "load_data", "load_model"]
 
 
-def load_model(spec: Spec, weights: Spec | None = None) -> nn.Module | ExportedProgram:
+@checked
+def load_model(spec: FileName, weights: FileName | None = None) -> nn.Module | ExportedProgram:
     """A model from a file or from code, in evaluation mode.
 
     Args:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from netfold.capture.activations import Rule
+from netfold.capture.data import tensor_of
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
 
 
@@ -219,6 +220,7 @@ class Program:
 
     def __call__(self, points: Tensor) -> Tensor:
         """Outputs at a batch of points: ``(points, *input_shape)`` gives ``(points, *output_shape)``."""
+        points = self._native_points(points)
         return self._rows(self.output, self._run(points)[self.output], len(points))
 
     def layer_inputs(self, points: Tensor) -> Iterator[tuple[Layer, list[Tensor], Tensor]]:
@@ -234,6 +236,7 @@ class Program:
 
     def images(self, points: Tensor) -> list[Tensor]:
         """The image of the points after every nonlinearity, then the output, each ``(points, features)``."""
+        points = self._native_points(points)
         values = self._run(points)
         kept = [*(layer.node.index for layer in self.layers), self.output]
         return [self._rows(i, values[i], len(points)).reshape(len(points), -1) for i in kept]
@@ -282,10 +285,7 @@ class Program:
         Raises:
             InvalidInputError: the shape or the type is wrong, or a value is not finite.
         """
-        try:
-            tensor = torch.as_tensor(values).detach().to(self.device, torch.float64)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise InvalidInputError(f"{what} must be numbers, got {type(values).__name__}: {error}") from error
+        tensor = tensor_of(values, what).to(self.device, torch.float64)
         if tensor.ndim == 0 or tuple(tensor.shape[1:]) != self.input_shape:
             raise InvalidInputError(
                 f"{what}: {self.name} takes points of shape {self.input_shape}, one a row, got an array of "
@@ -295,6 +295,11 @@ class Program:
         if bad:
             raise InvalidInputError(f"{what} must be finite, got {bad} values that are NaN or infinite")
         return tensor
+
+    def _native_points(self, points: Any) -> Tensor:
+        """Points that are already as operations take them, gradients and all; others as `points` makes them."""
+        ready = isinstance(points, Tensor) and points.dtype == torch.float64 and points.device == self.device
+        return points if ready and tuple(points.shape[1:]) == self.input_shape else self.points(points)
 
     def start(self, rows: Tensor) -> Values:
         """The values before the first stage, from rows of ``(points, *input_shape)``."""

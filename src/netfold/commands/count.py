@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from netfold.commands.options import AsJson, Flag, Model, Shape, Weights, answer
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def count(
-    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    model: Model,
     /,
     *,
     box: Annotated[
@@ -32,13 +33,10 @@ def count(
         ),
     ] = None,
     threads: Annotated[int | None, Parameter(help="Threads; all cores by default.")] = None,
-    inradius: Annotated[bool, Parameter(negative="", help="Also find the smallest inradius of all regions.")] = False,
-    weights: Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")] = None,
-    shape: Annotated[
-        list[int] | None,
-        Parameter(help="Shape of one input, for module:factory: --shape 1 28 28.", consume_multiple=True, negative=""),
-    ] = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")] = False,
+    inradius: Annotated[bool, Parameter(help="Also find the smallest inradius of all regions."), Flag] = False,
+    weights: Weights = None,
+    shape: Shape = None,
+    as_json: AsJson = False,
 ) -> None:
     """Count the activation regions of a network in all of R^m or in a box, exactly.
 
@@ -64,7 +62,7 @@ def count(
     except CountInterrupted as stopped:
         options = {"box": box, "threads": threads, "weights": weights, "shape": shape}
         raise KeyboardInterrupt(_how_to_go_on(stopped, model, options, inradius)) from stopped
-    _answer(found, as_json, inradius)
+    answer(as_json, found.to_dict, lambda: _words(found, inradius))
 
 
 def _how_to_go_on(stopped: CountInterrupted, model: str, options: dict[str, Any], inradius: bool) -> str:
@@ -83,14 +81,11 @@ def _how_to_go_on(stopped: CountInterrupted, model: str, options: dict[str, Any]
     return f"{stopped.regions:,} regions counted so far are kept in {file}; go on with: {shlex.join(words)}"
 
 
-def _answer(count: CountResult, as_json: bool, inradius: bool) -> None:
-    from netfold.reporting.numbers import to_json
-
-    if as_json:
-        print(to_json(count.to_dict()), end="")
-        return
-    print(f"{int(count):,} regions in {count.domain} ({count.status})")
-    print(f"{count.decisions or 0:,} decisions, {count.resolved_exactly or 0:,} of them in rational arithmetic")
+def _words(count: CountResult, inradius: bool) -> str:
+    lines = [
+        f"{int(count):,} regions in {count.domain} ({count.status})",
+        f"{count.decisions or 0:,} decisions, {count.resolved_exactly or 0:,} of them in rational arithmetic",
+    ]
     if inradius:
-        print(f"smallest inradius {count.smallest_inradius:.3g}")
-    print(f"counted: {count.counting_rule}")
+        lines.append(f"smallest inradius {count.smallest_inradius:.3g}")
+    return "\n".join([*lines, f"counted: {count.counting_rule}"])

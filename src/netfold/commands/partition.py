@@ -7,6 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from netfold.commands.options import (
+    AsJson,
+    Flag,
+    Inputs,
+    Model,
+    Plot,
+    Save,
+    Shape,
+    Weights,
+    answer,
+    load_inputs,
+    picture_kind,
+    row_of,
+    write_picture,
+)
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -16,10 +31,10 @@ if TYPE_CHECKING:
 
 
 def partition(
-    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    model: Model,
     /,
     *,
-    data: Annotated[Path, Parameter(help="Inputs x, one a row: .npz, .npy or .safetensors.")],
+    data: Inputs,
     rows: Annotated[
         tuple[int, int, int], Parameter(help="Rows of the three inputs that the plane goes through, from 0.")
     ] = (0, 1, 2),
@@ -30,15 +45,16 @@ def partition(
             "By default around the three inputs."
         ),
     ] = None,
-    weights: Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")] = None,
-    count: Annotated[bool, Parameter(negative="", help="Count only: faster, and nothing is stored.")] = False,
-    plot: Annotated[Path | None, Parameter(help="Draw a picture: .png, .svg or .pdf.")] = None,
+    weights: Weights = None,
+    shape: Shape = None,
+    count: Annotated[bool, Parameter(help="Count only: faster, and nothing is stored."), Flag] = False,
+    plot: Plot = None,
     color: Annotated[
         Literal["class", "layer", "area", "output", "density"], Parameter(help="What its colours show.")
     ] = "class",
     explore: Annotated[Path | None, Parameter(help="Write an interactive page: .html.")] = None,
-    save: Annotated[Path | None, Parameter(help="Save the partition, as netCDF.")] = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")] = False,
+    save: Save = None,
+    as_json: AsJson = False,
 ) -> None:
     """Cut the plane through three inputs into the regions of a network, exactly.
 
@@ -48,7 +64,7 @@ def partition(
       netfold partition model.pt2 --data inputs.npy --rows 3 14 15 --plot plane.png --explore plane.html
       netfold partition model.pt2 --data inputs.npy --count --json
     """
-    from netfold.capture.loading import load_data, load_model
+    from netfold.capture.loading import load_model
     from netfold.measures.counts import count_regions
     from netfold.measures.partitioning import partition_plane
     from netfold.paths import Plane
@@ -56,15 +72,15 @@ def partition(
     wanted = [name for name, value in (("--plot", plot), ("--explore", explore), ("--save", save)) if value]
     if count and wanted:
         raise InvalidInputError(f"--count stores no regions, so it does not go with {' and '.join(wanted)}")
-    points = load_data(data).inputs
-    for row in rows:
-        if not 0 <= row < len(points):
-            raise InvalidInputError(f"row {row} is not in {data}, which holds rows 0 to {len(points) - 1}")
-    plane = Plane.through(*(points[row] for row in rows))
+    if plot is not None:
+        picture_kind(plot)
+    inputs = load_inputs(data, shape)
+    points = [row_of(inputs, row) for row in rows]
+    plane = Plane.through(*points)
     net = load_model(model, weights)
     if count:
         counted = count_regions(net, plane, bounds)
-        _answer(as_json, counted.to_dict(), f"{int(counted):,} regions ({counted.status})")
+        answer(as_json, counted.to_dict, f"{int(counted):,} regions ({counted.status})")
         return
     found = partition_plane(net, plane, bounds)
     if save is not None:
@@ -73,28 +89,17 @@ def partition(
         found.explore(explore)
     if plot is not None:
         labels = [f"row {row}" for row in rows]
-        _draw(found, plot, color, plane.coordinates([points[row] for row in rows]), labels)
-    _answer(as_json, found.to_dict(), repr(found))
+        _draw(found, plot, color, plane.coordinates(points), labels)
+    answer(as_json, found.to_dict, repr(found))
 
 
 def _draw(part: Partition, file: Path, color: Any, points: Any, labels: list[str]) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from netfold.files import write_atomically
     from netfold.plots.themes import LIGHT
 
-    kind = file.suffix.removeprefix(".").lower()
-    if kind not in ("png", "svg", "pdf"):
-        raise InvalidInputError(f"--plot writes .png, .svg or .pdf, not {file.name}")
     with mpl.rc_context(LIGHT.settings):  # pyright: ignore[reportArgumentType]
         figure = Figure(figsize=(7.0, 5.6))
         part.plot(color, figure.subplots(), points=points, labels=labels)
-        with write_atomically(file) as temporary:
-            figure.savefig(temporary, format=kind, dpi=160)
-
-
-def _answer(as_json: bool, numbers: dict[str, Any], words: str) -> None:
-    from netfold.reporting.numbers import to_json
-
-    print(to_json(numbers) if as_json else f"{words}\n", end="")
+        write_picture(figure, file)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from netfold.commands.options import AsJson, Flag, Seed
 from netfold.errors import InvalidInputError, NetfoldError
 
 if TYPE_CHECKING:
@@ -26,15 +27,13 @@ def reproduce(
             help="A folder with MNIST (IDX files) or CIFAR-10 (binary batches), in place of scikit-learn's digits."
         ),
     ] = None,
-    quick: Annotated[bool, Parameter(negative="", help="Small networks, a few minutes for all; the default.")] = False,
-    full: Annotated[
-        bool, Parameter(negative="", help="The full scale: hours. Stop it and start it again at will.")
-    ] = False,
-    output: Annotated[Path, Parameter(help="The page to write.")] = Path("reproduce.html"),
-    seed: Annotated[int, Parameter(help="Seed of all random choices.")] = 0,
+    quick: Annotated[bool, Parameter(help="Small networks, a few minutes for all; the default."), Flag] = False,
+    full: Annotated[bool, Parameter(help="The full scale: hours. Stop it and start it again at will."), Flag] = False,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="The page to write.")] = Path("reproduce.html"),
+    seed: Seed = 0,
     workers: Annotated[int, Parameter(help="Processes.")] = 1,
-    listed: Annotated[bool, Parameter(name="--list", negative="", help="Only list the experiments.")] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")] = False,
+    listed: Annotated[bool, Parameter(name="--list", help="Only list the experiments."), Flag] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure the paper's figures again and write a page: each claim, what was measured, whether it held.
 
@@ -56,6 +55,9 @@ def reproduce(
     if listed:
         _list([(e.name, e.of_paper, e.title, e.about, e.uses_data) for e in chosen], as_json)
         return
+    from netfold.arguments import PositiveInt, require
+    from netfold.arguments import Seed as SeedNumber
+    from netfold.files import alone_in
     from netfold.reporting.page import files_beside, target_of
     from netfold.reproduce.data import digits, read_images
     from netfold.reproduce.figure import Settings
@@ -63,18 +65,18 @@ def reproduce(
     from netfold.reproduce.runner import run
 
     target = target_of(output)
-    if seed < 0 or workers < 1:
-        raise InvalidInputError(f"--seed must be 0 or more and --workers 1 or more, got {seed} and {workers}")
+    seed, workers = require(SeedNumber, seed, "--seed"), require(PositiveInt, workers, "--workers")
     images = digits() if data is None else read_images(data)
     folder = files_beside(target)
     folder.mkdir(exist_ok=True)
     settings = Settings(not full, images, seed, folder, workers, progress=True)
     results: list[DoneExperiment | Failure] = []
     try:
-        for result in run(chosen, settings):
-            results.append(result)
-            # After every experiment, so that a run that is stopped leaves a page of what is done.
-            write_page(results, settings, target)
+        with alone_in(folder):
+            for result in run(chosen, settings):
+                results.append(result)
+                # After every experiment, so that a run that is stopped leaves a page of what is done.
+                write_page(results, settings, target)
     except KeyboardInterrupt as stop:
         raise KeyboardInterrupt("what is done is kept: the same command goes on from there") from stop
     _answer(results, settings, target, as_json)

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+
+from netfold.commands.options import AsJson, Inputs, Model, Shape, Weights, answer, load_inputs
+from netfold.errors import InvalidInputError
 
 # Commands import what they need when they run, so that --help does not wait for torch.
 
 
 def score(
-    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    model: Model,
     /,
     *more: Annotated[str, Parameter(help="More models, to be set beside it.")],
-    data: Annotated[Path, Parameter(help="Inputs x, one a row: .npz, .npy or .safetensors.")],
+    data: Inputs,
+    weights: Weights = None,
+    shape: Shape = None,
     lines: Annotated[int, Parameter(help="Lines between random pairs of inputs; the same for every model.")] = 16,
     seed: Annotated[int, Parameter(help="Seed of the pairs.")] = 0,
-    as_json: Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score how expressive models are between inputs, beside their parameters and FLOPs.
 
@@ -30,15 +34,16 @@ def score(
       netfold score model.pt2 --data inputs.npy
       netfold score shop.nets:small shop.nets:large --data inputs.npy --lines 32 --json
     """
-    from netfold.capture.loading import load_data, load_model
+    from netfold.capture.loading import load_model
     from netfold.ranking import score as scored
 
-    inputs = load_data(data).inputs
-    found = {name: scored(load_model(name), inputs, lines=lines, seed=seed) for name in (model, *more)}
-    if as_json:
-        from netfold.reporting.numbers import to_json
-
-        print(to_json({"models": {name: one.to_dict() for name, one in found.items()}}), end="")
-        return
-    for name, one in found.items():
-        print(f"{name}: {one}" if more else one)
+    if weights is not None and more:
+        raise InvalidInputError("--weights belong to one model; score models with weights one at a time, or as .pt2")
+    inputs = load_inputs(data, shape).inputs
+    found = {}
+    for name in (model, *more):
+        one = load_model(name, weights)
+        scored(one, inputs, lines=1, seed=seed)  # compiles what the time of the score is not to hold
+        found[name] = scored(one, inputs, lines=lines, seed=seed)
+    numbers = {"models": {name: one.to_dict() for name, one in found.items()}}
+    answer(as_json, numbers, "\n".join(f"{name}: {one}" if more else str(one) for name, one in found.items()))

@@ -9,6 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from netfold.commands.options import (
+    AsJson,
+    Flag,
+    Inputs,
+    Model,
+    Plot,
+    Save,
+    Shape,
+    Weights,
+    answer,
+    load_inputs,
+    picture_kind,
+    write_picture,
+)
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -19,10 +33,6 @@ if TYPE_CHECKING:
 
 # Commands import what they need when they run, so that --help does not wait for torch.
 
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")]
-Weights = Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")]
-Save = Annotated[Path | None, Parameter(help="Also save the result, as netCDF.")]
-Plot = Annotated[Path | None, Parameter(help="Also draw it: a .png, .svg or .pdf file.")]
 Kind = Literal["noise", "absolute-noise", "quantise", "prune", "zero", "rerandomise"]
 
 DEFAULTS: dict[str, float | None] = {
@@ -36,11 +46,12 @@ DEFAULTS: dict[str, float | None] = {
 
 
 def sensitivity(
-    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    model: Model,
     /,
     *,
-    data: Annotated[Path, Parameter(help="Inputs x, one a row, and labels y if there are any: .npz, .safetensors.")],
+    data: Inputs,
     weights: Weights = None,
+    shape: Shape = None,
     perturbation: Annotated[Kind, Parameter(help="What to do to one layer at a time.")] = "noise",
     strength: Annotated[
         list[float] | None,
@@ -48,16 +59,13 @@ def sensitivity(
             help="How strong: standard deviation of the noise over the layer's RMS weight (or absolute), bits, or the "
             "share pruned. Several draw curves. By default 0.25, 4 bits, 0.5.",
             consume_multiple=True,
-            negative="",
         ),
     ] = None,
     metric: Annotated[
         Literal["accuracy", "loss", "disagreement", "squared_change"] | None,
         Parameter(help="What to watch. By default accuracy, or without labels disagreement with the clean network."),
     ] = None,
-    layers: Annotated[
-        list[str] | None, Parameter(help="Module paths; all by default.", consume_multiple=True, negative="")
-    ] = None,
+    layers: Annotated[list[str] | None, Parameter(help="Module paths; all by default.", consume_multiple=True)] = None,
     repeats: Annotated[int, Parameter(help="Draws of a random perturbation.")] = 10,
     seed: Annotated[int, Parameter(help="Seed of the draws.")] = 0,
     save: Save = None,
@@ -75,13 +83,15 @@ def sensitivity(
       netfold sensitivity model.pt2 --data test.npz --strength 0.1 0.5 1
       netfold sensitivity shop.nets:make --weights new.safetensors --data test.npz
     """
-    from netfold.capture.loading import load_data, load_model
+    from netfold.capture.loading import load_model
     from netfold.sensitivity import layer_sensitivity
 
+    if plot is not None:
+        picture_kind(plot)
     rule = _rule(perturbation, strength)
     found = layer_sensitivity(
         load_model(model, weights),
-        load_data(data),
+        load_inputs(data, shape),
         metric,
         rule,
         repeats,
@@ -90,10 +100,7 @@ def sensitivity(
         layers=layers,
     )
     _keep(found, save, plot)
-    if as_json:
-        _print_json(found.to_dict())
-    else:
-        print(found)
+    answer(as_json, found.to_dict, found)
 
 
 def history(
@@ -101,11 +108,12 @@ def history(
     folder: Annotated[Path, Parameter(help="Folder of checkpoints: .safetensors files, the step in their names.")],
     /,
     *,
-    data: Annotated[Path, Parameter(help="Inputs x, one a row, and labels y if there are any: .npz, .safetensors.")],
+    data: Inputs,
     pairs: Annotated[int, Parameter(help="Pairs of inputs to walk between.")] = 5,
     layer_loss: Annotated[
-        bool, Parameter(name="--sensitivity", negative="", help="Also perturb one layer at a time.")
+        bool, Parameter(name="--sensitivity", help="Also perturb one layer at a time."), Flag
     ] = False,
+    shape: Shape = None,
     seed: Annotated[int, Parameter(help="Seed of the pairs.")] = 0,
     save: Save = None,
     plot: Plot = None,
@@ -120,11 +128,12 @@ def history(
     """
     import numpy as np
 
-    from netfold.capture.loading import load_data
     from netfold.paths import Line
     from netfold.training import monitors
 
-    found = load_data(data)
+    if plot is not None:
+        picture_kind(plot)
+    found = load_inputs(data, shape)
     if len(found) < 2 or pairs < 1:
         raise InvalidInputError(f"{data} holds {len(found)} inputs and --pairs is {pairs}; two inputs make a pair")
     rng = np.random.default_rng(seed)
@@ -134,10 +143,11 @@ def history(
         measures.append(monitors.LayerLoss(found))
     followed = monitors.follow(_networks(model, checkpoints(folder)), measures)
     _keep(followed, save, plot)
-    if as_json:
-        _print_json({"model": model, "folder": str(folder), **followed.to_dict()})
-    else:
-        print(followed.to_dataframe().to_string(float_format=lambda value: f"{value:.4g}"))
+    answer(
+        as_json,
+        lambda: {"model": model, "folder": str(folder), **followed.to_dict()},
+        lambda: followed.to_dataframe().to_string(float_format=lambda value: f"{value:.4g}"),
+    )
 
 
 def checkpoints(folder: Path) -> list[tuple[int, Path]]:
@@ -197,21 +207,8 @@ def _rule(kind: Kind, strength: list[float] | None) -> Perturbation:
 def _keep(result: Sensitivity | History, save: Path | None, plot: Path | None) -> None:
     if save is not None:
         result.save(save)
-    if plot is None:
-        return
-    if plot.suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise InvalidInputError(f"--plot {plot}: a picture is a .png, .svg or .pdf file")
-    import matplotlib as mpl
+    if plot is not None:
+        import matplotlib as mpl
 
-    from netfold.files import write_atomically
-
-    mpl.use("Agg")
-    drawn: Any = result.plot()
-    with write_atomically(plot) as temporary:
-        getattr(drawn, "figure", drawn).savefig(temporary, format=plot.suffix[1:].lower(), dpi=150, bbox_inches="tight")
-
-
-def _print_json(value: Any) -> None:
-    from netfold.reporting.numbers import to_json
-
-    print(to_json(value), end="")
+        mpl.use("Agg")
+        write_picture(result.plot(), plot)

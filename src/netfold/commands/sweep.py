@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
+
+from netfold.commands.options import AsJson, Flag, answer
 
 if TYPE_CHECKING:
     from netfold.sweep import Sweep, SweepStatus
@@ -22,7 +24,6 @@ sweep = App(
 )
 
 Store = Annotated[Path | None, Parameter(help="The file with the results; by default beside the plan, as plan.sweep.")]
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")]
 
 
 @sweep.default
@@ -34,7 +35,7 @@ def run(
     workers: Annotated[int | None, Parameter(help="Processes; by default one a core.")] = None,
     backend: Annotated[str | None, Parameter(help="joblib's backend: loky (processes), dask or ray.")] = None,
     scheduler: Annotated[str | None, Parameter(help="Address of the Dask scheduler, for --backend dask.")] = None,
-    retry: Annotated[bool, Parameter(negative="", help="Measure again what failed before.")] = False,
+    retry: Annotated[bool, Parameter(help="Measure again what failed before."), Flag] = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure what is missing.
@@ -72,9 +73,7 @@ def export(
     /,
     *,
     store: Store = None,
-    layers: Annotated[
-        bool, Parameter(negative="", help="One row a cell and layer; a netCDF file always has both.")
-    ] = False,
+    layers: Annotated[bool, Parameter(help="One row a cell and layer; a netCDF file always has both."), Flag] = False,
 ) -> None:
     """Write the results as a table (CSV, Parquet) or as labelled arrays (netCDF).
 
@@ -96,13 +95,6 @@ def _opened(file: Path, store: Path | None) -> Sweep:
 def _answer(sweep: Sweep, status: SweepStatus, as_json: bool) -> None:
     failures = sweep.failures().error.value_counts() if status.failed else {}
     messages = {str(message): int(count) for message, count in failures.items()}
-    if as_json:
-        from netfold.reporting.numbers import to_json
-
-        counts = {"cells": status.cells, "done": status.done, "failed": status.failed, "left": status.left}
-        numbers: dict[str, Any] = {"store": str(sweep.store), **counts, "failures": messages}
-        print(to_json(numbers), end="")
-        return
-    print(f"{status} ({sweep.store})")
-    for message, count in messages.items():
-        print(f"  {count:,} failed: {message}")
+    counts = {"cells": status.cells, "done": status.done, "failed": status.failed, "left": status.left}
+    lines = [f"{status} ({sweep.store})", *(f"  {count:,} failed: {message}" for message, count in messages.items())]
+    answer(as_json, {"store": str(sweep.store), **counts, "failures": messages}, "\n".join(lines))

@@ -7,19 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from netfold.commands.options import AsJson, Model, Shape, Weights, answer, load_inputs
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from netfold.theory import LengthGrowth, MeanField
 
 # Commands import what they need when they run, so that --help does not wait for torch.
-
-AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print the numbers as JSON.")]
-Weights = Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")]
-Shape = Annotated[
-    list[int] | None,
-    Parameter(help="Shape of one input, for module:factory: --shape 1 28 28.", consume_multiple=True, negative=""),
-]
 
 
 def bounds(
@@ -65,14 +59,14 @@ def bounds(
     else:
         _refuse("it is for models", {"--weights": weights, "--shape": shape, "--dimension": dimension})
         found = theorems.table(inputs, widths, activation or "relu", rank)
-    if as_json:
-        _print_json({"inputs": found.inputs, "widths": found.widths, **found.to_dict()})
-    else:
-        print(found)
+    answer(as_json, lambda: {"inputs": found.inputs, "widths": found.widths, **found.to_dict()}, found)
 
 
 def theory(
-    activation: Annotated[str, Parameter(help="relu, leaky_relu, hardtanh, tanh, erf, gelu, silu or linear.")],
+    activation: Annotated[
+        str,
+        Parameter(help="relu, leaky_relu, hardtanh, tanh, gelu, silu, selu, elu, mish, hardswish, ..."),
+    ],
     /,
     *,
     sigma_w: Annotated[
@@ -109,20 +103,14 @@ def theory(
     field = mean_field(activation, gain if sigma_w is None else sigma_w, sigma_b)
     if width is not None and depth is None:
         raise InvalidInputError("--width needs --depth: how many layers to tabulate")
-    if any(number is not None and number < 1 for number in (width, depth)):
-        raise InvalidInputError(f"--depth and --width must be at least 1, got {depth} and {width}")
     layers = _layers(field, depth, width) if depth is not None else []
-    if as_json:
-        numbers = {**field.to_dict(), "growth": field.growth, "critical_sigma_w": gain, "why_no_gain": why}
-        _print_json({**numbers, "layers": layers})
-    else:
-        print(_with_gain(field, gain, why))
-        if layers:
-            print(_layer_table(layers, width))
+    extra = {"growth": field.growth, "critical_sigma_w": gain, "why_no_gain": why, "layers": layers}
+    words = [_with_gain(field, gain, why), *([_layer_table(layers, width)] if layers else [])]
+    answer(as_json, lambda: {**field.to_dict(), **extra}, "\n".join(words))
 
 
 def diagnose(
-    model: Annotated[str, Parameter(help="Model: a .pt2 file, or module:factory.")],
+    model: Model,
     /,
     *,
     weights: Weights = None,
@@ -144,16 +132,13 @@ def diagnose(
       netfold diagnose model.pt2 --data inputs.npy --json
       netfold diagnose shop.nets:make --shape 1 28 28
     """
-    from netfold.capture.loading import load_data, load_model
+    from netfold.capture.loading import load_model
     from netfold.theory.diagnose import diagnose as examine
     from netfold.theory.diagnose import typical
 
-    point = None if data is None else typical(load_data(data).inputs)
+    point = None if data is None else typical(load_inputs(data, shape).inputs)
     found = examine(load_model(model, weights), point, shape=shape)
-    if as_json:
-        _print_json(found.to_dict())
-    else:
-        print(found)
+    answer(as_json, found.to_dict, found)
 
 
 def _integer(text: str) -> int | None:
@@ -217,9 +202,3 @@ def _layer_table(layers: list[dict[str, Any]], width: int | None) -> str:
     growth = f"at {width:,} units a layer, exact" if holds == Method.EXACT else wide
     note = f"growth of a curve's length: {growth}; switches and sign changes of a unit along a quarter arc: {wide}"
     return table("", frame, note)
-
-
-def _print_json(value: Any) -> None:
-    from netfold.reporting.numbers import to_json
-
-    print(to_json(value), end="")

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netfold.arguments import checked, shown
 from netfold.comparison.columns import MEASURES, ComparedNumber, Draws, angle_columns, count_columns, growth_columns
 from netfold.comparison.expectation import Expectation, Law, expect
 from netfold.errors import InvalidInputError
+from netfold.paths import Path
 from netfold.results.base import Result, above, measured
 from netfold.results.trace import Trace
 from netfold.theory.activations import as_activation
@@ -67,6 +69,7 @@ class Comparison(Result):
         return "\n".join([f"measured over {many} beside random weights:", text, *tail])
 
 
+@checked
 def compare(
     traces: Trace | Sequence[Trace],
     paths: Any,
@@ -141,7 +144,9 @@ def compare(
 
 
 def _taken(paths: Any, traces: Sequence[Trace]) -> list[Any]:
-    listed = list(paths) if isinstance(paths, Sequence) else [paths] * len(traces)
+    listed = list(paths) if isinstance(paths, Sequence) and not isinstance(paths, str) else [paths] * len(traces)
+    if strange := [path for path in listed if not isinstance(path, Path)]:
+        raise InvalidInputError(f"paths must be one path, or one for each trace, got {shown(strange[0])}")
     if len(listed) != len(traces):
         raise InvalidInputError(f"expected one path, or one for each of {len(traces)} traces, got {len(listed)}")
     for number, (path, trace) in enumerate(zip(listed, traces, strict=True)):

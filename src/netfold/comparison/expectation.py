@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from netfold.arguments import Depth, PositiveInt, checked, shown
 from netfold.errors import InvalidInputError
+from netfold.paths import Path
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.crossings import crossing_rate
+from netfold.theory.diagnosis import Diagnosis
 from netfold.theory.fixed_points import ActivationLike, gains_by_layer
 from netfold.theory.gaussian import Array
 from netfold.theory.growth import Method, length_growth
-
-if TYPE_CHECKING:
-    from netfold.theory.diagnosis import Diagnosis
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +41,13 @@ class Law:
     caveat: str = ""
 
     @classmethod
+    @checked
     def given(
         cls,
         activation: ActivationLike,
         sigma_w: float | Sequence[float],
         sigma_b: float | Sequence[float],
-        layers: int,
+        layers: Depth,
     ) -> Law:
         """A law stated in numbers, one for all layers or one a layer; of Gaussian weights.
 
@@ -66,6 +67,7 @@ class Law:
         return cls(as_activation(activation), *gains_by_layer(sigma_w, sigma_b, layers))
 
     @classmethod
+    @checked
     def of(cls, diagnosis: Diagnosis) -> Law:
         """The law that a network looks drawn from.
 
@@ -120,7 +122,8 @@ class Expectation:
     no_transitions: str = ""
 
 
-def expect(law: Law, path: Any, widths: Sequence[int], outputs: int) -> Expectation:
+@checked
+def expect(law: Law, path: Any, widths: Sequence[PositiveInt], outputs: PositiveInt) -> Expectation:
     """What a network with these layers does to a path, on average over its weights.
 
     Growth is that of `length_growth` along this path, transitions those of `crossing_rate`, with the gains of
@@ -149,6 +152,8 @@ def expect(law: Law, path: Any, widths: Sequence[int], outputs: int) -> Expectat
         >>> found.growth.round(4).tolist(), found.sign_transitions.tolist()
         ([2.0921, 0.9356, 0.3568], [5.0, 5.0])
     """
+    if not isinstance(path, Path):
+        raise InvalidInputError(f"path must be a path, such as nf.Line, got {shown(path)}")
     none = np.full(len(widths), np.nan)
     holds = Method.EXACT if law.gaussian else Method.INFINITE
     blank = Expectation(np.append(none, np.nan), np.append(none, np.nan), holds, none, none, holds, np.nan)

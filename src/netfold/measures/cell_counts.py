@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from joblib import cpu_count
 
 from netfold.capture import Program
@@ -94,9 +93,6 @@ class CellJob:
         }
 
 
-MOST_THREADS = 1024
-
-
 class CountInterrupted(KeyboardInterrupt):
     """Ctrl-C during a count: what was counted is not lost.
 
@@ -169,9 +165,7 @@ def _hands(threads: int | None, client: Any) -> int:
             raise InvalidInputError("a cluster has its own threads: give either threads or a client")
     if threads is None:
         return cpu_count()
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or not 1 <= threads <= MOST_THREADS:
-        raise InvalidInputError(f"threads must be a whole number from 1 to {MOST_THREADS:,}, got {threads!r}")
-    return int(threads)
+    return threads
 
 
 @contextmanager

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from netfold.arguments import Positive, Seed, checked
 from netfold.capture import Model, Program, capture
+from netfold.capture.data import tensor_of
 from netfold.errors import InvalidInputError
 from netfold.measures.states import rows_together, states_at
 from netfold.results.complexity import LocalComplexity, WatchedLayer
@@ -31,14 +33,15 @@ RULES = {
 }
 
 
+@checked
 def local_complexity(
     model: Model,
     points: Any,
-    radius: float,
+    radius: Positive,
     directions: int | Any = None,
     *,
     count: Count = "state",
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> LocalComplexity:
     """Count the units that change their state over the vertices of a small cross-polytope around each point.
 
@@ -74,14 +77,11 @@ def local_complexity(
         [1, 0]
     """
     begin = time.perf_counter()
-    program = capture(model, shape=np.shape(points)[1:])
-    where = program.points(points)
+    given = tensor_of(points, "points")
+    program = capture(model, shape=given.shape[1:])
+    where = program.points(given)
     if len(where) == 0:
         raise InvalidInputError("there is no point: the array of points is empty")
-    if not (np.isfinite(radius) and radius > 0):
-        raise InvalidInputError(f"radius must be a positive number, got {radius}")
-    if count not in get_args(Count):
-        raise InvalidInputError(f"count must be one of {', '.join(get_args(Count))}, got {count!r}")
     frame = _frame(program, directions, seed)
     found = switching(program, where, radius * frame, count == "sign")
     if not found:

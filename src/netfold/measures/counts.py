@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from netfold.arguments import FileName, Threads, checked
 from netfold.capture import Model, Program, capture
 from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
@@ -25,14 +25,15 @@ PLANE_RULE = (
 )
 
 
+@checked
 def count_regions(
     model: Model,
     domain: Domain | Plane | Path = None,
     bounds: tuple[float, float, float, float] | None = None,
     *,
     shape: Sequence[int] | None = None,
-    threads: int | None = None,
-    checkpoint: str | os.PathLike[str] | None = None,
+    threads: Threads | None = None,
+    checkpoint: FileName | None = None,
     progress: bool | None = None,
     client: Any = None,
     inradius: bool = False,

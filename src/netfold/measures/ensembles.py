@@ -11,12 +11,13 @@ from typing import Any, cast
 
 from torch import nn
 
+from netfold.arguments import checked
 from netfold.capture import Model, Program, capture
 from netfold.capture.template import Template, known
 from netfold.capture.untouched import silent
 from netfold.errors import InvalidInputError, NetfoldError
 from netfold.exact.line.ensemble import EnsembleTracer, stackable
-from netfold.measures.tracing import BATCH, Method, choose, require_method, require_path, trace_straight
+from netfold.measures.tracing import BATCH, Method, choose, require_path, trace_straight
 from netfold.paths import Line, Path, Polyline
 from netfold.progress import progress_bar
 from netfold.results.trace import Trace
@@ -29,6 +30,7 @@ them together is faster."""
 SMALL = 2**15
 
 
+@checked
 def trace_ensemble(
     networks: Iterable[Model],
     paths: Path | Iterable[Path],
@@ -66,7 +68,6 @@ def trace_ensemble(
         >>> len(traces), traces.values("regions").shape
         (20, (20, 2))
     """
-    require_method(method)
     total = len(networks) if isinstance(networks, Sized) else None
     traces: list[Trace] = []
     with progress_bar(total, "tracing", "network", progress) as bar:

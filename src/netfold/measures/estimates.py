@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arguments import Positive, PositiveInt, Seed, Share, checked
 from netfold.capture import Model
 from netfold.domains import Domain
-from netfold.errors import InvalidInputError
 from netfold.exact.cells.counting.estimate import TreeEstimate, estimate_tree
 from netfold.measures.cell_counts import CellJob
 from netfold.measures.counts import program_on
@@ -79,15 +79,16 @@ class RegionEstimate(Result):
         return max(self.high - self.value, self.value - self.low) / self.value if self.value else 0.0
 
 
+@checked
 def estimate_regions(
     model: Model,
     domain: Domain = None,
     *,
-    relative_error: float | None = None,
-    effort: int | None = None,
-    confidence: float = 0.95,
+    relative_error: Positive | None = None,
+    effort: PositiveInt | None = None,
+    confidence: Share = 0.95,
     shape: Sequence[int] | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> RegionEstimate:
     """Estimate how many activation regions a domain holds, where they are too many to count.
 
@@ -128,7 +129,6 @@ def estimate_regions(
         >>> found.status, float(found) == int(nf.count_regions(net, nf.Box(-1.0, 1.0)))
         ('exact', True)
     """
-    _require(relative_error, effort, confidence)
     begin = time.perf_counter()
     program = program_on(model, domain, shape)
     job = CellJob(program, domain)
@@ -144,15 +144,6 @@ def estimate_regions(
     where = provenance(program, seed=seed, effort=spend, seconds=time.perf_counter() - begin)
     found.provenance.update(where)
     return found
-
-
-def _require(relative_error: float | None, effort: int | None, confidence: float) -> None:
-    if relative_error is not None and not 0 < relative_error < np.inf:
-        raise InvalidInputError(f"relative_error must be a positive number, got {relative_error}")
-    if effort is not None and (isinstance(effort, bool) or not isinstance(effort, int | np.integer) or effort < 1):
-        raise InvalidInputError(f"effort must be a whole number of decisions, at least 1, got {effort!r}")
-    if not 0 < confidence < 1:
-        raise InvalidInputError(f"confidence must be between 0 and 1, got {confidence}")
 
 
 def interval(tree: TreeEstimate, confidence: float) -> tuple[float, float]:

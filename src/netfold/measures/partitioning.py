@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from netfold.arguments import checked
 from netfold.capture import Model, Program, capture
 from netfold.capture.activations import Selection
 from netfold.errors import InvalidInputError
@@ -16,6 +17,7 @@ from netfold.results.partition import Partition, PartitionLayer
 from netfold.results.provenance import provenance
 
 
+@checked
 def partition_plane(model: Model, plane: Plane, bounds: tuple[float, float, float, float] | None = None) -> Partition:
     """Cut a rectangle of a plane into the regions on which every unit of a network keeps its state.
 

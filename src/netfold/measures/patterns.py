@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from netfold.arguments import checked
 from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
 from netfold.measures.states import rows_together, states_at
@@ -63,6 +64,7 @@ class PatternCount(Result):
         return self.coverage < SATURATED
 
 
+@checked
 def count_patterns(model: Model, points: Any) -> PatternCount:
     """Count the distinct activation patterns at points, and warn where the count says nothing about the network.
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from netfold.arguments import checked
 from netfold.arrays import Ints
 from netfold.capture import Model
 from netfold.domains import Domain
@@ -115,6 +116,7 @@ class RegionGraph(Record):
         )
 
 
+@checked
 def region_graph(model: Model, domain: Domain = None, *, shape: Sequence[int] | None = None) -> RegionGraph:
     """Find which activation regions share a face, and join those with one affine map into linear regions.
 

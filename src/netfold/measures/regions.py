@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arguments import checked
 from netfold.arrays import Floats, Ints
 from netfold.capture import Model, Program
 from netfold.domains import Box, Domain, Polytope
@@ -175,6 +176,7 @@ class Region(Record):
         return f"<region around {point}{' ...' if self.interior_point.size > 4 else ''}>"
 
 
+@checked
 def enumerate_regions(model: Model, domain: Domain = None, *, shape: Sequence[int] | None = None) -> Iterator[Region]:
     """Walk through all activation regions of R^m, a box or a polytope, in an order that never changes.
 

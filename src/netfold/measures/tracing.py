@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from netfold.arguments import checked, sequence
 from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import trace_ellipses
@@ -35,6 +36,7 @@ BATCH = 256
 """Paths traced together; more of them would only wait for memory."""
 
 
+@checked
 def trace_path(model: Model, path: Path, method: Method = "auto", *, certify: bool = False) -> Trace:
     """Measure what a path meets in a network: regions, transitions, patterns and lengths, layer by layer.
 
@@ -74,6 +76,7 @@ def trace_path(model: Model, path: Path, method: Method = "auto", *, certify: bo
     return trace_paths(model, [path], method, certify=certify, progress=False)[0]
 
 
+@checked
 def trace_paths(
     model: Model,
     paths: Sequence[Path],
@@ -123,8 +126,7 @@ def trace_paths(
 
 
 def _captured(model: Model, paths: Sequence[Path], method: Method) -> Program:
-    require_method(method)
-    if len(paths) == 0:
+    if len(sequence(paths, "paths")) == 0:
         raise InvalidInputError("there is no path to trace: the sequence of paths is empty")
     for i, path in enumerate(paths):
         require_path(path, i)
@@ -135,16 +137,6 @@ def _captured(model: Model, paths: Sequence[Path], method: Method) -> Program:
                 f"{program.name} takes points of shape {program.input_shape}, path {i} has {path.shape}"
             )
     return program
-
-
-def require_method(method: Method) -> None:
-    """Refuse the name of a method that there is not.
-
-    Raises:
-        InvalidInputError: there is none of this name.
-    """
-    if method not in get_args(Method):
-        raise InvalidInputError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
 
 
 def require_path(path: Path, number: int) -> Path:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
+
+from netfold.arguments import checked
 from netfold.plots.themes import COLOURS
 from netfold.theory.bounds._bound import Bound, Expectation, Kind
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from netfold.theory.bounds._depth_chain import DepthChain
     from netfold.theory.bounds._of import NetworkBounds
     from netfold.theory.bounds._table import BoundsTable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 MARKERS = "osD^vPX<>"
 
 
+@checked
 def table(result: BoundsTable, ax: Axes | None = None) -> Axes:
     """Draw every bound against the number of layers kept: the first one, the first two, ...
 
@@ -46,6 +48,7 @@ def table(result: BoundsTable, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@checked
 def network(result: NetworkBounds, ax: Axes | None = None) -> Axes:
     """Draw the bounds that apply, one below the other, as points on a logarithmic axis."""
     if ax is None:
@@ -71,6 +74,7 @@ def network(result: NetworkBounds, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@checked
 def chain(result: DepthChain, ax: Axes | None = None) -> Axes:
     """Draw both forms against the number of layers, with the depth where each stops rising."""
     ax = _axes(ax)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
+from netfold.arguments import checked
 from netfold.plots.axes import axes_or_new, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.complexity import LocalComplexity
@@ -13,6 +14,7 @@ NAMED = 24
 """Layers that can be named along an axis."""
 
 
+@checked
 def by_layer(result: LocalComplexity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """Draw the share of every layer's units that change their state near a point, with two standard errors.
 

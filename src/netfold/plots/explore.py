@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 
+from netfold.arguments import checked
 from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
 from netfold.plots.pages import templates
@@ -29,6 +30,7 @@ SIDE, CLASS = 255, 254
 """Layers of edges that no layer made: the rectangle's sides, and changes of class."""
 
 
+@checked
 def write(part: Partition, path: str | os.PathLike[str] = "partition.html", classes: tuple[str, ...] = ()) -> None:
     """Write the page of a partition: pan, zoom, hover, pattern differences, layers switched on and off.
 

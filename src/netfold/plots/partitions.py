@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
+from netfold.arguments import checked
 from netfold.errors import InvalidInputError
 from netfold.plots.axes import axes_or_new
 from netfold.plots.themes import DENSITY, LIGHT, MORE_CLASSES, RAMP, Theme
@@ -32,6 +33,7 @@ IN_BIN = 8
 """Regions that a bin should hold on average."""
 
 
+@checked
 def plot(
     part: Partition,
     color: Color = "class",
@@ -87,7 +89,9 @@ def plot(
     if color == "class":
         _boundary(part, ax, theme)
     if points is not None:
-        _points(ax, np.atleast_2d(np.asarray(points, np.float64)), labels, theme)
+        from netfold.results.partition import coordinates
+
+        _points(ax, coordinates(points), labels, theme)
     _frame(part, ax, theme)
     regions = part.layers[shown - 1].regions if shown else 1
     kind = "" if part.uncertain == 0 else ", up to the tolerance"
@@ -95,6 +99,7 @@ def plot(
     return ax
 
 
+@checked
 def plot_layers(part: Partition, *, theme: Theme = LIGHT, most: int = 4) -> NDArray[Any]:
     """Draw the borders of layer 1, of layers 1 and 2, and so on: lines that bend, cells that nest.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
+from netfold.arguments import checked
 from netfold.errors import InvalidInputError
 from netfold.plots.axes import axes_or_new
 from netfold.plots.themes import LIGHT, Theme
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 LABELS = {"spearman": "Spearman's rho", "kendall": "Kendall's tau-b"}
 
 
+@checked
 def correlations(
     result: RankCorrelations, coefficient: str = "spearman", ax: Axes | None = None, theme: Theme = LIGHT
 ) -> Axes:

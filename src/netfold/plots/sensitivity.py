@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 
+from netfold.arguments import checked
 from netfold.plots.axes import axes_or_new, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.sensitivity.dichotomies import Dichotomies
@@ -17,6 +18,7 @@ from netfold.sensitivity.result import Effect, Sensitivity
 MARKERS = "osD^vPX<>h"
 
 
+@checked
 def plot(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """Draw the metric against the strength, one line a layer (as figure 6 of the paper); or against the layer.
 
@@ -93,6 +95,7 @@ def by_layer(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) 
     return ax
 
 
+@checked
 def dichotomies(result: Dichotomies, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """Draw the number of labellings against the remaining depth, one mark a sweep, with the ceiling."""
     ax = axes_or_new(ax)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 
+from netfold.arguments import checked
 from netfold.plots.themes import ABOUT_ONE, BLUE, GREEN, VERMILION
 from netfold.theory.fixed_points import Phase
 from netfold.theory.gaussian import Array
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from netfold.comparison.compare import Comparison
     from netfold.theory.crossings import CrossingRate
     from netfold.theory.curvature import CurvatureGrowth
@@ -31,6 +31,7 @@ LABELS = {
 }
 
 
+@checked
 def diagnosis(result: Diagnosis, ax: Axes | None = None) -> Axes:
     """Draw chi_1 of every hidden layer with three standard errors, and the line between order and chaos."""
     ax = _axes(ax)
@@ -59,17 +60,20 @@ def diagnosis(result: Diagnosis, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@checked
 def growth(result: LengthGrowth, ax: Axes | None = None) -> Axes:
     """Draw the length after every layer over that of the input curve, on a logarithmic axis."""
     return _layers({result.activation: result.lengths}, f"length over that of the input, {result.method}", ax)
 
 
+@checked
 def crossings(result: CrossingRate, ax: Axes | None = None) -> Axes:
     """Draw transitions and sign transitions per unit, layer by layer, on a logarithmic axis."""
     columns = {"transitions": result.transitions, "sign transitions": result.sign_transitions}
     return _layers(columns, f"expected per unit of {result.activation}", ax)
 
 
+@checked
 def curvature(result: CurvatureGrowth, ax: Axes | None = None) -> Axes:
     """Draw length and tangent length layer by layer, on a logarithmic axis."""
     columns = {"length": result.length, "length of the tangents": result.tangent_length}
@@ -89,6 +93,7 @@ def _layers(columns: dict[str, Array], label: str, ax: Axes | None) -> Axes:
     return ax
 
 
+@checked
 def phases(result: PhaseDiagram, ax: Axes | None = None) -> Axes:
     """Draw growth per layer, sqrt(chi_1), over the gains, with the critical line chi_1 = 1.
 
@@ -124,6 +129,7 @@ def phases(result: PhaseDiagram, ax: Axes | None = None) -> Axes:
     return ax
 
 
+@checked
 def comparison(result: Comparison, measure: str = "growth", ax: Axes | None = None) -> Axes:
     """Draw measured points with their errors on the line that theory predicts, layer by layer.
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from netfold.arguments import checked
 from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.intervals import estimate
@@ -28,6 +29,7 @@ MOST_DRAWN = 4000
 """Marks beyond which a figure holds pixels in place of shapes, so that a page stays small."""
 
 
+@checked
 def by_layer(
     groups: Mapping[str, Traces],
     measure: str,
@@ -102,6 +104,7 @@ def by_layer(
     return ax
 
 
+@checked
 def of_layers(traces: Traces, measure: str = "transitions", ax: Axes | None = None) -> Axes:
     """Draw one measure layer by layer: the mean, its 95% interval, and every path behind it.
 
@@ -125,6 +128,7 @@ _MEANS: dict[str, Any] = {
 }
 
 
+@checked
 def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, classes: Sequence[str] = ()) -> Axes:
     """Draw where along t the regions change: one row a layer, a tick a breakpoint, the class in a band below.
 

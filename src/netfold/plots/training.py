@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.axes import Axes
 
+from netfold.arguments import checked
 from netfold.errors import InvalidInputError
 from netfold.plots.axes import axes_or_new, short
 from netfold.plots.themes import LIGHT, Theme
@@ -28,6 +29,7 @@ LABELS = {
 }
 
 
+@checked
 def single_layer(result: SingleLayerTraining, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     """Draw accuracy against the layer that was trained alone; bars are 95% intervals over seeds (Student's t)."""
     ax = axes_or_new(ax)
@@ -55,6 +57,7 @@ def single_layer(result: SingleLayerTraining, ax: Axes | None = None, theme: The
     return ax
 
 
+@checked
 def history(result: History, theme: Theme = LIGHT) -> Figure:
     """Draw every measure against the step, one panel a group, one line a layer from dark (input) to light."""
     import matplotlib.pyplot as plt

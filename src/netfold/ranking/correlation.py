@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from netfold.arrays import Floats
+from netfold.arguments import Resamples, Seed, Share, checked, shown
+from netfold.arrays import Floats, numbers
 from netfold.errors import InvalidInputError
 from netfold.results.base import Result, above, measured
 
@@ -67,6 +68,7 @@ class RankCorrelations(Result):
     def _shown(self) -> pd.DataFrame:
         return self.table.reset_index()
 
+    @checked
     def against(self, baseline: str, coefficient: Coefficient = "spearman") -> pd.DataFrame:
         """By how much each score ranks better than a baseline, with paired bootstrap intervals.
 
@@ -111,13 +113,14 @@ class RankCorrelations(Result):
         return "\n".join(lines)
 
 
+@checked
 def rank_correlation(
     scores: pd.DataFrame | Mapping[str, Any],
     outcome: Any,
     *,
-    confidence: float = 0.95,
-    resamples: int = 1000,
-    seed: int = 0,
+    confidence: Share = 0.95,
+    resamples: Resamples = 1000,
+    seed: Seed = 0,
 ) -> RankCorrelations:
     """How well scores rank models by an outcome such as accuracy: Spearman's rho and Kendall's tau-b, with intervals.
 
@@ -144,10 +147,6 @@ def rank_correlation(
         {'right': 0.943, 'wrong': -0.943}
     """
     names, ranked, wanted = _checked(scores, outcome)
-    if not (isinstance(confidence, float) and 0 < confidence < 1):
-        raise InvalidInputError(f"confidence must lie between 0 and 1, got {confidence!r}")
-    if isinstance(resamples, bool) or not isinstance(resamples, int) or resamples < 100:
-        raise InvalidInputError(f"resamples must be a whole number, 100 or more, got {resamples!r}")
     rows = [
         [
             number
@@ -212,25 +211,22 @@ def _defined(statistic: Callable[..., Floats]) -> Callable[..., Floats]:
 
 
 def _checked(scores: pd.DataFrame | Mapping[str, Any], outcome: Any) -> tuple[tuple[str, ...], Floats, Floats]:
+    import pandas as pd
+
+    if not isinstance(scores, Mapping | pd.DataFrame):
+        raise InvalidInputError(f"scores must be a table or a mapping of columns, got {shown(scores)}")
+    wanted = numbers(outcome, "outcome")
     names = tuple(map(str, scores))
-    try:
-        wanted = np.asarray(outcome, float)
-        ranked = np.array([np.asarray(scores[name], float) for name in scores])
-    except (TypeError, ValueError) as error:
+    columns = [numbers(scores[name], f"scores[{name!r}]") for name in scores]
+    if wanted.ndim != 1 or not columns or any(column.shape != wanted.shape for column in columns):
+        shapes = sorted({column.shape for column in columns})
         raise InvalidInputError(
-            f"scores and outcome must be numbers, one a model and of equal lengths: {error}"
-        ) from error
-    if wanted.ndim != 1 or ranked.shape != (len(names), len(wanted)) or not names:
-        raise InvalidInputError(
-            f"scores are an array of shape {ranked.shape} (scores, models), the outcome has shape {wanted.shape}; both "
-            "need one number for each model"
+            f"scores and outcome must be one number for each model, got scores of shapes {shapes} and an outcome of "
+            f"shape {wanted.shape}"
         )
-    bad = [name for name, values in zip(names, ranked, strict=True) if not np.isfinite(values).all()]
-    if bad or not np.isfinite(wanted).all():
-        raise InvalidInputError(f"{', '.join(bad) or 'the outcome'} must be finite; leave out models without a value")
     if len(wanted) < FEWEST:
         raise InvalidInputError(f"a rank correlation needs at least {FEWEST} models, got {len(wanted)}")
-    return names, ranked, wanted
+    return names, np.array(columns), wanted
 
 
 def _shown(row: pd.Series, kind: str) -> str:

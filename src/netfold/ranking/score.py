@@ -15,11 +15,13 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from netfold.arguments import PositiveInt, Seed, checked, require, sequence
+from netfold.arrays import numbers
 from netfold.capture import Model, Program, capture
 from netfold.capture.capture import is_exported
 from netfold.errors import InvalidInputError
 from netfold.exact.numerics.threads import aside
-from netfold.measures.tracing import Method, require_method, trace_paths
+from netfold.measures.tracing import Method, trace_paths
 from netfold.paths import Line
 from netfold.progress import held
 from netfold.results.base import Record, counted, declared, measured
@@ -90,13 +92,14 @@ class Score(Record):
         )
 
 
+@checked
 def score(
     model: Model | Factory,
     inputs: Any,
     *,
-    lines: int = 16,
-    networks: int = 4,
-    seed: int = 0,
+    lines: PositiveInt = 16,
+    networks: PositiveInt = 4,
+    seed: Seed = 0,
     method: Method = "auto",
 ) -> Score:
     """Score how expressive a network is between given inputs: regions, transitions and length growth on lines.
@@ -140,10 +143,6 @@ def score(
         >>> large.parameters, large.flops
         (1313, 2496)
     """
-    require_method(method)
-    for name, value in (("lines", lines), ("networks", networks)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InvalidInputError(f"{name} must be a whole number, 1 or more, got {value!r}")
     points = _points(inputs)
     between = _lines(points, lines, seed)
     begin, captured = time.perf_counter(), 0.0
@@ -169,7 +168,8 @@ def table(scores: Iterable[Score]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    return pd.DataFrame([found.values for found in scores])
+    listed = require(tuple[Score, ...], tuple(sequence(scores, "scores")), "scores")
+    return pd.DataFrame([found.values for found in listed])
 
 
 def flops(program: Program) -> int:
@@ -223,14 +223,9 @@ def _made(factory: Factory, seed: int) -> nn.Module:
 
 
 def _points(inputs: Any) -> NDArray[np.float64]:
-    try:
-        points = torch.as_tensor(inputs).detach().to("cpu", torch.float64).numpy()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidInputError(f"inputs must be numbers, got {type(inputs).__name__}: {error}") from error
+    points = numbers(inputs, "inputs")
     if points.ndim < 2:
         raise InvalidInputError(f"inputs must be points, one a row, got an array of shape {points.shape}")
-    if not np.isfinite(points).all():
-        raise InvalidInputError(f"inputs must be finite, got {int((~np.isfinite(points)).sum())} that are not")
     return points
 
 

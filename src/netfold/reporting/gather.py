@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,7 @@ class ReportData:
         seconds: what each step took.
         provenance: versions, machine and time.
         sensitivity: what noise on one layer at a time costs, where the network holds parameters.
+        not_made: sections that could not be made, and why.
         slice: the plane through three inputs, where it holds few enough regions to draw.
     """
 
@@ -94,6 +95,7 @@ class ReportData:
     seconds: dict[str, float]
     provenance: dict[str, Any]
     sensitivity: Sensitivity | None = None
+    not_made: Mapping[str, str] = field(default_factory=dict)
     slice: Slice | None = None
 
     @property
@@ -159,6 +161,10 @@ def gather(
     plane = slice_through(program, before, points, answers, groups, seed)
     cut = time.perf_counter()
     layers_disturbed = disturbed(model, points, answers, seed)
+    tried = {
+        "What does a plane between three inputs look like?": plane,
+        "Which layers must not be touched?": layers_disturbed,
+    }
     return ReportData(
         story=story,
         layers=tuple((layer.name, layer.op, layer.units) for layer in program.layers),
@@ -183,8 +189,9 @@ def gather(
             "disturbing layers": time.perf_counter() - cut,
         },
         provenance=provenance(program),
-        sensitivity=layers_disturbed,
-        slice=plane,
+        sensitivity=None if isinstance(layers_disturbed, str) else layers_disturbed,
+        not_made={title: why for title, why in tried.items() if isinstance(why, str)},
+        slice=None if isinstance(plane, str) else plane,
     )
 
 

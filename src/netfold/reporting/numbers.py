@@ -59,6 +59,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
         },
         "slice": None if data.slice is None else planes.numbers(data.slice),
         "sensitivity": None if data.sensitivity is None else data.sensitivity.to_dict(),
+        "not_made": data.not_made,
         "counting_rule": data.trained[0].counting_rule,
         "method": data.trained[0].method,
         "smallest_margin": min(trace.margin for trace in data.trained),

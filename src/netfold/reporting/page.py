@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from netfold.arguments import FileName, PositiveInt, Seed, checked
 from netfold.capture import Model
 from netfold.errors import InvalidInputError
-from netfold.files import seal, write_atomically
+from netfold.files import write_atomically, write_groups
 from netfold.formats import number
 from netfold.plots.pages import Drawn, templates
 from netfold.renamed import renamed
@@ -34,15 +35,16 @@ MOST_OUTPUTS = 12
 
 
 @renamed(net="model")
+@checked
 def report(
     model: Model,
     data: ArrayLike | torch.Tensor,
-    output: str | os.PathLike[str] = "report.html",
+    output: FileName = "report.html",
     *,
     initial: Model | None = None,
     labels: ArrayLike | torch.Tensor | None = None,
-    pairs: int = 40,
-    seed: int = 0,
+    pairs: PositiveInt = 40,
+    seed: Seed = 0,
     story: Story | None = None,
     progress: bool = False,
 ) -> ReportData:
@@ -102,11 +104,11 @@ def write(data: ReportData, figures: dict[str, Drawn], target: Path) -> None:
             temporary.write_bytes(figure.png)
     with write_atomically(folder / "numbers.json") as temporary:
         temporary.write_text(to_json(numbers(data)), encoding="utf-8")
-    with write_atomically(folder / "measurements.nc") as temporary:
-        data.trained.to_xarray().to_netcdf(temporary, engine="h5netcdf", group="trained")
-        if data.initial is not None:
-            data.initial.to_xarray().to_netcdf(temporary, engine="h5netcdf", group="initial", mode="a")
-        seal(temporary)
+    measured = {"trained": data.trained, "initial": data.initial}
+    write_groups(
+        {name: traces.to_xarray() for name, traces in measured.items() if traces is not None},
+        folder / "measurements.nc",
+    )
     with write_atomically(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
 

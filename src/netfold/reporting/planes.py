@@ -48,7 +48,7 @@ def slice_through(
     labels: NDArray[np.int64] | None,
     traces: list[Traces],
     seed: int,
-) -> Slice | None:
+) -> Slice | str:
     """Cut the plane through three inputs, of three classes where there are labels.
 
     Args:
@@ -60,13 +60,13 @@ def slice_through(
         seed: of the choice of inputs.
 
     Returns:
-        The slice; ``None`` where no three inputs span a plane, or it would hold too many regions.
+        The slice; or why there is none: no three inputs span a plane, or it would hold too many regions.
     """
     if any(np.mean([trace.regions for trace in group]) > MOST_ON_LINE for group in traces):
-        return None
+        return f"lines cross more than {MOST_ON_LINE:,} regions on average, so a plane would hold too many to draw"
     found = _choose(points, labels, seed)
     if found is None:
-        return None
+        return "no three of the inputs that were tried span a plane"
     rows, plane = found
     return Slice(
         rows=rows,

@@ -28,8 +28,8 @@ NAMED = 0.5
 """The strength that the sentences speak of."""
 
 
-def disturbed(model: Any, points: NDArray[np.float64], labels: Any, seed: int) -> Sensitivity | None:
-    """Noise on one layer at a time, on a part of the data; None for what has no parameters to disturb.
+def disturbed(model: Any, points: NDArray[np.float64], labels: Any, seed: int) -> Sensitivity | str:
+    """Noise on one layer at a time, on a part of the data; or why that cannot be.
 
     Args:
         model: the network of the report.
@@ -37,16 +37,15 @@ def disturbed(model: Any, points: NDArray[np.float64], labels: Any, seed: int) -
         seed: of the draws.
     """
     if not isinstance(model, nn.Module | ExportedProgram):
-        return None
+        return "a captured program holds no parameters any more; give the module it came from"
     rows = np.unique(np.linspace(0, len(points) - 1, min(AT_MOST, len(points))).astype(np.int64))
     data = points[rows] if labels is None else (points[rows], np.asarray(labels)[rows])
     try:
         return layer_sensitivity(
             model, data, None, GaussianNoise(NAMED), DRAWS, seed, strengths=STRENGTHS, progress=False
         )
-    except NetfoldError:
-        # A network without weights, or one that only a whole batch of this size can go through.
-        return None
+    except NetfoldError as error:
+        return " ".join(str(error).split())
 
 
 def draw(result: Sensitivity, width: float, theme: Theme) -> Figure:

@@ -162,7 +162,7 @@ def read(folder: Path, key: Mapping[str, Any]) -> DoneExperiment | None:
         result = DoneExperiment(
             findings=tuple(findings), figures=tuple(figures), tables=tables, notes=notes, folder=folder, **found
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         # Whatever is there is not a result of ours, or only a part: it is made again.
         return None
     return result if all((folder / name).is_file() for name in result.files) else None

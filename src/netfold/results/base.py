@@ -6,7 +6,6 @@ import html
 import importlib
 import json
 import math
-import os
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
@@ -27,6 +26,7 @@ from typing import (
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arguments import FileName, checked
 from netfold.files import read_dataset, write_dataset
 from netfold.results.status import Standing
 
@@ -237,7 +237,8 @@ class Saved(Shown):
         """The result out of its data set."""
         raise NotImplementedError
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    @checked
+    def save(self, path: FileName) -> None:
         """Write to a netCDF-4 file, whole or not at all.
 
         Args:
@@ -249,7 +250,8 @@ class Saved(Shown):
         write_dataset(self.to_xarray(), path)
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], group: str | None = None) -> Self:
+    @checked
+    def load(cls, path: FileName, group: str | None = None) -> Self:
         """Read what `save` wrote: equal to what was saved, with the same provenance.
 
         Args:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.arrays import Floats, Ints
+from netfold.arguments import Positive, checked, whole
+from netfold.arrays import Floats, Ints, numbers
 from netfold.capture import Program
 from netfold.errors import InvalidInputError
 from netfold.exact.plane.layers import States, numbered, unpacked
@@ -140,13 +141,12 @@ class Partition(Result):
 
     def polygons_after(self, layer: int) -> Polygons:
         """The regions of the network cut off after a layer, counted from 0; -1 is the whole rectangle."""
-        if not -1 <= layer < len(self.layers):
-            raise InvalidInputError(f"layer must be from -1 to {len(self.layers) - 1}, got {layer}")
-        start, loop, _ = self.mesh.coarse(layer)
+        start, loop, _ = self.mesh.coarse(whole(layer, "layer", -1, len(self.layers) - 1))
         return Polygons(self.mesh.xy, start, loop)
 
     def ancestors(self, layer: int) -> Ints:
         """For every region, the number of the region after an earlier layer that it lies in."""
+        layer = whole(layer, "layer", -1, len(self.layers) - 1)
         first = np.searchsorted(self.region_of_piece, np.arange(self.regions))
         return self._ancestors(layer)[first]
 
@@ -197,6 +197,7 @@ class Partition(Result):
 
     def pattern(self, region: int) -> tuple[States, ...]:
         """The activation pattern of a region: the states of the units, one array a layer."""
+        region = whole(region, "region", 0, self.regions - 1)
         return tuple(layer[region] for layer in self.states)
 
     @cached_property
@@ -269,18 +270,18 @@ class Partition(Result):
 
     def region_at(self, points: Any) -> Ints:
         """The region that holds each point (a, b), ``(count, 2)``; -1 outside the rectangle."""
-        piece = self.mesh.locate(np.atleast_2d(np.asarray(points, np.float64)))
+        piece = self.mesh.locate(coordinates(points))
         return np.where(piece >= 0, self.region_of_piece[piece], -1)
 
-    def density(self, points: Any, radius: float) -> adjacency.Density:
+    @checked
+    def density(self, points: Any, radius: Positive) -> adjacency.Density:
         """Regions per area near points of the plane against far from them; see `adjacency.Density`.
 
         Args:
             points: data points as (a, b), ``(count, 2)``; `Plane.coordinates` projects inputs.
             radius: how near is near, in input space.
         """
-        near = np.atleast_2d(np.asarray(points, np.float64))
-        return adjacency.density(self.centroids, self.areas, near, radius, self.plane.frame)
+        return adjacency.density(self.centroids, self.areas, coordinates(points), radius, self.plane.frame)
 
     @cached_property
     def centroids(self) -> Floats:
@@ -401,6 +402,14 @@ class Partition(Result):
 
     def _ancestors(self, layer: int) -> Ints:
         return self.mesh.ids[:, layer] if layer >= 0 else np.zeros(len(self.mesh.ids), np.int64)
+
+
+def coordinates(points: Any) -> Floats:
+    """Points (a, b) of a plane, one a row; one point is a row of its own."""
+    found = np.atleast_2d(numbers(points, "points"))
+    if found.ndim != 2 or found.shape[1] != 2 or not len(found):
+        raise InvalidInputError(f"points must be coordinates (a, b), shape (count, 2), got shape {found.shape}")
+    return found
 
 
 def _words(layer: PartitionLayer) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arguments import checked, require, sequence
 from netfold.errors import InvalidInputError
 from netfold.results.base import Saved, Variable, above, counted, dataset, declared, variable
 from netfold.results.intervals import estimate
@@ -50,7 +51,7 @@ class Traces(Saved, Sequence[Trace]):
     compare = above("netfold.comparison.compare:compare")
 
     def __init__(self, traces: Iterable[Trace]) -> None:
-        self._traces = tuple(traces)
+        self._traces = require(tuple[Trace, ...], tuple(sequence(traces, "traces")), "traces")
         if not self._traces:
             raise InvalidInputError("a Traces needs at least one trace, got none")
         _require_one_network(self._traces)
@@ -76,6 +77,7 @@ class Traces(Saved, Sequence[Trace]):
     def __hash__(self) -> int:
         return hash(self._traces)
 
+    @checked
     def values(self, measure: str) -> NDArray[np.float64]:
         """One measure for every path and stage.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from netfold.capture.data import Data
+from netfold.capture.data import Data, tensor_of
 from netfold.errors import InvalidInputError
 
 LABELS = ("labels", "label", "y")
@@ -58,7 +58,7 @@ class Batches:
             data = (data,)
         self.loader = data if isinstance(data, DataLoader) else None
         if isinstance(data, tuple | list) and 0 < len(data) <= 2 and all(hasattr(d, "shape") for d in data):
-            self.source = _Split(tuple(map(_tensor, data)), rows)
+            self.source = _Split(tuple(tensor_of(one, "data") for one in data), rows)
         elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Mapping):
             self.source = data
         else:
@@ -82,7 +82,7 @@ class Batches:
 
     def _batch(self, item: Any) -> Batch:
         if isinstance(item, Mapping):
-            found = {key: _tensor(value).to(self.device) for key, value in item.items()}
+            found = {key: tensor_of(value, "data").to(self.device) for key, value in item.items()}
             labels = next((found.pop(name) for name in LABELS if name in found), None)
             if not found:
                 raise InvalidInputError(f"a batch of data holds labels but no inputs: {', '.join(item)}")
@@ -90,8 +90,8 @@ class Batches:
         parts = list(item) if isinstance(item, tuple | list) else [item]
         if not 1 <= len(parts) <= 2:
             raise InvalidInputError(f"a batch of data must be x, (x, y) or a mapping, got {len(parts)} parts")
-        inputs = self._real(_tensor(parts[0]).to(self.device))
-        labels = _tensor(parts[1]).to(self.device) if len(parts) == 2 else None
+        inputs = self._real(tensor_of(parts[0], "data").to(self.device))
+        labels = tensor_of(parts[1], "data").to(self.device) if len(parts) == 2 else None
         if labels is not None and labels.ndim == 2 and labels.shape[1] == 1 and not labels.is_floating_point():
             labels = labels.squeeze(1)
         return self._checked(Batch(inputs, labels))
@@ -121,8 +121,6 @@ class _Split:
     rows: int
 
     def __post_init__(self) -> None:
-        if self.rows < 1:
-            raise InvalidInputError(f"batch_size must be at least 1, got {self.rows}")
         lengths = [len(t) if t.ndim else 0 for t in self.tensors]
         if len(set(lengths)) > 1:
             raise InvalidInputError(f"data needs one label an input: {lengths[0]} inputs, {lengths[1]} labels")
@@ -132,10 +130,3 @@ class _Split:
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         return zip(*(t.split(self.rows) for t in self.tensors), strict=True) if len(self) else iter(())
-
-
-def _tensor(value: Any) -> Tensor:
-    try:
-        return torch.as_tensor(value).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InvalidInputError(f"data must be numbers, got {type(value).__name__}: {error}") from error

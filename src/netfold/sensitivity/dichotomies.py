@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from netfold.arguments import PositiveInt, Seed, Within, checked
 from netfold.arrays import Ints
+from netfold.capture.data import tensor_of
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import trace_ellipses
@@ -83,15 +85,16 @@ class Dichotomies(Result):
 
 
 @renamed(net="model")
+@checked
 def count_dichotomies(
     model: nn.Module,
     inputs: Any,
     layers: Sequence[str] | None = None,
     *,
-    sweeps: int = 1,
+    sweeps: PositiveInt = 1,
     other: nn.Module | None = None,
-    angle: float = 2 * math.pi,
-    seed: int = 0,
+    angle: Annotated[float, Within(1e-6, 1e6)] = 2 * math.pi,
+    seed: Seed = 0,
 ) -> Dichotomies:
     """Count the labellings of fixed inputs that appear while one layer's weights run along W cos t + W' sin t.
 
@@ -127,9 +130,9 @@ def count_dichotomies(
         >>> bool((found.counts <= 32).all())
         True
     """
-    if sweeps < 1 or (other is not None and sweeps != 1):
-        raise InvalidInputError(f"sweeps must be at least 1, and 1 where other is given, got {sweeps}")
-    shape = tuple(torch.as_tensor(inputs).shape[1:])
+    if other is not None and sweeps != 1:
+        raise InvalidInputError(f"sweeps must be 1 where other is given, got {sweeps}")
+    shape = tuple(tensor_of(inputs, "inputs").shape[1:])
     with untouched(model):
         tape = WeightTape.of(model, shape)
         found = [LayerSweep.of(tape, layer) for layer in weight_layers(model, layers)]

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from netfold.arguments import PositiveInt, Seed, checked
+from netfold.arrays import numbers
 from netfold.capture.reading import home, unwrapped
 from netfold.capture.tape import refuse_bad
 from netfold.capture.untouched import untouched
@@ -38,19 +40,20 @@ Replaced = dict[str, Tensor] | None
 
 
 @renamed(net="model")
+@checked
 def layer_sensitivity(
     model: nn.Module | ExportedProgram,
     data: Any,
     metric: str | Callable[[Tensor, Tensor], Any] | Metric | None = None,
     perturbation: Perturbation = QUARTER,
-    repeats: int = 10,
-    seed: int = 0,
+    repeats: PositiveInt = 10,
+    seed: Seed = 0,
     *,
     strengths: Sequence[float] | None = None,
     layers: Sequence[str] | None = None,
     biases: bool | None = None,
     higher_is_better: bool = True,
-    batch_size: int = 512,
+    batch_size: PositiveInt = 512,
     progress: bool | None = None,
 ) -> Sensitivity:
     """Measure how a metric changes when the weights of one layer alone are perturbed, for every layer.
@@ -103,8 +106,6 @@ def layer_sensitivity(
     begin = time.perf_counter()
     steps = _settings(require_perturbation(perturbation), strengths)
     runs = repeats if perturbation.RANDOM else 1
-    if int(repeats) != repeats or repeats < 1:
-        raise InvalidInputError(f"repeats must be a whole number from 1, got {repeats}")
     inner = unwrapped(model) if isinstance(model, nn.Module) else model
     module = inner if isinstance(inner, nn.Module) else _module_of(inner)
     with _evaluating(module, data), torch.no_grad():
@@ -120,7 +121,7 @@ def layer_sensitivity(
 def _settings(perturbation: Perturbation, strengths: Sequence[float] | None) -> list[Perturbation]:
     if strengths is None:
         return [perturbation]
-    values = np.atleast_1d(np.asarray(strengths, np.float64))
+    values = np.atleast_1d(numbers(strengths, "strengths"))
     if values.ndim != 1 or len(values) == 0 or len(set(values.tolist())) < len(values):
         raise InvalidInputError(f"strengths must be one or more different numbers, got {strengths!r}")
     return [perturbation.at(float(value)) for value in values]

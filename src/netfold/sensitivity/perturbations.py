@@ -7,11 +7,12 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from netfold.arguments import Fraction, Gain, Spread, Within, checked
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError
 
@@ -80,6 +81,7 @@ class Perturbation(ABC):
         """How strong it is; NaN where it has no scale."""
         return float(getattr(self, self.STRENGTH)) if self.STRENGTH else math.nan
 
+    @checked
     def at(self, strength: float) -> Self:
         """The same perturbation with another strength.
 
@@ -88,13 +90,15 @@ class Perturbation(ABC):
         """
         if not self.STRENGTH:
             raise InvalidInputError(f"{type(self).__name__} has no strength, so it has no curve; leave strengths=None")
-        return replace(self, **{self.STRENGTH: strength})  # type: ignore[type-var]
+        whole = int(strength) if strength == int(strength) and self.STRENGTH == "bits" else strength
+        return replace(self, **{self.STRENGTH: whole})  # type: ignore[type-var]
 
     @abstractmethod
     def describe(self) -> str:
         """What is done, in words; the axis of a curve is named after it."""
 
 
+@checked
 @dataclass(frozen=True)
 class GaussianNoise(Perturbation):
     """Independent Gaussian noise on every weight: w + scale * r * N(0, 1).
@@ -117,18 +121,10 @@ class GaussianNoise(Perturbation):
         (torch.Size([2, 3]), True)
     """
 
-    scale: float
+    scale: Spread
     relative_to: Literal["layer", "channel"] | None = "layer"
 
     STRENGTH: ClassVar[str] = "scale"
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.scale < math.inf:
-            raise InvalidInputError(f"GaussianNoise: scale must be 0 or more and finite, got {self.scale}")
-        if self.relative_to not in ("layer", "channel", None):
-            raise InvalidInputError(
-                f"GaussianNoise: relative_to must be 'layer', 'channel' or None, got {self.relative_to!r}"
-            )
 
     def changed(self, weight: Weight, generator: torch.Generator) -> Tensor:
         """The parameter with noise added."""
@@ -144,6 +140,7 @@ class GaussianNoise(Perturbation):
         return f"Gaussian noise, standard deviation over {against[self.relative_to]}"
 
 
+@checked
 @dataclass(frozen=True)
 class Reinitialise(Perturbation):
     """Set the layer, with its biases, back to given initial weights (Zhang, Bengio and Singer 2019).
@@ -164,12 +161,6 @@ class Reinitialise(Perturbation):
 
     RANDOM: ClassVar[bool] = False
     BIASES: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.initial, nn.Module | Mapping):
-            raise InvalidInputError(
-                f"Reinitialise takes the initial model or its state_dict, got {type(self.initial).__name__}"
-            )
 
     def changed(self, weight: Weight, generator: torch.Generator) -> Tensor:
         """The initial value of the parameter.
@@ -193,6 +184,7 @@ class Reinitialise(Perturbation):
         return "re-initialised: back to the given initial weights"
 
 
+@checked
 @dataclass(frozen=True)
 class Rerandomise(Perturbation):
     """Draw the layer afresh, with its biases, as if it had never been trained (Zhang, Bengio and Singer 2019).
@@ -210,16 +202,10 @@ class Rerandomise(Perturbation):
         torch.Size([4, 9])
     """
 
-    sigma_w: float | None = None
-    sigma_b: float = 0.0
+    sigma_w: Gain | None = None
+    sigma_b: Spread = 0.0
 
     BIASES: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        if (self.sigma_w is not None and not 0 < self.sigma_w < math.inf) or not 0 <= self.sigma_b < math.inf:
-            raise InvalidInputError(
-                f"Rerandomise: sigma_w must be positive and sigma_b not negative, got {self.sigma_w}, {self.sigma_b}"
-            )
 
     def changed(self, weight: Weight, generator: torch.Generator) -> Tensor:
         """A fresh draw.
@@ -255,6 +241,7 @@ class Rerandomise(Perturbation):
         return f"re-randomised: a fresh draw, {how}"
 
 
+@checked
 @dataclass(frozen=True)
 class Quantise(Perturbation):
     """Round the weights to ``bits`` bits: 2^bits - 1 equally spaced levels, symmetric about 0, up to the largest.
@@ -273,16 +260,12 @@ class Quantise(Perturbation):
         [[1.0, 0.0, -1.0]]
     """
 
-    bits: int
+    bits: Annotated[int, Within(2, 32)]
     per_channel: bool = False
 
     STRENGTH: ClassVar[str] = "bits"
     STRONGER_UPWARD: ClassVar[bool] = False
     RANDOM: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if int(self.bits) != self.bits or not 2 <= self.bits <= 32:
-            raise InvalidInputError(f"Quantise: bits must be a whole number from 2 to 32, got {self.bits}")
 
     def changed(self, weight: Weight, generator: torch.Generator) -> Tensor:
         """The parameter on its levels."""
@@ -301,6 +284,7 @@ class Quantise(Perturbation):
         return f"bits of uniform quantisation, scaled per {'channel' if self.per_channel else 'layer'}"
 
 
+@checked
 @dataclass(frozen=True)
 class Prune(Perturbation):
     """Set the smallest weights of the layer to zero: floor(fraction * weights) of them.
@@ -316,14 +300,10 @@ class Prune(Perturbation):
         [[3.0, 0.0, 2.0, 0.0]]
     """
 
-    fraction: float
+    fraction: Fraction
 
     STRENGTH: ClassVar[str] = "fraction"
     RANDOM: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.fraction <= 1:
-            raise InvalidInputError(f"Prune: fraction must be from 0 to 1, got {self.fraction}")
 
     def changed(self, weight: Weight, generator: torch.Generator) -> Tensor:
         """The parameter without its smallest entries."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arguments import Positive, checked
 from netfold.arrays import Floats
 from netfold.errors import InvalidInputError
 from netfold.results.base import Record, Result, Variable, above, counted, measured, variable
@@ -107,6 +108,7 @@ class Sensitivity(Result):
         worst = self.effect.max(1)
         return {la.name: Effect(e).words for la, e in zip(self.layers, worst, strict=True) if e}
 
+    @checked
     def ranking(self, strength: float | None = None) -> list[str]:
         """Layers from the most sensitive to the least.
 
@@ -127,7 +129,8 @@ class Sensitivity(Result):
         loss, moved = np.nan_to_num(self.loss[:, column], nan=np.inf), self.output_change[:, column]
         return [self.layers[i].name for i in sorted(measured, key=lambda i: (-loss[i], -moved[i], i))]
 
-    def threshold(self, share: float = 0.1) -> dict[str, float]:
+    @checked
+    def threshold(self, share: Positive = 0.1) -> dict[str, float]:
         """The strength at which a layer loses a share of the metric, by linear interpolation between strengths.
 
         Lost means: the mean is down to (1 - share) of the clean metric where higher is better, up to (1 + share)
@@ -152,8 +155,8 @@ class Sensitivity(Result):
         """
         if np.isnan(self.strengths).any():
             raise InvalidInputError(f"'{self.perturbation}' has no strengths, so there is no threshold")
-        if not 0 < share < (1 if self.higher_is_better else np.inf):
-            raise InvalidInputError(f"share must be positive, and below 1 where higher is better, got {share}")
+        if share >= 1 and self.higher_is_better:
+            raise InvalidInputError(f"share must be below 1 where higher is better, got {share}")
         allowed = share * (abs(self.clean) if self.clean else 1.0)
         return {layer.name: self._first_at(i, allowed) for i, layer in enumerate(self.layers)}
 

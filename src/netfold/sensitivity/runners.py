@@ -18,9 +18,11 @@ from torch.export.graph_signature import InputKind
 from torch.func import functional_call, vmap
 from torch.fx import Node as FxNode
 
+from netfold.capture.capture import rows_to_compare
 from netfold.capture.export import export, functional
 from netfold.capture.graph import GraphReader, only_input
 from netfold.capture.program import Node, Ref
+from netfold.capture.reading import probes
 from netfold.capture.replay import compare_with_model
 from netfold.capture.untouched import silent
 from netfold.errors import CaptureError, InvalidInputError
@@ -123,14 +125,12 @@ class TapeRunner:
         exported = functional(model) if isinstance(model, ExportedProgram) else export(model, shape, dtype, device)
         module = exported.module() if isinstance(model, ExportedProgram) else model
         size = only_input(exported, name).meta["val"].shape[0]
-        if not isinstance(size, torch.SymInt):
-            raise CaptureError(f"{name} takes batches of {size} only")
-        points = torch.randn((3, *shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        points = points.to(device, dtype)
+        count, together = rows_to_compare(0 if isinstance(size, torch.SymInt) else int(size))
+        points = probes((count, *shape), torch.device("cpu")).to(device, dtype)
         with silent(), torch.no_grad():
             reader = ParameterReader(exported=exported, name=name, points=points)
             tape = reader.read()
-            compare_with_model(tape.batch[tape.output], module, name, points, 3)
+            compare_with_model(tape.batch[tape.output], module, name, points, together)
         constants = {i: tape.batch[i] for i in reader.parameters.values()}
         return cls(tape.nodes, tape.output, reader.parameters, constants, points.dtype, points.device)
 

@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 
 from netfold.arrays import Floats
 from netfold.capture import Program, capture
+from netfold.capture.data import tensor_of
 from netfold.capture.export import export
 from netfold.capture.program import Node
 from netfold.capture.reading import home
@@ -223,7 +224,7 @@ def as_points(tape: WeightTape, inputs: Any) -> Tensor:
     Raises:
         InvalidInputError: they are not.
     """
-    points = torch.as_tensor(inputs).detach().to(tape.device, torch.float64)
+    points = tensor_of(inputs, "inputs").to(tape.device, torch.float64)
     if points.ndim == 0 or tuple(points.shape[1:]) != tape.shape or len(points) == 0:
         raise InvalidInputError(f"inputs must be points of shape {tape.shape}, one a row, got {tuple(points.shape)}")
     if not bool(torch.isfinite(points).all()):

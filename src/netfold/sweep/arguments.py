@@ -9,6 +9,7 @@ from functools import partial
 from numbers import Integral, Real
 from typing import Any
 
+from netfold.arguments import shown
 from netfold.errors import InvalidInputError
 from netfold.networks import ACTIVATIONS
 
@@ -28,7 +29,7 @@ class Argument:
 def whole(name: str, value: Any, least: int = 1) -> int:
     """A whole number that is not below ``least``."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise InvalidInputError(f"{name} must be a whole number, {least} or more, got {value!r}")
+        raise InvalidInputError(f"{name} must be a whole number, {least} or more, got {shown(value)}")
     return int(value)
 
 
@@ -46,7 +47,7 @@ def _number(name: str, value: Any, zero: bool = False) -> float:
     except OverflowError:
         number = math.inf
     if not (math.isfinite(number) and (number > 0 or (zero and number == 0))):
-        raise InvalidInputError(f"{name} must be a finite number {'>= 0' if zero else '> 0'}, got {value!r}")
+        raise InvalidInputError(f"{name} must be a finite number {'>= 0' if zero else '> 0'}, got {shown(value)}")
     return number + 0.0
 
 
@@ -54,7 +55,7 @@ def _choice(name: str, value: Any, known: tuple[str, ...]) -> str:
     plain = {word.replace("_", ""): word for word in known}
     wanted = value.lower().replace("-", "").replace("_", "") if isinstance(value, str) else value
     if not isinstance(wanted, str) or wanted not in plain:
-        raise InvalidInputError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+        raise InvalidInputError(f"{name} must be one of {', '.join(known)}, got {shown(value)}")
     return plain[wanted]
 
 

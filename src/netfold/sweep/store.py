@@ -14,8 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from netfold.errors import CorruptFileError, InvalidInputError
-from netfold.files import require_file, temporary_beside
+from netfold.errors import CorruptFileError, InvalidInputError, UnwritableFileError
+from netfold.files import require_file, telling_of_writing, temporary_beside
 from netfold.results.provenance import surroundings
 from netfold.sweep.cells import CellOutcome, to_json
 from netfold.sweep.plan import Plan
@@ -215,7 +215,7 @@ class Store:
                 if "decode" in str(error):
                     raise _damaged(self.path, "a text is not UTF-8") from error
                 # A full disk, no permission, another process that holds the file: no damage.
-                raise OSError(f"{self.path}: {error}") from error
+                raise UnwritableFileError(f"{self.path} cannot be used now: {error}") from error
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
                 raise _damaged(self.path, str(error)) from error
 
@@ -264,6 +264,11 @@ def _require_ours(path: Path) -> None:
     if len(head) < 100 or head[:16] != MAGIC or int.from_bytes(head[68:72], "big") != APPLICATION:
         what = "is empty" if not head else "is no store of a sweep"
         raise CorruptFileError(f"{path} {what}, so it is left as it is; delete it, or name another file")
+    # A last page that is cut short SQLite would fill up with zeros. What waits beside the file may complete it.
+    beside = path.with_name(f"{path.name}-wal")
+    page, pages = int.from_bytes(head[16:18], "big"), int.from_bytes(head[28:32], "big")
+    if path.stat().st_size < page * pages and not (beside.exists() and beside.stat().st_size):
+        raise _damaged(path, f"it is cut short: {path.stat().st_size:,} bytes of {page * pages:,}")
 
 
 def _damaged(path: Path, what: str) -> CorruptFileError:
@@ -273,6 +278,11 @@ def _damaged(path: Path, what: str) -> CorruptFileError:
 
 def _make(target: Path, plan: Plan) -> None:
     """Make an empty store beside the target and give it its name once it is complete."""
+    with telling_of_writing(target):
+        _made_at(target, plan)
+
+
+def _made_at(target: Path, plan: Plan) -> None:
     made = temporary_beside(target)
     try:
         database = sqlite3.connect(made, isolation_level=None)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from netfold.arguments import FileName, PositiveInt, checked
 from netfold.errors import InvalidInputError
 from netfold.files import write_dataset
 from netfold.sweep.measures import require_importable
@@ -78,10 +78,11 @@ class Sweep:
         {1: 3, 2: 3}
     """
 
+    @checked
     def __init__(
         self,
-        plan: Plan | Mapping[str, Any] | str | os.PathLike[str],
-        store: str | os.PathLike[str] | None = None,
+        plan: Plan | Mapping[str, Any] | FileName,
+        store: FileName | None = None,
     ) -> None:
         self.plan = plan if isinstance(plan, Plan) else Plan.read(plan)
         if store is not None:
@@ -92,7 +93,8 @@ class Sweep:
             self.store = Path(plan).with_suffix(".sweep")
 
     @classmethod
-    def open(cls, store: str | os.PathLike[str]) -> Sweep:
+    @checked
+    def open(cls, store: FileName) -> Sweep:
         """The sweep in a file, with the plan of its latest run. Only `run` imports the functions that the plan names.
 
         Raises:
@@ -102,10 +104,11 @@ class Sweep:
         with Store(store) as opened:
             return cls(opened.plan, store)
 
+    @checked
     def run(
         self,
         *,
-        workers: int | None = None,
+        workers: PositiveInt | None = None,
         backend: str | None = None,
         scheduler: str | None = None,
         retry: bool = False,
@@ -164,6 +167,7 @@ class Sweep:
         with Store(self.store) as store:
             return store.runs()
 
+    @checked
     def to_dataframe(self, *, layers: bool = False) -> pd.DataFrame:
         """The cells that are done, in the order of their settings.
 
@@ -198,7 +202,8 @@ class Sweep:
         about = {"plan": self.plan.to_dict(), "runs": self.runs()}
         return tables.dataset(self.rows(), self.plan.measures, about, grid)
 
-    def export(self, path: str | os.PathLike[str], *, layers: bool = False) -> None:
+    @checked
+    def export(self, path: FileName, *, layers: bool = False) -> None:
         """Write `to_xarray` to a ``.nc`` file, or `to_dataframe` to ``.csv`` or ``.parquet``, whole or not at all.
 
         Args:

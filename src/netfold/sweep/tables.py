@@ -136,5 +136,8 @@ def _unfolded(dataset: xr.Dataset, coordinates: list[str]) -> xr.Dataset:
     varied = [name for name in coordinates if name == "replicate" or len(np.unique(dataset[name].values)) > 1]
     single = {name: dataset[name].values[0] for name in coordinates if name not in varied}
     kept = dataset.drop_vars([*single, "cell"])
-    unfolded = kept.set_index(cell=varied).unstack("cell").assign_coords(single)
-    return unfolded.transpose(..., "layer", missing_dims="ignore")
+    if len(varied) == 1:  # one index is none that could be unstacked
+        unfolded = kept.swap_dims(cell=varied[0])
+    else:
+        unfolded = kept.set_index(cell=varied).unstack("cell")
+    return unfolded.assign_coords(single).transpose(..., "layer", missing_dims="ignore")

@@ -6,14 +6,16 @@ from functools import lru_cache
 
 import numpy as np
 
+from netfold.arguments import Gain, Spread, checked
 from netfold.errors import InvalidInputError
 from netfold.theory.activations import Activation, as_activation
-from netfold.theory.fixed_points import GRID, ActivationLike, check_gains, root
+from netfold.theory.fixed_points import GRID, ActivationLike, root
 from netfold.theory.gaussian import Array
 from netfold.theory.mean_field import mean_field
 
 
-def critical_sigma_w(activation: ActivationLike, sigma_b: float = 0.0, *, q0: float = 1.0) -> float:
+@checked
+def critical_sigma_w(activation: ActivationLike, sigma_b: Spread = 0.0, *, q0: Gain = 1.0) -> float:
     """The gain at which a wide network is critical: initialise with weights N(0, gain^2 / fan_in).
 
     The sigma_w with chi_1 = 1: small displacements neither grow nor fade with depth, and xi_c is infinite.
@@ -39,7 +41,6 @@ def critical_sigma_w(activation: ActivationLike, sigma_b: float = 0.0, *, q0: fl
         1.414214 1.000000
     """
     phi = as_activation(activation)
-    check_gains(1.0, sigma_b, q0)
     if phi.homogeneous_gain:
         return float(1 / np.sqrt(phi.homogeneous_gain))
     for gain in _critical_candidates(phi, sigma_b**2):

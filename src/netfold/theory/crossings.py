@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import erf
 
+from netfold.arguments import Depth, Gain, PositiveInt, Spread, checked
+from netfold.arrays import numbers
 from netfold.errors import InvalidInputError
 from netfold.formats import table
 from netfold.results.base import Result, above, measured
@@ -62,6 +64,7 @@ class CrossingRate(Result):
         return table(title, shown, holds, "" if self.status is Status.CONVERGED else self.status)
 
 
+@checked
 def kac_rice(square: Array, speed: Array, drift: Array, level: float = 0.0) -> Array:
     """Expected crossings of a level per unit t by a Gaussian process h(t).
 
@@ -85,7 +88,15 @@ def kac_rice(square: Array, speed: Array, drift: Array, level: float = 0.0) -> A
         >>> float(kac_rice(one, one, 0 * one)[0] * np.pi)
         1.0
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
+    given = {"square": square, "speed": speed, "drift": drift}
+    three = [numbers(value, name) for name, value in given.items()]
+    if len({value.shape for value in three}) > 1:
+        raise InvalidInputError(f"square, speed and drift must have one shape, got {[v.shape for v in three]}")
+    return _rates(*three, level)
+
+
+def _rates(square: Array, speed: Array, drift: Array, level: float) -> Array:
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         s = np.sqrt(np.maximum(speed - drift**2 / square, 0))
         mean = drift * level / square
         scaled = np.where(s > 0, np.abs(mean) / (s * math.sqrt(2)), np.where(mean == 0, 0.0, np.inf))
@@ -94,15 +105,16 @@ def kac_rice(square: Array, speed: Array, drift: Array, level: float = 0.0) -> A
     return np.where(square > 0, rate, 0.0)
 
 
+@checked
 def crossing_rate(
     activation: ActivationLike,
     sigma_w: float | Sequence[float] | Array,
     sigma_b: float | Sequence[float] | Array = 0.0,
-    depth: int = 1,
+    depth: Depth = 1,
     *,
     curve: Any = "circle",
-    q0: float | None = None,
-    fan_in: int | None = None,
+    q0: Gain | None = None,
+    fan_in: PositiveInt | None = None,
 ) -> CrossingRate:
     """Expected transitions per unit and layer along a line, an arc or a circle.
 
@@ -143,8 +155,6 @@ def crossing_rate(
         [0.5, 0.5, 0.5]
     """
     phi = as_activation(activation)
-    if depth < 1:
-        raise InvalidInputError(f"depth must be at least 1, got {depth}")
     w, b = gains_by_layer(sigma_w, sigma_b, depth)
     taken = standard_or_path(phi, float(w[0]), float(b[0]), curve, q0, fan_in)
     if b[0] == 0 and any(leg.meets_origin for leg in taken.legs):
@@ -156,7 +166,7 @@ def crossing_rate(
 
     def rates(square: Array, speed: Array, drift: Array) -> Array:
         layers = propagate(phi, w, b, square, speed, drift)
-        return np.stack([kac_rice(s.square, s.speed, s.drift, u) for u in levels for s in layers])
+        return np.stack([_rates(s.square, s.speed, s.drift, u) for u in levels for s in layers])
 
     if phi.homogeneous_gain is not None and all(leg.angle is None for leg in taken.legs):
         totals = np.sum([[_straight(phi, w, b, leg)] for leg in taken.legs], 0)
@@ -180,7 +190,8 @@ def _straight(phi: Activation, sigma_w: Array, sigma_b: Array, leg: Leg) -> Arra
     return np.array(angles) / np.pi
 
 
-def angular_length(points: Any, bias: float = 0.0) -> float:
+@checked
+def angular_length(points: Any, bias: Spread = 0.0) -> float:
     """Length, on the unit sphere, of the projection of a polyline from the centre, in radians.
 
     The sum of the angles between successive points: exact where the curve is straight between them, since
@@ -200,13 +211,13 @@ def angular_length(points: Any, bias: float = 0.0) -> float:
         >>> round(angular_length([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]) / np.pi, 6)
         1.0
     """
-    rows = np.asarray(points, np.float64)
+    rows = numbers(points, "points")
     if rows.ndim != 2 or len(rows) < 2:
-        raise InvalidInputError(f"expected at least two points in a matrix, got shape {rows.shape}")
+        raise InvalidInputError(f"points: expected at least two in a matrix, got shape {rows.shape}")
     rows = np.concatenate([rows, np.full((len(rows), 1), float(bias))], 1)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not (np.isfinite(norms) & (norms > 0)).all():
-        raise InvalidInputError("a point is not finite, or lies at the centre, where no direction is defined")
+    if not (norms > 0).all():
+        raise InvalidInputError("a point lies at the centre, where no direction is defined")
     units = rows / norms
     # Kahan's form keeps its digits for small and for almost opposite directions.
     apart = np.linalg.norm(units[1:] - units[:-1], axis=1)
@@ -214,6 +225,7 @@ def angular_length(points: Any, bias: float = 0.0) -> float:
     return float(2 * np.arctan2(apart, together).sum())
 
 
+@checked
 def expected_sign_transitions(trace: Any) -> Array:
     """Expected sign changes of a unit reading out each layer's image with fresh Gaussian weights: angle / pi.
 
@@ -245,7 +257,7 @@ def expected_sign_transitions(trace: Any) -> Array:
         [0.5, 3.0]
     """
     given = [layer.angular_length for layer in trace.layers] if hasattr(trace, "layers") else trace
-    lengths = np.atleast_1d(np.asarray(given, np.float64))
-    if not (np.isfinite(lengths) & (lengths >= 0)).all():
-        raise InvalidInputError(f"angular lengths must be finite and not negative, got {given}")
+    lengths = np.atleast_1d(numbers(given, "trace"))
+    if (lengths < 0).any():
+        raise InvalidInputError(f"trace: angular lengths must not be negative, got {lengths.min()}")
     return lengths / np.pi

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netfold.arguments import Depth, Gain, Spread, checked
 from netfold.errors import InvalidInputError
 from netfold.formats import table
 from netfold.results.base import Result, above, measured
 from netfold.theory.activations import as_activation
-from netfold.theory.fixed_points import ActivationLike, check_gains
+from netfold.theory.fixed_points import ActivationLike
 from netfold.theory.gaussian import Array
 from netfold.theory.mean_field import mean_field
 
@@ -44,13 +45,14 @@ class CurvatureGrowth(Result):
         return table("image of a circle, infinite width:", self.to_dataframe())
 
 
+@checked
 def curvature_growth(
     activation: ActivationLike,
-    sigma_w: float,
-    sigma_b: float = 0.0,
-    depth: int = 1,
+    sigma_w: Gain,
+    sigma_b: Spread = 0.0,
+    depth: Depth = 1,
     *,
-    q: float | None = None,
+    q: Gain | None = None,
 ) -> CurvatureGrowth:
     """Curvature and length of the image of a circle, layer by layer, in a wide random network.
 
@@ -82,9 +84,6 @@ def curvature_growth(
         (1.312, 1.312)
     """
     phi = as_activation(activation)
-    check_gains(sigma_w, sigma_b)
-    if depth < 1:
-        raise InvalidInputError(f"depth must be at least 1, got {depth}")
     start = mean_field(phi, sigma_w, sigma_b).q if q is None else q
     if not (np.isfinite(start) and start > 0):
         raise InvalidInputError(f"{phi.name} has no positive fixed point here (q* = {start}): pass q")

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from netfold.arguments import Gain, require
 from netfold.errors import InvalidInputError
+from netfold.paths import Path
 from netfold.theory.activations import Activation
 from netfold.theory.gaussian import NODES, WEIGHTS, Array
 from netfold.theory.mean_field import mean_field
@@ -72,9 +74,8 @@ class InputCurve:
             InvalidInputError: an unknown kind, or a mean square that is not positive.
         """
         if kind not in ("circle", "arc", "line"):
-            raise InvalidInputError(f"unknown curve {kind!r}: expected 'circle', 'arc', 'line', or a path")
-        if not (np.isfinite(q0) and q0 > 0):
-            raise InvalidInputError(f"q0, the mean square of the input, must be a positive number, got {q0}")
+            raise InvalidInputError(f"curve: there is no {kind!r}: expected 'circle', 'arc', 'line', or a path")
+        require(Gain, q0, "q0")
         if kind == "line":
             return cls((Leg(q0 * np.array([[1.0, -1.0], [-1.0, 2.0]]), None),))
         return cls((Leg(q0 * np.diag([0.0, 1.0, 1.0]), 2 * np.pi if kind == "circle" else np.pi / 2),))
@@ -90,18 +91,18 @@ class InputCurve:
         Raises:
             InvalidInputError: a path of another kind.
         """
-        size = int(np.prod(path.shape)) if hasattr(path, "shape") else 1
-        if hasattr(path, "vertices"):
+        size = int(np.prod(path.shape)) if isinstance(path, Path) else 1
+        if hasattr(path, "vertices") and isinstance(path, Path):
             points = np.reshape(path.vertices[1], (-1, size))
             spans = [np.stack([a, b - a]) for a, b in pairwise(points)]
             angle = None
-        elif hasattr(path, "ellipse"):
+        elif hasattr(path, "ellipse") and isinstance(path, Path):
             ellipse = path.ellipse
             spans = [np.stack([np.reshape(p, size) for p in (ellipse.center, ellipse.u, ellipse.v)])]
             angle = float(ellipse.angle)
         else:
             raise InvalidInputError(
-                f"expected 'circle', 'arc', 'line', or a path of lines or arcs, got {type(path).__name__}; "
+                f"curve: expected 'circle', 'arc', 'line', or a path of lines or arcs, got {type(path).__name__}; "
                 "approximate another curve by a Polyline"
             )
         return cls(tuple(Leg(p @ p.T / (fan_in or size), angle) for p in spans), size)

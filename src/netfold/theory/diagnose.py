@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netfold.arguments import checked
+from netfold.arrays import numbers
 from netfold.capture import Model
 from netfold.capture.capture import captured
 from netfold.errors import InvalidInputError
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 from netfold.theory.diagnosis import Diagnosis, LayerDiagnosis
 
 
+@checked
 def diagnose(model: Model, point: Any = None, *, shape: Sequence[int] | None = None) -> Diagnosis:
     """Is a network, at initialisation, ordered, critical or chaotic?
 
@@ -98,7 +101,7 @@ def typical(points: Any) -> Array:
         >>> typical([[3.0, 4.0], [0.0, 5.0]]).round(4).tolist()
         [3.5355, 3.5355]
     """
-    rows = np.asarray(points, np.float64)
+    rows = numbers(points, "points")
     return np.full(rows.shape[1:], np.sqrt(np.mean(rows**2)))
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from netfold.arguments import Gain, Spread, require, shown
+from netfold.arrays import numbers
 from netfold.errors import InvalidInputError
 from netfold.theory.activations import Activation, Correlation
 from netfold.theory.gaussian import Array
@@ -60,12 +62,8 @@ def phase_of(chi_1: float) -> Phase:
 
 def check_gains(sigma_w: float, sigma_b: float, q0: float = 1.0) -> None:
     """Raise InvalidInputError unless the gains and the input's mean square are numbers in range."""
-    if not (np.isfinite(sigma_w) and sigma_w > 0):
-        raise InvalidInputError(f"sigma_w must be a positive number, got {sigma_w}")
-    if not (np.isfinite(sigma_b) and sigma_b >= 0):
-        raise InvalidInputError(f"sigma_b must be a number not below 0, got {sigma_b}")
-    if not (np.isfinite(q0) and q0 > 0):
-        raise InvalidInputError(f"q0, the mean square of the input, must be a positive number, got {q0}")
+    for name, value, kind in (("sigma_w", sigma_w, Gain), ("sigma_b", sigma_b, Spread), ("q0", q0, Gain)):
+        require(kind, value, name)
 
 
 def gains_by_layer(sigma_w: Any, sigma_b: Any, layers: int) -> tuple[Array, Array]:
@@ -80,9 +78,11 @@ def gains_by_layer(sigma_w: Any, sigma_b: Any, layers: int) -> tuple[Array, Arra
     """
     found = []
     for name, value in (("sigma_w", sigma_w), ("sigma_b", sigma_b)):
-        listed = np.atleast_1d(np.asarray(value, np.float64))
+        listed = np.atleast_1d(numbers(value, name))
         if listed.ndim != 1 or len(listed) not in (1, layers):
-            raise InvalidInputError(f"{name} must be one number, or one for each of {layers} layers, got {value!r}")
+            raise InvalidInputError(
+                f"{name} must be one number, or one for each of {layers} layers, got {shown(value)}"
+            )
         found.append(np.broadcast_to(listed, (layers,)).copy())
     for w, b in zip(*found, strict=True):
         check_gains(float(w), float(b))

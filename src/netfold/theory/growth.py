@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from netfold.arguments import Depth, Gain, PositiveInt, checked
 from netfold.errors import InvalidInputError
 from netfold.formats import table
 from netfold.results.base import Result, above, measured
@@ -68,18 +69,19 @@ class LengthGrowth(Result):
         return table(title, shown, "" if self.status is Status.CONVERGED else self.status)
 
 
+@checked
 def length_growth(
     activation: ActivationLike,
     sigma_w: float | Sequence[float] | Array,
     sigma_b: float | Sequence[float] | Array = 0.0,
-    width: int | Sequence[int] | None = None,
-    depth: int | None = None,
+    width: PositiveInt | Sequence[PositiveInt] | None = None,
+    depth: Depth | None = None,
     *,
-    inputs: int | None = None,
-    outputs: int | None = None,
+    inputs: PositiveInt | None = None,
+    outputs: PositiveInt | None = None,
     curve: Any = "circle",
-    q0: float | None = None,
-    scaling: str = "fan_in",
+    q0: Gain | None = None,
+    scaling: Literal["fan_in", "width"] = "fan_in",
 ) -> LengthGrowth:
     """Expected growth of a curve's length through a random network, layer by layer.
 
@@ -188,8 +190,6 @@ class Shape:
             InvalidInputError: sizes that are not positive integers or contradict each other, an unknown
                 scaling.
         """
-        if scaling not in ("fan_in", "width"):
-            raise InvalidInputError(f"scaling must be 'fan_in' or 'width', got {scaling!r}")
         listed = isinstance(width, (Sequence, np.ndarray))
         widths = tuple(width) if listed else (1 if width is None else width,) * (1 if depth is None else depth)
         if depth not in (None, len(widths)):
@@ -198,9 +198,8 @@ class Shape:
         if None not in (size, inputs) and size != inputs:
             raise InvalidInputError(f"the path's points have {size} coordinates, but inputs={inputs}")
         first = inputs or size or (widths[0] if widths else 1)
-        for name, values in (("width", widths), ("inputs", (first,)), ("outputs", (outputs or 1,))):
-            if not values or any(v != int(v) or v < 1 for v in values):
-                raise InvalidInputError(f"{name} and depth must be positive integers, got {values}")
+        if not widths:
+            raise InvalidInputError("width must list at least one hidden layer, it is empty")
         if width is None:
             return cls(widths, widths, 1, False)
         return cls(widths, (widths[0] if scaling == "width" else first, *widths[:-1]), first, True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from netfold.arguments import Gain, Spread, checked
+from netfold.arrays import numbers
 from netfold.formats import six_digits
 from netfold.results.base import Shown
 from netfold.theory.activations import Activation, as_activation
@@ -14,7 +16,6 @@ from netfold.theory.fixed_points import (
     ActivationLike,
     Phase,
     Status,
-    check_gains,
     correlation_map,
     phase_of,
     solve,
@@ -79,7 +80,7 @@ class MeanField(Shown):
             >>> round(relu.correlation_map(0.0), 6)
             0.31831
         """
-        given = np.asarray(c, np.float64)
+        given = numbers(c, "c")
         flat = np.clip(given.ravel(), -1.0, 1.0)
         weight, bias, q = (np.full(flat.shape, v) for v in (self.sigma_w**2, self.sigma_b**2, self.q))
         mapped = correlation_map(self.activation, weight, bias, q)(flat)[0].reshape(given.shape)
@@ -112,7 +113,8 @@ class MeanField(Shown):
         return "\n".join([f"{name}: {self.phase}", *lines, f"- {self.status.advice}"])
 
 
-def mean_field(activation: ActivationLike, sigma_w: float, sigma_b: float = 0.0, *, q0: float = 1.0) -> MeanField:
+@checked
+def mean_field(activation: ActivationLike, sigma_w: Gain, sigma_b: Spread = 0.0, *, q0: Gain = 1.0) -> MeanField:
     """Length, correlation, phase and depth scales of a wide random network.
 
     With weights N(0, sigma_w^2 / fan_in), biases N(0, sigma_b^2) and D z the standard normal measure,
@@ -158,7 +160,6 @@ def mean_field(activation: ActivationLike, sigma_w: float, sigma_b: float = 0.0,
         <Status.DIVERGES: 'diverges'>
     """
     phi = as_activation(activation)
-    check_gains(sigma_w, sigma_b, q0)
     row = solve(phi, np.array([sigma_w]), np.array([sigma_b]), q0)
     numbers = {name: float(values[0]) for name, values in row.items() if name != "status"}
     phase = phase_of(numbers["chi_1"])

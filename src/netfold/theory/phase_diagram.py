@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arguments import Gain, checked, shown
+from netfold.arrays import numbers
 from netfold.errors import InvalidInputError
 from netfold.formats import six_digits
 from netfold.results.base import Result, above, measured
@@ -70,12 +72,13 @@ class PhaseDiagram(Result):
         )
 
 
+@checked
 def phase_diagram(
     activation: ActivationLike,
     sigma_w: Sequence[float] | Array,
     sigma_b: Sequence[float] | Array,
     *,
-    q0: float = 1.0,
+    q0: Gain = 1.0,
 ) -> PhaseDiagram:
     """`mean_field` at every pair of gains: where a wide network is ordered, critical or chaotic.
 
@@ -110,7 +113,7 @@ def _members(make: Callable[[Any], Any], values: NDArray[Any]) -> NDArray[np.obj
 
 
 def _axis(values: Sequence[float] | Array, name: str) -> Array:
-    axis = np.asarray(values, np.float64)
-    if axis.ndim != 1 or not axis.size or not np.isfinite(axis).all() or (np.diff(axis) <= 0).any():
-        raise InvalidInputError(f"{name} must be a non-empty increasing sequence of numbers, got {values!r}")
+    axis = numbers(values, name)
+    if axis.ndim != 1 or not axis.size or (np.diff(axis) <= 0).any():
+        raise InvalidInputError(f"{name} must be a non-empty increasing sequence of numbers, got {shown(values)}")
     return axis

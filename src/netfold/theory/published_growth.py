@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
+from netfold.arguments import Gain, PositiveInt, Spread, Within, checked
 from netfold.errors import InvalidInputError
 from netfold.theory.activations import as_activation
 from netfold.theory.chi import chi_mean
-from netfold.theory.fixed_points import check_gains
 
 
-def raghu2017_growth(activation: str, width: int, sigma_w: float, sigma_b: float = 0.0) -> float:
+@checked
+def raghu2017_growth(activation: str, width: PositiveInt, sigma_w: Gain, sigma_b: Spread = 0.0) -> float:
     """The base of Raghu et al.'s exponential growth theorem, as printed.
 
         ReLU:       sigma_w sqrt(k) / sqrt(k + 1)
@@ -46,9 +48,6 @@ def raghu2017_growth(activation: str, width: int, sigma_w: float, sigma_b: float
         1.664
     """
     phi = as_activation(activation)
-    check_gains(sigma_w, sigma_b)
-    if width < 1:
-        raise InvalidInputError(f"width must be at least 1, got {width}")
     if phi == as_activation("relu"):
         return sigma_w * math.sqrt(width) / math.sqrt(width + 1)
     if phi == as_activation("hardtanh"):
@@ -57,8 +56,13 @@ def raghu2017_growth(activation: str, width: int, sigma_w: float, sigma_b: float
     raise InvalidInputError(f"the theorem covers 'relu' and 'hardtanh', got {phi.name!r}: use length_growth")
 
 
+@checked
 def hanin2022(
-    widths: Sequence[int], inputs: int, outputs: int | None = None, *, readout_variance: float = 2.0
+    widths: Sequence[PositiveInt],
+    inputs: PositiveInt,
+    outputs: PositiveInt | None = None,
+    *,
+    readout_variance: Gain = 2.0,
 ) -> float:
     """Expected length distortion of a ReLU network at He initialisation, to first order in 1/width.
 
@@ -89,19 +93,16 @@ def hanin2022(
         >>> round(hanin2022([100] * 5, inputs=100), 5)
         0.96923
     """
-    sizes = [*widths, inputs, 1 if outputs is None else outputs]
-    if not widths or min(sizes) < 1 or not readout_variance > 0:
-        raise InvalidInputError(
-            "expected sizes of at least 1 and a positive readout variance, got "
-            f"{widths}, {inputs}, {outputs}, {readout_variance}"
-        )
+    if not widths:
+        raise InvalidInputError("widths must list at least one hidden layer, it is empty")
     shrink = math.exp(-0.625 * sum(1 / n for n in widths))
     if outputs is None:
         return math.sqrt(widths[-1] / inputs) * shrink
     return math.sqrt(readout_variance / inputs) * chi_mean(outputs) * shrink
 
 
-def price_tanner2019(sigma_w: float, kept: float = 1.0) -> float:
+@checked
+def price_tanner2019(sigma_w: Gain, kept: Annotated[float, Within(1e-100, 1)] = 1.0) -> float:
     """A lower bound on the expected length growth per layer of a sparse random ReLU network.
 
         alpha sigma_w / sqrt(2 pi)
@@ -127,7 +128,4 @@ def price_tanner2019(sigma_w: float, kept: float = 1.0) -> float:
         >>> round(price_tanner2019(sigma_w=math.sqrt(2), kept=0.5), 4)
         0.2821
     """
-    check_gains(sigma_w, 0.0)
-    if not 0 < kept <= 1:
-        raise InvalidInputError(f"kept, the share of weights kept, must be in (0, 1], got {kept}")
     return kept * sigma_w / math.sqrt(2 * math.pi)

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from netfold.arguments import checked
 from netfold.errors import InvalidInputError
 from netfold.files import write_atomically
 from netfold.training.monitor import Monitor
@@ -15,6 +16,7 @@ STATE_FILE = "netfold_monitor.json"
 """Where a Hugging Face checkpoint keeps the monitor's state."""
 
 
+@checked
 def lightning_callback(monitor: Monitor) -> Any:
     """A Lightning callback that runs a monitor.
 
@@ -71,6 +73,7 @@ def lightning_callback(monitor: Monitor) -> Any:
     return LightningMonitor()
 
 
+@checked
 def transformers_callback(monitor: Monitor) -> Any:
     """A Hugging Face ``TrainerCallback`` that runs a monitor.
 

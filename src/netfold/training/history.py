@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from netfold.arguments import checked, shown
 from netfold.errors import InvalidInputError
 from netfold.results.base import Saved, above, plain, same
 
@@ -44,11 +45,16 @@ class History(Saved):
     records: list[dict[str, float]] = field(default_factory=list)
     missed: dict[int, str] = field(default_factory=dict)
 
+    @checked
     def add(self, step: int, values: Mapping[str, float]) -> None:
         """Add a step; from this step on, what was there before is dropped (training went back to a checkpoint)."""
+        try:
+            record = {str(name): float(value) for name, value in values.items()}
+        except (TypeError, ValueError, OverflowError):
+            raise InvalidInputError(f"values must be numbers by name, got {shown(dict(values))}") from None
         keep = [i for i, s in enumerate(self.steps) if s < step]
         self.steps = [self.steps[i] for i in keep] + [int(step)]
-        self.records = [self.records[i] for i in keep] + [{k: float(v) for k, v in values.items()}]
+        self.records = [self.records[i] for i in keep] + [record]
 
     @property
     def names(self) -> list[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
+from netfold.arguments import PositiveInt, Within, checked, shown
 from netfold.capture.reading import unwrapped
 from netfold.capture.untouched import untouched
 from netfold.errors import InvalidInputError, NetfoldError
@@ -58,22 +59,22 @@ class Monitor:
         [0, 5, 10]
     """
 
+    @checked
     def __init__(
         self,
         measures: Watched | Sequence[Watched],
-        every: int = 100,
+        every: PositiveInt = 100,
         *,
         part: Callable[[nn.Module], nn.Module] | None = None,
-        budget: float | None = None,
+        budget: Annotated[float, Within(1e-9, 1)] | None = None,
     ) -> None:
         self.measures = _listed(measures)
-        if every < 1 or (budget is not None and not 0 < budget <= 1):
-            raise InvalidInputError(f"every must be at least 1 and budget in (0, 1], got {every} and {budget}")
         self.every, self.part, self.budget = every, part, budget
         self.history, self.seconds = History(), 0.0
         self._started: float | None = None
 
     @renamed(net="model")
+    @checked
     def __call__(self, model: nn.Module, step: int) -> dict[str, float] | None:
         """Measure, if it is time to; call it at every step.
 
@@ -117,14 +118,22 @@ class Monitor:
             "seconds": self.seconds,
         }
 
+    @checked
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Go on from a checkpoint.
+
+        Raises:
+            InvalidInputError: it is not what `state_dict` gave.
+        """
+        if absent := [name for name in ("steps", "records", "missed", "seconds") if name not in state]:
+            raise InvalidInputError(f"state must be what state_dict gave; it has no {', '.join(absent)}")
         missed = {int(step): why for step, why in state["missed"].items()}
         self.history = History(list(state["steps"]), [dict(r) for r in state["records"]], missed)
         self.seconds = float(state["seconds"])
 
 
 @renamed(net="model")
+@checked
 def measure(
     model: nn.Module, measures: Watched | Sequence[Watched], part: Callable[[nn.Module], nn.Module] | None = None
 ) -> dict[str, float]:
@@ -137,6 +146,7 @@ def measure(
         return {name: value for m in _listed(measures) for name, value in m.measure(watched).items()}
 
 
+@checked
 def follow(models: Iterable[tuple[int, nn.Module]], measures: Watched | Sequence[Watched]) -> History:
     """The history of networks that are already there, such as checkpoints.
 
@@ -154,7 +164,10 @@ def follow(models: Iterable[tuple[int, nn.Module]], measures: Watched | Sequence
         [0, 1, 2]
     """
     history = History()
-    for step, net in models:
+    for pair in models:
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise InvalidInputError(f"models must give pairs (step, model), got {shown(pair)}")
+        step, net = pair
         history.add(step, measure(net, measures))
     return history
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from netfold.arguments import NotNegative, checked
 from netfold.errors import InvalidInputError
 from netfold.renamed import renamed
 
@@ -70,14 +70,11 @@ class TrajectoryRegularizer(nn.Module):
     original_length: Tensor
     term: Tensor | None
 
+    @checked
     def __init__(
-        self, weight: float = 0.01, *, original: Literal["first", "input"] = "first", scaled: bool = True
+        self, weight: NotNegative = 0.01, *, original: Literal["first", "input"] = "first", scaled: bool = True
     ) -> None:
         super().__init__()
-        if not 0 <= weight < math.inf:
-            raise InvalidInputError(f"TrajectoryRegularizer: weight must be 0 or more and finite, got {weight}")
-        if original not in ("first", "input"):
-            raise InvalidInputError(f"TrajectoryRegularizer: original must be 'first' or 'input', got {original!r}")
         self.weight, self.original, self.scaled = float(weight), original, scaled
         if scaled:
             self.log_scale = nn.Parameter(torch.zeros(()))
@@ -110,6 +107,7 @@ class TrajectoryRegularizer(nn.Module):
 
     @staticmethod
     @renamed(net="model")
+    @checked
     def penalty(model: nn.Module, inputs: Tensor | None = None) -> Tensor:
         """What to add to the loss: the weighted terms of all regularisers of a network, from its last forward pass.
 
@@ -140,6 +138,7 @@ class TrajectoryRegularizer(nn.Module):
 
     @staticmethod
     @renamed(net="model")
+    @checked
     def in_place_of_batch_norm(model: nn.Module, make: Callable[[], TrajectoryRegularizer] | None = None) -> nn.Module:
         """A copy of a network with a regulariser in the place of every batch norm, as in the paper.
 

@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from netfold.arguments import Positive, PositiveInt, Seed, checked
 from netfold.arrays import Floats
+from netfold.capture.data import tensor_of
 from netfold.errors import InvalidInputError
 from netfold.progress import progress_bar
 from netfold.results.base import Result, Variable, above, measured, variable
@@ -79,17 +81,18 @@ class SingleLayerTraining(Result):
         return "\n".join(lines)
 
 
+@checked
 def train_single_layer(
     make: Callable[[int], nn.Module],
     train: tuple[Any, Any],
     test: tuple[Any, Any] | None = None,
     *,
     layers: Sequence[str] | None = None,
-    seeds: Sequence[int] = range(5),
-    epochs: int = 10,
-    batch: int = 64,
+    seeds: Sequence[Seed] = range(5),
+    epochs: PositiveInt = 10,
+    batch: PositiveInt = 64,
     optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
-    learning_rate: float = 1e-3,
+    learning_rate: Positive = 1e-3,
     biases: bool = True,
     whole: bool = True,
     device: torch.device | str = "cpu",
@@ -133,11 +136,9 @@ def train_single_layer(
         (('linear1', 'linear2', 'readout'), (3, 1))
     """
     begin = time.perf_counter()
-    if min(epochs, batch) < 1 or not learning_rate > 0 or len(seeds) == 0:
-        raise InvalidInputError(
-            f"epochs and batch must be at least 1, learning_rate positive and seeds not empty, got {epochs}, {batch}, "
-            f"{learning_rate}, {list(seeds)}"
-        )
+    if len(seeds) == 0:
+        raise InvalidInputError("seeds must hold at least one, it is empty")
+    device = _device(device)
     parts = [_data(train, "train", device), *([_data(test, "test", device)] if test is not None else [])]
     recipe = SingleLayerRecipe(epochs, batch, optimizer, learning_rate, biases)
     names: tuple[str, ...] = ()
@@ -228,12 +229,19 @@ def _made(make: Callable[[int], nn.Module], seed: int, device: Any) -> nn.Module
     return net.to(device)
 
 
+def _device(device: torch.device | str) -> torch.device:
+    try:
+        torch.zeros(1, device=(found := torch.device(device)))
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InvalidInputError(f"device: {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+    return found
+
+
 def _data(data: Any, what: str, device: Any) -> tuple[Tensor, Tensor]:
     if not isinstance(data, tuple | list) or len(data) != 2:
         raise InvalidInputError(f"{what} must be (inputs, labels)")
-    x, y = (torch.as_tensor(d) for d in data)
-    x = x if x.dtype == torch.float64 else x.float()
-    if len(x) == 0 or y.shape != (len(x),) or y.is_floating_point():
+    x, y = (tensor_of(d, what) for d in data)
+    if x.ndim == 0 or len(x) == 0 or y.shape != (len(x),) or y.is_floating_point():
         raise InvalidInputError(
             f"{what} needs one class number an input: inputs of shape {tuple(x.shape)}, labels of shape "
             f"{tuple(y.shape)} in {y.dtype}"

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from netfold.arguments import Positive, PositiveInt, Seed, checked, sequence
 from netfold.capture import capture
 from netfold.capture.activations import Selection
+from netfold.capture.data import tensor_of
 from netfold.errors import InvalidInputError
 from netfold.measures.complexity import orthonormal, switching
 from netfold.measures.tracing import trace_paths
@@ -37,6 +39,7 @@ class Watched(ABC):
         """Numbers by name."""
 
 
+@checked
 @dataclass(frozen=True)
 class AlongPaths(Watched):
     """Length, growth, transitions and regions along fixed paths, layer by layer (`nf.trace_paths`).
@@ -61,12 +64,11 @@ class AlongPaths(Watched):
     what: Sequence[Along] = ("length", "transitions", "regions")
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "paths", (self.paths,) if isinstance(self.paths, Path) else tuple(self.paths))
-        unknown = [name for name in self.what if name not in ("length", "growth", "transitions", "regions")]
-        if unknown or not self.paths:
-            raise InvalidInputError(
-                f"AlongPaths needs paths, and measures among length, growth, transitions, regions; got {self.what!r}"
-            )
+        object.__setattr__(
+            self, "paths", (self.paths,) if isinstance(self.paths, Path) else tuple(sequence(self.paths, "paths"))
+        )
+        if not self.paths:
+            raise InvalidInputError("AlongPaths: paths must hold at least one, it is empty")
 
     @renamed(net="model")
     def measure(self, model: nn.Module) -> dict[str, float]:
@@ -88,6 +90,7 @@ class AlongPaths(Watched):
         return found
 
 
+@checked
 @dataclass(frozen=True)
 class LocalComplexity(Watched):
     """How folded the network is right around given points: units that switch within a small cross-polytope.
@@ -114,18 +117,16 @@ class LocalComplexity(Watched):
     """
 
     points: Any = field(repr=False)
-    radius: float = 0.005
-    directions: int = 20
-    seed: int = 0
+    radius: Positive = 0.005
+    directions: PositiveInt = 20
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        dimension = int(np.prod(np.shape(self.points)[1:]))
-        if not self.radius > 0 or not 1 <= self.directions <= dimension:
-            raise InvalidInputError(
-                f"LocalComplexity: radius must be positive and directions from 1 to {dimension}, got {self.radius} "
-                f"and {self.directions}"
-            )
+        dimension = int(np.prod(tensor_of(self.points, "points").shape[1:]))
+        if self.directions > dimension:
+            raise InvalidInputError(f"LocalComplexity: directions must be 1 to {dimension}, got {self.directions}")
 
+    @checked
     def vertices(self, point: torch.Tensor) -> torch.Tensor:
         """The cross-polytope around a point: ``(2 * directions, *shape)``."""
         steps = self.radius * orthonormal(point.shape, self.directions, self.seed).to(point)
@@ -141,6 +142,7 @@ class LocalComplexity(Watched):
         return {f"local_complexity/{la.name}": float(n.mean()) for la, n in own if not isinstance(la.rule, Selection)}
 
 
+@checked
 @dataclass(frozen=True)
 class LayerLoss(Watched):
     """How much a metric loses when one layer is perturbed, layer by layer (`nf.layer_sensitivity`).
@@ -154,8 +156,8 @@ class LayerLoss(Watched):
     data: Any = field(repr=False)
     metric: Any = None
     perturbation: Perturbation = QUARTER
-    repeats: int = 5
-    seed: int = 0
+    repeats: PositiveInt = 5
+    seed: Seed = 0
 
     @renamed(net="model")
     def measure(self, model: nn.Module) -> dict[str, float]:

@@ -282,7 +282,12 @@ def test_words_and_forms() -> None:
         (nn.Sequential(nn.Linear(2, 3), nn.Tanh()), {}, NotPiecewiseLinearError, "tanh"),
         (nn.Linear(2, 3), {}, InvalidInputError, "one affine function"),
         (nn.Sequential(nn.Linear(2, 3), nn.ReLU()), {"dimension": 3}, InvalidInputError, "2 inputs, got 3"),
-        (nn.Sequential(nn.Linear(2, 3), nn.ReLU()), {"dimension": 0}, InvalidInputError, "at least 1"),
+        (
+            nn.Sequential(nn.Linear(2, 3), nn.ReLU()),
+            {"dimension": 0},
+            InvalidInputError,
+            "dimension must be a whole number from 1",
+        ),
         (
             nn.Sequential(nn.Linear(2, 3), nn.ReLU()),
             {"only": ["raghu"]},

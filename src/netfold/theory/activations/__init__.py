@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+from netfold.arguments import shown
 from netfold.errors import InvalidInputError
 from netfold.theory.activations.base import Activation, Correlation, Moments
 from netfold.theory.activations.custom import Custom
@@ -37,7 +39,13 @@ NAMED: dict[str, Activation] = {
     "gelu": GELU(),
     "silu": SiLU(),
     "swish": SiLU(),
+    "relu6": PiecewiseLinear("relu6", (0.0, 6.0), (0.0, 1.0, 0.0)),
+    "hardsigmoid": PiecewiseLinear("hardsigmoid", (-3.0, 3.0), (0.0, 1 / 6, 0.0)),
+    "abs": PiecewiseLinear("abs", (0.0,), (-1.0, 1.0)),
 }
+
+BY_VALUES = ("elu", "selu", "mish", "hardswish", "sigmoid", "softplus")
+"""Functions of torch that are known by their values alone."""
 
 
 def as_activation(activation: str | Activation | Callable[[Any], Any]) -> Activation:
@@ -54,11 +62,20 @@ def as_activation(activation: str | Activation | Callable[[Any], Any]) -> Activa
         return activation
     if isinstance(activation, str):
         key = activation.lower().replace("-", "").replace("_", "").replace(" ", "")
+        if key in BY_VALUES:
+            return _by_values(key)
         if key not in NAMED:
-            known = ", ".join(sorted({a.name for a in NAMED.values()}))
-            raise InvalidInputError(f"unknown activation {activation!r}: expected {known}, or a callable")
+            known = ", ".join(sorted({*BY_VALUES, *(a.name for a in NAMED.values())}))
+            raise InvalidInputError(f"activation: there is no {shown(activation)}: expected {known}, or a callable")
         return NAMED[key]
     if callable(activation):
         name = getattr(activation, "__name__", type(activation).__name__)
         return Custom(activation, "custom" if name == "<lambda>" else name)
-    raise InvalidInputError(f"an activation must be a name or a callable, got {type(activation).__name__}")
+    raise InvalidInputError(f"activation must be a name or a callable, got {type(activation).__name__}")
+
+
+@cache
+def _by_values(name: str) -> Activation:
+    import torch
+
+    return Custom(getattr(torch.nn.functional, name), name)

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from netfold.arguments import checked
 from netfold.errors import InvalidInputError
 from netfold.theory.activations.base import Activation, Moments
 from netfold.theory.gaussian import Array, differentiate, find_kinks
 
 
+@checked
 @dataclass(frozen=True)
 class Custom(Activation):
     """Any elementwise function of a numpy array or of a torch tensor, taken by its values alone.

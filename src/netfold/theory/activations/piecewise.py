@@ -8,6 +8,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 from scipy.special import ndtr
 
+from netfold.arguments import checked
 from netfold.errors import InvalidInputError
 from netfold.theory.activations.base import EPS, Activation, Correlation, Moments, integrate_bend
 from netfold.theory.gaussian import SMALLEST, Array, density
@@ -23,6 +24,7 @@ def _piece_moments(low: Array, high: Array, scale: Array) -> tuple[Array, Array,
     return mass, scale * (at_a - at_b), scale**2 * (mass + edge_a - edge_b)
 
 
+@checked
 @dataclass(frozen=True)
 class PiecewiseLinear(Activation):
     """A continuous piecewise-linear activation; every expectation is in closed form.
@@ -125,6 +127,7 @@ class PiecewiseLinear(Activation):
         return integrate_bend(q, (s * first + o * mass).sum(0), (s * mass).sum(0), bend)
 
 
+@checked
 def leaky_relu(slope: float = 0.01) -> PiecewiseLinear:
     """h where positive, slope * h elsewhere.
 
@@ -135,6 +138,7 @@ def leaky_relu(slope: float = 0.01) -> PiecewiseLinear:
     return PiecewiseLinear("leaky_relu", (0.0,), (slope, 1.0))
 
 
+@checked
 def hard_tanh(low: float = -1.0, high: float = 1.0) -> PiecewiseLinear:
     """h clipped to [low, high].
 

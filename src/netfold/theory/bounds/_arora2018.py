@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from netfold.arguments import checked
 from netfold.theory.bounds._bound import Bound, Kind, Statement
 from netfold.theory.bounds._shape import cells, positive, shape_of
 
 
+@checked
 def arora2018(inputs: int, widths: Iterable[int]) -> Bound:
     """Linear pieces of the hard functions of Arora et al. that a network of this shape can represent.
 

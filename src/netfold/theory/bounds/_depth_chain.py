@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from netfold.arguments import checked
 from netfold.formats import table
 from netfold.results.base import above
 from netfold.theory.bounds._bound import Bound
@@ -98,6 +99,7 @@ class DepthChain:
         )
 
 
+@checked
 def depth_chain(neurons: int, inputs: int, activation: str | Unit = "relu") -> DepthChain:
     """The bound on activation patterns for N units spread over 1, 2, ..., N layers.
 

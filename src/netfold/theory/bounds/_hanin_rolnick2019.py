@@ -6,6 +6,7 @@ import enum
 import math
 from collections.abc import Iterable
 
+from netfold.arguments import checked, shown
 from netfold.errors import InvalidInputError
 from netfold.theory.bounds._bound import Expectation, Kind, Statement
 from netfold.theory.bounds._shape import choice, shape_of
@@ -18,6 +19,7 @@ class Cube(enum.Enum):
     CORNER = "corner"
 
 
+@checked
 def hanin_rolnick2019(
     inputs: int,
     widths: Iterable[int],
@@ -77,7 +79,7 @@ def hanin_rolnick2019(
     n, shape = shape_of(inputs, widths)
     for name, value in {"side": side, "sigma_w": sigma_w, "sigma_b": sigma_b, "gradient": gradient}.items():
         if value is not None and not (math.isfinite(value) and value > 0):
-            raise InvalidInputError(f"{name}: expected a positive number, got {value!r}")
+            raise InvalidInputError(f"{name}: expected a positive number, got {shown(value)}")
     log_gradient = math.log(gradient) if gradient else _log_gradient(n, shape, sigma_w)
     log_rate = log_gradient - math.log(sigma_b * math.sqrt(2 * math.pi)) + math.log(side)
     count = _theorem if choice(Cube, form, "form") is Cube.THEOREM else _corner

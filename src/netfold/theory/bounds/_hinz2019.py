@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from netfold.arguments import checked, shown
 from netfold.errors import InvalidInputError
 from netfold.theory.bounds._bound import Bound, Kind, Statement
 from netfold.theory.bounds._shape import Unit, cells, shape_of, unit_of, upper_kind
@@ -36,6 +37,7 @@ HISTOGRAMS: Mapping[str, Histogram] = MappingProxyType(
 )
 
 
+@checked
 def hinz2019(
     inputs: int,
     widths: Iterable[int],
@@ -92,7 +94,7 @@ def hinz2019(
     if not unit.collapses and histogram not in ("naive", "zaslavsky"):
         raise InvalidInputError(
             f"histogram: {unit.name} units keep their slope, so no region's image loses a dimension; "
-            f"expected 'naive' or 'zaslavsky', got {histogram!r}"
+            f"expected 'naive' or 'zaslavsky', got {shown(histogram)}"
         )
     images = [0] * n0 + [1]
     for n in shape:
@@ -105,7 +107,9 @@ def _histogram(histogram: str | Histogram) -> Histogram:
     if callable(histogram):
         return histogram
     if histogram not in HISTOGRAMS:
-        raise InvalidInputError(f"histogram: expected one of {', '.join(HISTOGRAMS)} or a function, got {histogram!r}")
+        raise InvalidInputError(
+            f"histogram: expected one of {', '.join(HISTOGRAMS)} or a function, got {shown(histogram)}"
+        )
     return HISTOGRAMS[histogram]
 
 
@@ -116,8 +120,8 @@ def _next_layer(images: list[int], n: int, knots: int, gamma: Histogram) -> list
             continue
         d = min(d, n)
         counts = gamma(d, n, knots)
-        if len(counts) != n + 1:
-            raise InvalidInputError(f"histogram: expected {n + 1} counts for a layer of {n} units, got {len(counts)}")
+        if not hasattr(counts, "__len__") or len(counts) != n + 1:
+            raise InvalidInputError(f"histogram: expected {n + 1} counts for a layer of {n} units, got {shown(counts)}")
         for i, count in enumerate(itertools.chain(counts[:d], [sum(counts[d:])])):
             after[i] += regions * count
     return after

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from netfold.arguments import checked
 from netfold.theory.bounds._bound import Bound, Kind, Statement
 from netfold.theory.bounds._shape import cells, positive, shape_of
 
 
+@checked
 def montufar2014(inputs: int, widths: Iterable[int]) -> Bound:
     """Linear regions that some ReLU network of this shape has: input space folded on itself.
 
@@ -41,6 +43,7 @@ def montufar2014(inputs: int, widths: Iterable[int]) -> Bound:
     return Bound(value, Statement(Kind.MAXIMUM, "linear regions", "Montúfar et al. 2014, Theorem 4"))
 
 
+@checked
 def montufar2014_maxout(inputs: int, widths: Iterable[int], rank: int) -> Bound:
     """Linear regions that some maxout network of this shape has.
 

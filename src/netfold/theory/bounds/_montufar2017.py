@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from netfold.arguments import checked
 from netfold.theory.bounds._bound import Bound, Statement
 from netfold.theory.bounds._shape import Unit, cells, shape_of, unit_of, upper_kind
 
 
+@checked
 def montufar2017(inputs: int, widths: Iterable[int], activation: str | Unit = "relu") -> Bound:
     """Activation regions of a network, whatever the weights; sees narrow layers.
 

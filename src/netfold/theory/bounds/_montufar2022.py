@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from netfold.arguments import checked
 from netfold.theory.bounds._bound import Bound, Kind, Statement
 from netfold.theory.bounds._shape import cells, positive, shape_of
 
 
+@checked
 def montufar2022_maxout_upper(inputs: int, widths: Iterable[int], rank: int) -> Bound:
     """Activation regions of a maxout network, whatever the weights; sharp for one layer.
 
@@ -43,6 +45,7 @@ def montufar2022_maxout_upper(inputs: int, widths: Iterable[int], rank: int) -> 
     return Bound(value, Statement(kind, "activation regions", "Montúfar, Ren & Zhang 2022, Theorem 3.7"))
 
 
+@checked
 def montufar2022_maxout_lower(inputs: int, widths: Iterable[int], rank: int) -> Bound:
     """Linear regions that some maxout network of this shape has.
 

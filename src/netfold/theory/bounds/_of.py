@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from netfold.arguments import PositiveInt, checked
 from netfold.capture import Model, NodeKind, Program
 from netfold.capture.capture import captured
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
@@ -82,12 +83,13 @@ class NetworkBounds(TableRows):
         return f"{self.title}\n{self.to_text()}"
 
 
+@checked
 def of(
     model: Model,
     point: Any = None,
     *,
     shape: Sequence[int] | None = None,
-    dimension: int | None = None,
+    dimension: PositiveInt | None = None,
     only: Sequence[str] | None = None,
 ) -> NetworkBounds:
     """The bounds that apply to a given network, and why the others do not.

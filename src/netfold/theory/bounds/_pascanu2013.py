@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from netfold.arguments import checked
 from netfold.theory.bounds._bound import Bound, Kind, Statement
 from netfold.theory.bounds._shape import cells, shape_of
 
 
+@checked
 def pascanu2013(inputs: int, widths: Iterable[int]) -> Bound:
     """Linear regions that some ReLU network of this shape has: the first bound exponential in depth.
 

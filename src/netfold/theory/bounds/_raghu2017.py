@@ -6,6 +6,7 @@ import enum
 import math
 from collections.abc import Iterable
 
+from netfold.arguments import checked
 from netfold.theory.bounds._bound import Bound, Kind, Statement
 from netfold.theory.bounds._shape import Unit, cells, choice, shape_of, unit_of, upper_kind
 
@@ -17,6 +18,7 @@ class Form(enum.Enum):
     LEADING = "leading"
 
 
+@checked
 def raghu2017(
     inputs: int, widths: Iterable[int], activation: str | Unit = "relu", form: Form | str = Form.RECURSIVE
 ) -> Bound:

@@ -6,11 +6,13 @@ import itertools
 import math
 from collections.abc import Iterable
 
+from netfold.arguments import checked
 from netfold.errors import InvalidInputError
 from netfold.theory.bounds._bound import Bound, Kind, Statement
 from netfold.theory.bounds._shape import RELU, cells, positive, shape_of, upper_kind
 
 
+@checked
 def serra2018_upper(inputs: int, widths: Iterable[int], ranks: Iterable[int] | None = None) -> Bound:
     """Activation regions of a ReLU network, whatever the weights: the tightest of the classical bounds.
 
@@ -82,6 +84,7 @@ def next_images(images: list[int], n: int, rank: int, knots: int = 1) -> list[in
     return after
 
 
+@checked
 def serra2018_lower(inputs: int, widths: Iterable[int]) -> Bound:
     """Linear regions that some ReLU network of this shape has.
 
@@ -114,6 +117,7 @@ def serra2018_lower(inputs: int, widths: Iterable[int]) -> Bound:
     return Bound(value, Statement(Kind.MAXIMUM, "linear regions", "Serra et al. 2018, Theorem 8"))
 
 
+@checked
 def serra2018_maxout(inputs: int, widths: Iterable[int], rank: int) -> Bound:
     """Activation regions of a maxout network, whatever the weights, from its hyperplanes.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from netfold.arguments import sequence, shown
 from netfold.errors import InvalidInputError
 from netfold.theory.bounds._bound import Kind
 
@@ -59,7 +60,7 @@ def unit_of(activation: str | Unit) -> Unit:
     if activation not in UNITS:
         raise InvalidInputError(
             f"activation: expected one of {', '.join(UNITS)} (or a bounds.Unit with its number of knots), "
-            f"got {activation!r}"
+            f"got {shown(activation)}"
         )
     return UNITS[activation]
 
@@ -74,7 +75,7 @@ def choice(options: type[Choice], value: Any, name: str) -> Choice:
         return options(value)
     except ValueError:
         names = ", ".join(repr(option.value) for option in options)
-        raise InvalidInputError(f"{name}: expected one of {names}, got {value!r}") from None
+        raise InvalidInputError(f"{name}: expected one of {names}, got {shown(value)}") from None
 
 
 def positive(value: Any, name: str, least: int = 1, why: str = "") -> int:
@@ -89,7 +90,7 @@ def positive(value: Any, name: str, least: int = 1, why: str = "") -> int:
         number = least - 1
     if isinstance(value, bool) or number < least:
         reason = f" ({why})" if why else ""
-        raise InvalidInputError(f"{name}: expected an integer of at least {least}{reason}, got {value!r}")
+        raise InvalidInputError(f"{name}: expected an integer of at least {least}{reason}, got {shown(value)}")
     return number
 
 
@@ -101,10 +102,10 @@ def shape_of(inputs: Any, widths: Iterable[Any], per_input: int = 0, why: str = 
     """
     inputs = positive(inputs, "inputs")
     try:
-        listed = tuple(widths)
-    except TypeError:
+        listed = tuple(sequence(widths, "widths"))
+    except InvalidInputError:
         raise InvalidInputError(
-            f"widths: expected one width for each hidden layer, got {widths!r}; write widths=[{widths!r}]"
+            f"widths: expected one width for each hidden layer, got {shown(widths)}; write widths=[...]"
         ) from None
     if not listed:
         raise InvalidInputError("widths: expected at least one hidden layer, got none")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from netfold.arguments import checked, whole
 from netfold.errors import InvalidInputError
 from netfold.results.base import Shown, above
 from netfold.theory.bounds._arora2018 import arora2018
@@ -137,13 +138,14 @@ class BoundsTable(TableRows):
 
     def first(self, layers: int) -> BoundsTable:
         """The table of the first layers alone."""
-        return table(self.inputs, self.widths[:layers], self.unit, self.rank)
+        return table(self.inputs, self.widths[: whole(layers, "layers")], self.unit, self.rank)
 
     def __repr__(self) -> str:
         head = f"{self.inputs} inputs, {self.units} widths {' '.join(map(str, self.widths))}"
         return f"{head}\n{self.to_text()}"
 
 
+@checked
 def table(inputs: int, widths: Iterable[int], activation: str | Unit = "relu", rank: int | None = None) -> BoundsTable:
     """Every bound that applies to an architecture, each with what it bounds and what it counts.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from netfold.arguments import checked, require, sequence, shown
 from netfold.errors import InvalidInputError
 from netfold.theory.bounds import _transversal
 from netfold.theory.bounds._bound import Bound, Kind, Statement
@@ -73,6 +74,7 @@ class _Layer:
         return [frozenset(places[np.ix_(*window)].ravel().tolist()) for window in itertools.product(*spans)]
 
 
+@checked
 def xiong2020(size: Size, channels: int, kernel: Size, stride: Size, filters: int, padding: Size = 0) -> Bound:
     """Linear regions of one convolutional ReLU layer.
 
@@ -125,6 +127,7 @@ def xiong2020(size: Size, channels: int, kernel: Size, stride: Size, filters: in
     return Bound(value, Statement(kind, "activation regions", "Xiong et al. 2020, Theorem 2"))
 
 
+@checked
 def xiong2020_upper(size: Size, channels: int, layers: Iterable[Conv]) -> Bound:
     """Activation regions of a convolutional ReLU network, whatever the weights.
 
@@ -162,6 +165,7 @@ def xiong2020_upper(size: Size, channels: int, layers: Iterable[Conv]) -> Bound:
     return Bound(value, Statement(Kind.GIVEN_NETWORK, "activation regions", "Xiong et al. 2020, Theorem 5"))
 
 
+@checked
 def xiong2020_lower(size: Size, channels: int, layers: Iterable[Conv]) -> Bound:
     """Linear regions that some convolutional ReLU network of this shape has.
 
@@ -244,7 +248,7 @@ def _out_of_reach(layer: _Layer) -> InvalidInputError:
 def _stack(size: Size, channels: int, layers: Iterable[Conv]) -> list[_Layer]:
     stack: list[_Layer] = []
     axes, channels = _axes(size), positive(channels, "channels")
-    for conv in layers:
+    for conv in require(tuple[Conv, ...], tuple(sequence(layers, "layers")), "layers"):
         stack.append(_layer(axes, channels, conv))
         axes, channels = stack[-1].positions, stack[-1].filters
     if not stack:
@@ -270,5 +274,5 @@ def _axes(value: Size, axes: int | None = None, name: str = "size", least: int =
         return (positive(value, name, least),) * (axes or 1)
     numbers = tuple(positive(number, name, least) for number in value)
     if not numbers or len(numbers) != (axes or len(numbers)):
-        raise InvalidInputError(f"{name}: expected {axes or 'at least one'} numbers, one an axis, got {value!r}")
+        raise InvalidInputError(f"{name}: expected {axes or 'at least one'} numbers, one an axis, got {shown(value)}")
     return numbers

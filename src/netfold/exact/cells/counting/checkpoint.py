@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import glob
 import hashlib
 import json
 import time
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from netfold.errors import CorruptFileError, InvalidInputError
 from netfold.exact.cells.counting.queue import Sums, Work
 from netfold.exact.cells.engine import Prefix
-from netfold.files import require_file, write_atomically
+from netfold.files import remove_leftovers, require_file, write_atomically
 
 FORMAT = "netfold count 1"
 
@@ -60,8 +59,7 @@ class Checkpoint:
             return None
         work = self._read(text)
         self.seen = self._state()
-        for torn in self.path.parent.glob(f".{glob.escape(self.path.name)}.*.part"):
-            torn.unlink(missing_ok=True)  # what a kill in the middle of writing leaves
+        remove_leftovers(self.path)
         return work
 
     def save(self, work: Work) -> None:
@@ -70,11 +68,7 @@ class Checkpoint:
         Raises:
             InvalidInputError: the folder does not exist, or another process has written the file meanwhile.
         """
-        if self._state() != self.seen:
-            raise InvalidInputError(
-                f"the checkpoint {self.path} has changed while this count was running, so it is left as it is: does "
-                "another count write to it? Give each its own file"
-            )
+        self._require_unchanged()
         sums, items = work.snapshot()
         body = {
             "format": FORMAT,
@@ -84,7 +78,15 @@ class Checkpoint:
         }
         with write_atomically(self.path) as temporary:
             temporary.write_text(json.dumps({**body, "checksum": _checksum(body)}, indent=1), encoding="utf-8")
+            self._require_unchanged()
         self.seen, self.written = self._state(), time.monotonic()
+
+    def _require_unchanged(self) -> None:
+        if self._state() != self.seen:
+            raise InvalidInputError(
+                f"the checkpoint {self.path} has changed while this count was running, so it is left as it is: does "
+                "another count write to it? Give each its own file"
+            )
 
     def save_if_due(self, work: Work) -> None:
         """Write, unless that was done a moment ago."""
@@ -108,6 +110,10 @@ class Checkpoint:
         if not ours:
             what = "is no checkpoint of a count" if text else "is empty"
             raise CorruptFileError(f"{self.path} {what}, so it is left as it is; name another file for the checkpoint")
+        if isinstance(told, dict) and told["format"] != FORMAT:
+            raise InvalidInputError(
+                f"the checkpoint {self.path} has the format {told['format']!r}, expected {FORMAT!r}"
+            )
         try:
             if isinstance(told, ValueError):
                 raise told
@@ -121,7 +127,7 @@ class Checkpoint:
                 f"the checkpoint {self.path} is damaged ({type(error).__name__}: {error}), so it is left as it is; "
                 "name another file to count from the start"
             ) from error
-        self._require_ours(told["format"], found)
+        self._require_ours(found)
         if not all(map(self._possible, items)):
             raise CorruptFileError(
                 f"the checkpoint {self.path} names states that units of this network do not have, so it is left as it "
@@ -135,9 +141,7 @@ class Checkpoint:
             return True
         return len(item) <= len(self.pieces) and bool(((item >= 0) & (item < self.pieces[: len(item)])).all())
 
-    def _require_ours(self, form: str, fingerprint: Fingerprint) -> None:
-        if form != FORMAT:
-            raise InvalidInputError(f"the checkpoint {self.path} has the format {form!r}, expected {FORMAT!r}")
+    def _require_ours(self, fingerprint: Fingerprint) -> None:
         for what in ("domain", "network", "rule"):
             if fingerprint.get(what) != self.fingerprint[what]:
                 whose = "follows another counting rule" if what == "rule" else f"belongs to another {what}"
