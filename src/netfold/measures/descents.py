@@ -12,7 +12,8 @@ Cells are the units of a stratified sample: of every few neighbours one is drawn
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -116,14 +117,23 @@ class Tally:
     """What a sample says of the whole path, one entry a column.
 
     Attributes:
-        value: the estimate, and ``variance`` its variance; ``freedom`` the degrees of freedom of the latter.
+        value: the estimate.
+        sampled: its variance as far as the sample tells, and ``variance`` what the interval rests on.
+        freedom: degrees of freedom of the variance (Satterthwaite).
         least: what was seen: not more than there is.
     """
 
     value: Floats
+    sampled: Floats
     variance: Floats
     freedom: Floats
     least: Floats
+
+    def half_widths(self, variance: Floats, confidence: float) -> Floats:
+        """How far the estimates can be off, by Student's t."""
+        from scipy.stats import t
+
+        return t.ppf(0.5 + confidence / 2, self.freedom) * np.sqrt(variance)
 
 
 class Sample:
@@ -133,18 +143,23 @@ class Sample:
         cells: how many there are.
         shown: what the ends of each cell show, one row (`Columns`) a cell.
         evaluations: points at which the network was evaluated; following counts as its breakpoints.
+        pace: seconds that an evaluation takes.
+        tick: called now and then.
     """
 
-    def __init__(self, program: Program, path: Path, cells: int, rng: np.random.Generator) -> None:
-        self.program, self.path, self.rng = program, path, rng
+    def __init__(
+        self, program: Program, path: Path, cells: int, rng: np.random.Generator, tick: Callable[[], object]
+    ) -> None:
+        self.program, self.path, self.rng, self.tick = program, path, rng, tick
         self.columns, self.rows = Columns(len(program.layers)), _rows(program)
         legs = len(path.vertices[0]) - 1 if isinstance(path, Polyline) else 1
         self.cells = legs * -(-cells // legs) if legs <= cells else cells
         self.edges = np.linspace(0.0, 1.0, self.cells + 1)
         self.strata = np.array_split(np.arange(self.cells), -(-self.cells // NEIGHBOURS))
         self.rounds: list[Floats] = []
-        self.evaluations = 0
+        self.evaluations, begin = 0, time.perf_counter()
         self.shown = self._shown()
+        self.pace = (time.perf_counter() - begin) / self.evaluations
         self.least = self.shown.copy()
         self.least[:, self.columns.breakpoints] = self.shown[:, self.columns.total] > 0
 
@@ -165,6 +180,7 @@ class Sample:
             padded = np.append(t, np.full(-len(t) % ROUND, t[-1]))
             points = self.program.points(self.path(padded), "the path")
             found[number] = steps(self.program, points, begin, end)
+            self.tick()
 
         threads = torch.get_num_threads() if self.program.device.type == "cpu" else 1
         side_by_side([partial(see, i) for i in range(len(runs))], threads)
@@ -226,14 +242,16 @@ class Sample:
     def tally(self) -> Tally:
         """What there is, estimated; at least two rounds."""
         rounds = np.array(self.rounds)
-        count = len(rounds)
+        count, least = len(rounds), self.least.sum(0)
         parts = rounds.var(0, ddof=1) / count
-        variance, squares = parts.sum(0), (parts**2).sum(0) / (count - 1)
-        freedom = np.divide(variance**2, squares, out=np.full(len(variance), 1.0), where=squares > 0)
+        sampled, squares = parts.sum(0), (parts**2).sum(0) / (count - 1)
+        variance = sampled.copy()
         # as if one more unit had been seen to switch and switch back: where none was, there may be some all the same
         variance[self.columns.counts] += (2.0 * self.cells / len(self.strata) / count) ** 2
-        least = self.least.sum(0)
-        return Tally(np.maximum(self.shown.sum(0) + rounds.mean(0).sum(0), least), variance, freedom, least)
+        freedom = np.full(len(variance), np.inf)
+        np.divide(variance**2, squares, out=freedom, where=squares > 0)
+        value = np.maximum(self.shown.sum(0) + rounds.mean(0).sum(0), least)
+        return Tally(value, sampled, variance, freedom, least)
 
 
 def _joined(descents: Sequence[Descent]) -> tuple[Floats, Ints, Ints]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Selection
-from netfold.capture.program import Layer, Program
+from netfold.capture.program import Program
 from netfold.measures.states import has_states, states_of, walk
 from netfold.results.trace import Trace
 
@@ -116,9 +116,7 @@ def _parts(values: Tensor, a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tenso
     return zip(a.split(few), b.split(few), strict=True)
 
 
-def _places(
-    rule: Selection, read: Sequence[Tensor], made: Tensor, states: Tensor, a: Tensor, b: Tensor
-) -> Floats:
+def _places(rule: Selection, read: Sequence[Tensor], made: Tensor, states: Tensor, a: Tensor, b: Tensor) -> Floats:
     """Breakpoints that new winners make: windows that change between the same two entries change at one place.
 
     Where several entries are equal at one end (all are 0 after a ReLU), an earlier layer has made the breakpoint.
