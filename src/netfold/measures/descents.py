@@ -156,6 +156,7 @@ class Sample:
         self.cells = legs * -(-cells // legs) if legs <= cells else cells
         self.edges = np.linspace(0.0, 1.0, self.cells + 1)
         self.strata = np.array_split(np.arange(self.cells), -(-self.cells // NEIGHBOURS))
+        self.turns: list[list[int]] = [[] for _ in self.strata]
         self.rounds: list[Floats] = []
         self.evaluations, begin = 0, time.perf_counter()
         self.shown = self._shown()
@@ -193,7 +194,7 @@ class Sample:
         shown = np.maximum(self.shown[:, self.columns.breakpoints], self.shown[:, self.columns.breakpoints].mean())
         fewest = 0 if self.program.piecewise_linear else SMOOTH_HALVINGS
         depth = np.clip(np.ceil(np.log2(np.maximum(shown * crowding, 1.0) / FEW)), fewest, DEEPEST).astype(int)
-        cells = [int(self.rng.choice(stratum)) for stratum in self.strata]
+        cells = [self._next(stratum) for stratum in range(len(self.strata))]
         descents = [drawn(i, self.edges[i], self.edges[i + 1], depth[i], self.rng) for i in cells]
         seen = self._seen_in(descents)
         followed = dict(zip([d.cell for d in descents if d.follow], self._followed(descents), strict=True))
@@ -203,6 +204,15 @@ class Sample:
             self._note(descent, rows, more, followed.get(descent.cell))
             missed.append(len(stratum) * (2 / ONWARD) ** np.arange(len(more)) @ more)
         self.rounds.append(np.array(missed))
+
+    def _next(self, stratum: int) -> int:
+        """One of the cells that were not drawn yet; of all of them when each was.
+
+        Two rounds that drew one cell twice would look more alike than they are.
+        """
+        if not self.turns[stratum]:
+            self.turns[stratum] = self.rng.permutation(self.strata[stratum]).tolist()
+        return self.turns[stratum].pop()
 
     def _seen_in(self, descents: Sequence[Descent]) -> list[Floats]:
         """What the steps of every descent show; descents share batches."""
@@ -246,8 +256,10 @@ class Sample:
         parts = rounds.var(0, ddof=1) / count
         sampled, squares = parts.sum(0), (parts**2).sum(0) / (count - 1)
         variance = sampled.copy()
-        # as if one more unit had been seen to switch and switch back: where none was, there may be some all the same
-        variance[self.columns.counts] += (2.0 * self.cells / len(self.strata) / count) ** 2
+        # as if one more cell had been drawn that misses the most seen in any; of counts, a unit that switches back
+        most = (self.least - self.shown).max(0)
+        most[self.columns.counts] = 2.0
+        variance += (most * self.cells / len(self.strata) / count) ** 2
         freedom = np.full(len(variance), np.inf)
         np.divide(variance**2, squares, out=freedom, where=squares > 0)
         value = np.maximum(self.shown.sum(0) + rounds.mean(0).sum(0), least)
