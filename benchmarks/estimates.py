@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import netfold as nf
-from resnets import RESNETS
+from benchmarks.resnets import RESNETS
 from tests.cases import build
 
 
@@ -41,7 +41,9 @@ def large(names: list[str], size: int, budget: float) -> None:
         begin, cpu = time.perf_counter(), time.process_time()
         found = nf.estimate_trace(net, path, budget=budget)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        spent = f"{time.perf_counter() - begin:.0f} s, {time.process_time() - cpu:.0f} s of CPU, {memory:.2f} GB at most"
+        spent = (
+            f"{time.perf_counter() - begin:.0f} s, {time.process_time() - cpu:.0f} s of CPU, {memory:.2f} GB at most"
+        )
         print(f"{name} at {size} pixels: {spent}; {found.cells} cells, {found.evaluations} evaluations\n{found}")
         errors = [one.relative_error for one in (*found.transitions, *found.lengths, found.regions)]
         print(f"widest interval: {100 * max(errors):.2g}% of the value\n", flush=True)

@@ -158,6 +158,8 @@ class Sample:
         self.strata = np.array_split(np.arange(self.cells), -(-self.cells // NEIGHBOURS))
         self.turns: list[list[int]] = [[] for _ in self.strata]
         self.rounds: list[Floats] = []
+        shapes = (*(layer.shape for layer in program.layers), program.output_shape)
+        self.features = np.array([int(np.prod(shape, dtype=np.int64)) for shape in shapes])
         self.evaluations, begin = 0, time.perf_counter()
         self.shown = self._shown()
         self.pace = (time.perf_counter() - begin) / self.evaluations
@@ -256,9 +258,12 @@ class Sample:
         parts = rounds.var(0, ddof=1) / count
         sampled, squares = parts.sum(0), (parts**2).sum(0) / (count - 1)
         variance = sampled.copy()
-        # as if one more cell had been drawn that misses the most seen in any; of counts, a unit that switches back
+        # as if one more cell had been drawn that misses the most seen in any; at least a unit that switches back, and
+        # an image that turns back in one feature, halfway through the longest chord
         most = (self.least - self.shown).max(0)
         most[self.columns.counts] = 2.0
+        chords = self.shown[:, self.columns.lengths].max(0) / (4.0 * self.features)
+        most[self.columns.lengths] = np.maximum(most[self.columns.lengths], chords)
         variance += (most * self.cells / len(self.strata) / count) ** 2
         freedom = np.full(len(variance), np.inf)
         np.divide(variance**2, squares, out=freedom, where=squares > 0)
