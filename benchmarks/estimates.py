@@ -21,8 +21,9 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import netfold as nf
 from benchmarks.resnets import RESNETS
+
+import netfold as nf
 from tests.cases import build
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import netfold as nf
-from netfold.measures.descents import Descent, Sample
-from netfold.measures.steps import Columns, steps
+from netfold.measures.descents import Descent, PathSample
+from netfold.measures.steps import StepColumns, steps
 from netfold.paths import Path, stretch
 
 
@@ -41,10 +41,10 @@ def test_an_estimate_is_right_on_average_and_never_below_what_was_seen(name: str
     """Over many seeds every count and length has its true mean, and the lower bounds hold each time."""
     model, path = NETWORKS[name]
     program = nf.capture(model, shape=path.shape)
-    true = Columns(len(program.layers)).of_trace(nf.trace_path(program, path))
+    true = StepColumns(len(program.layers)).of_trace(nf.trace_path(program, path))
     values = []
     for seed in range(60):
-        sample = Sample(program, path, 4, np.random.default_rng(seed), lambda: None)
+        sample = PathSample(program, path, 4, np.random.default_rng(seed), lambda: None)
         sample.draw(1.0)
         assert (sample.least.sum(0) <= true + 1e-9 * true.max()).all()
         values.append(sample.shown.sum(0) + sample.rounds[0].sum(0))
@@ -93,7 +93,7 @@ def test_steps_are_bounds_that_grow() -> None:
     """What two points show is at most what lies between them, and a third point in between shows no less."""
     model, path = NETWORKS["rough"]
     program = nf.capture(model, shape=path.shape)
-    true = Columns(3).of_trace(nf.trace_path(program, path))
+    true = StepColumns(3).of_trace(nf.trace_path(program, path))
     shown = [
         steps(program, program.points(path(np.linspace(0, 1, n + 1))), np.arange(n), np.arange(1, n + 1)).sum(0)
         for n in (1, 2, 4, 8, 64)
@@ -106,7 +106,7 @@ def test_stretches_make_up_the_path() -> None:
     """Counts and lengths of a path are those of its stretches, added up."""
     for model, path in NETWORKS.values():
         program = nf.capture(model, shape=path.shape)
-        columns = Columns(len(program.layers))
+        columns = StepColumns(len(program.layers))
         parts = [stretch(path, a, b) for a, b in ((0.0, 0.3), (0.3, 0.8), (0.8, 1.0))]
         whole = sum(columns.of_trace(trace) for trace in nf.trace_paths(program, parts))
         assert whole == pytest.approx(columns.of_trace(nf.trace_path(program, path)), rel=1e-5)
@@ -114,15 +114,15 @@ def test_stretches_make_up_the_path() -> None:
 
 def test_ctrl_c_hands_back_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     model, path = NETWORKS["pooled"]
-    draw, calls = Sample.draw, []
+    draw, calls = PathSample.draw, []
 
-    def interrupted(self: Sample, crowding: float) -> None:
+    def interrupted(self: PathSample, crowding: float) -> None:
         calls.append(0)
         if len(calls) > 4:
             raise KeyboardInterrupt
         draw(self, crowding)
 
-    monkeypatch.setattr(Sample, "draw", interrupted)
+    monkeypatch.setattr(PathSample, "draw", interrupted)
     found = nf.estimate_trace(model, path, budget=None, evaluations=10**6, whole="never", tolerance=1e-9)
     assert "interrupted" in found.status
     assert found.regions.low <= nf.trace_path(model, path).regions <= found.regions.high

@@ -24,7 +24,7 @@ from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program
 from netfold.exact.numerics.threads import beside, look, side_by_side
 from netfold.exact.paths.blocks import widest
-from netfold.measures.steps import Columns, steps
+from netfold.measures.steps import StepColumns, steps
 from netfold.measures.tracing import choose
 from netfold.paths import Path, Polyline, stretch
 
@@ -113,7 +113,7 @@ def drawn(cell: int, begin: float, end: float, depth: int, rng: np.random.Genera
 
 
 @dataclass(frozen=True)
-class Tally:
+class PathEstimates:
     """What a sample says of the whole path, one entry a column.
 
     Attributes:
@@ -136,12 +136,12 @@ class Tally:
         return t.ppf(0.5 + confidence / 2, self.freedom) * np.sqrt(variance)
 
 
-class Sample:
+class PathSample:
     """A path cut into cells, with what was seen of them so far.
 
     Attributes:
         cells: how many there are.
-        shown: what the ends of each cell show, one row (`Columns`) a cell.
+        shown: what the ends of each cell show, one row (`StepColumns`) a cell.
         evaluations: points at which the network was evaluated; following counts as its breakpoints.
         pace: seconds that an evaluation takes.
         tick: called now and then.
@@ -151,7 +151,7 @@ class Sample:
         self, program: Program, path: Path, cells: int, rng: np.random.Generator, tick: Callable[[], object]
     ) -> None:
         self.program, self.path, self.rng, self.tick = program, path, rng, tick
-        self.columns, self.rows = Columns(len(program.layers)), _rows(program)
+        self.columns, self.rows = StepColumns(len(program.layers)), _rows(program)
         legs = len(path.vertices[0]) - 1 if isinstance(path, Polyline) else 1
         self.cells = legs * -(-cells // legs) if legs <= cells else cells
         self.edges = np.linspace(0.0, 1.0, self.cells + 1)
@@ -251,7 +251,7 @@ class Sample:
         self.least[descent.cell] = np.maximum(self.least[descent.cell], seen)
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> PathEstimates:
         """What there is, estimated; at least two rounds."""
         rounds = np.array(self.rounds)
         count, least = len(rounds), self.least.sum(0)
@@ -268,7 +268,7 @@ class Sample:
         freedom = np.full(len(variance), np.inf)
         np.divide(variance**2, squares, out=freedom, where=squares > 0)
         value = np.maximum(self.shown.sum(0) + rounds.mean(0).sum(0), least)
-        return Tally(value, sampled, variance, freedom, least)
+        return PathEstimates(value, sampled, variance, freedom, least)
 
 
 def _joined(descents: Sequence[Descent]) -> tuple[Floats, Ints, Ints]:

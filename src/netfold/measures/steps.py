@@ -25,7 +25,7 @@ TOGETHER = 2**20
 
 
 @dataclass(frozen=True)
-class Columns:
+class StepColumns:
     """Where the numbers of a network stand in one row of numbers.
 
     Attributes:
@@ -71,8 +71,8 @@ class Columns:
 
 
 def steps(program: Program, points: Tensor, begin: Ints, end: Ints) -> Floats:
-    """One row (`Columns`) a step from point ``begin`` to point ``end``."""
-    columns = Columns(len(program.layers))
+    """One row (`StepColumns`) a step from point ``begin`` to point ``end``."""
+    columns = StepColumns(len(program.layers))
     found = np.zeros((len(begin), columns.total + 1))
     a, b = (torch.from_numpy(i).to(points.device) for i in (begin, end))
     with torch.no_grad():

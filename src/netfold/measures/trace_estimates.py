@@ -13,7 +13,7 @@ from netfold.capture import Model, Program, capture
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import ellipse_length
 from netfold.measures.assemble import COUNTING_RULE
-from netfold.measures.descents import Sample
+from netfold.measures.descents import PathSample
 from netfold.measures.tracing import require_path, trace_paths
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
 from netfold.progress import progress_bar
@@ -173,8 +173,8 @@ class _Search:
         except KeyboardInterrupt:
             self.stopped = True
 
-    def _sampled(self, cells: int, crowding: float) -> Sample:
-        sample = Sample(self.program, self.path, cells, self.rng, self._tick)
+    def _sampled(self, cells: int, crowding: float) -> PathSample:
+        sample = PathSample(self.program, self.path, cells, self.rng, self._tick)
         for _ in range(ROUNDS):
             sample.draw(crowding)
         self.spending.spent += sample.evaluations
