@@ -29,6 +29,7 @@ from .measures.region_graph import RegionGraph as RegionGraph
 from .measures.region_graph import region_graph as region_graph
 from .measures.regions import Region as Region
 from .measures.regions import enumerate_regions as enumerate_regions
+from .measures.trace_estimates import estimate_trace as estimate_trace
 from .measures.tracing import trace_path as trace_path
 from .measures.tracing import trace_paths as trace_paths
 from .networks import random_network as random_network
@@ -45,6 +46,7 @@ from .results.complexity import LocalComplexity as LocalComplexity
 from .results.counts import CountResult as CountResult
 from .results.partition import Partition as Partition
 from .results.trace import Trace as Trace
+from .results.trace_estimate import TraceEstimate as TraceEstimate
 from .results.traces import Traces as Traces
 from .sensitivity import GaussianNoise as GaussianNoise
 from .sensitivity import Prune as Prune

@@ -17,6 +17,9 @@ from netfold.errors import InvalidInputError
 
 Points = NDArray[np.float64]
 
+NEAR = 1e-12
+"""Parameters this close name one corner of a polyline."""
+
 
 @runtime_checkable
 class Path(Protocol):
@@ -291,6 +294,27 @@ class Curve:
         at = torch.from_numpy(numbers(t, "t"))
         found = torch.stack([self.function(s) for s in at.reshape(-1)]).detach()
         return found.reshape(*at.shape, *self.shape).double().cpu().numpy()
+
+
+def stretch(path: Path, begin: float, end: float) -> Path:
+    """The part of a path between two parameters, as a path of its own; a polyline keeps the corners inside.
+
+    Example:
+        >>> stretch(Circle([1.0, 0.0], [0.0, 1.0]), 0.25, 0.5)([0.0, 1.0]).round(6).tolist()
+        [[0.0, 1.0], [-1.0, 0.0]]
+        >>> stretch(Polyline([[0.0], [1.0], [0.0]]), 0.25, 0.75).points.tolist()
+        [[0.5], [1.0], [0.5]]
+    """
+    if isinstance(path, Line | Polyline):
+        at, corners = path.vertices
+        inside = corners[(at > begin + NEAR) & (at < end - NEAR)]
+        return Polyline(np.concatenate([path(begin)[None], inside, path(end)[None]]))
+    if isinstance(path, Arc | Circle | Ellipse):
+        whole, low = path.ellipse, path.ellipse.angle * begin
+        cos, sin = np.cos(low), np.sin(low)
+        u, v = cos * whole.u + sin * whole.v, cos * whole.v - sin * whole.u
+        return Ellipse(whole.center, u, v, whole.angle * (end - begin))
+    return Curve(lambda s: path.function(begin + (end - begin) * s))
 
 
 @dataclass(frozen=True, eq=False)

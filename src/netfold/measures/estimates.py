@@ -96,7 +96,7 @@ def estimate_regions(
     with the inverse of its chance as weight (stochastic enumeration: Rubinstein 2013; Vaisman and Kroese, "Stochastic
     enumeration method for counting trees", 2017). Chances follow how many units are seen to change their state along
     chords through a cell, which makes the estimate vary less; any chances leave it unbiased. Every cell is certified
-    as in a count. A network that is small enough for the effort is counted exactly.
+    as in a count. First the whole tree is counted, with three times the effort; what is done then is exact.
 
     The interval comes from 8 parts of the tree that are estimated independently: ``value * exp(+-t s / value)`` with
     Student's t for 7 degrees of freedom and standard error s. An effort too small for the network shows as a wide
@@ -107,7 +107,8 @@ def estimate_regions(
         domain: ``None`` for all of R^m, a `Box` or a `Polytope`.
         relative_error: repeat with more effort until both ends of the interval are this close to the value, as a
             share of it. Only the last repetition is used.
-        effort: decisions to take, roughly; 100,000 by default. With ``relative_error``: the most that one repetition
+        effort: decisions to take, roughly, beside those of the count; ten units on the way to a cell count as one.
+            100,000 by default. With ``relative_error``: the most that one repetition
             may take, 10 million by default.
         confidence: of the interval.
         shape: the shape of one input; needed where neither the domain nor the first layer tells it.

@@ -34,16 +34,28 @@ def states_at(program: Program, points: Tensor, signs: bool = False) -> Iterator
         signs: whether the state of every unit is the sign of its pre-activation (1: positive), also where it is
             piecewise linear. The state of a unit that selects one of several entries is always which one wins.
     """
+    for number, (layer, read, _) in enumerate(walk(program, points)):
+        if layer is not None and has_states(layer, read):
+            yield number, states_of(layer, read, signs)
+
+
+def walk(program: Program, points: Tensor) -> Iterator[tuple[Layer | None, list[Tensor], Tensor]]:
+    """Every layer with what it reads and what it makes, flattened; then the output, which stands for both."""
     values = program.start(points)
-    for number, stage in enumerate(cut(program)):
-        if stage.layer is None:
-            return
+    for stage in cut(program):
         values = program.advance(stage, values)
         read = [values[i].flatten(1) for i in stage.inputs]
-        if watchable(stage.layer) and (isinstance(stage.layer.rule, Selection) or _own(stage.layer, read)):
-            yield number, _states(stage.layer, read, signs)
+        if stage.layer is None:
+            yield None, read, read[0]
+            return
         made = program.activate(stage.layer, values)
+        yield stage.layer, read, made.flatten(1)
         values = {**{i: values[i] for i in stage.alive}, stage.layer.node.index: made}
+
+
+def has_states(layer: Layer, read: Sequence[Tensor]) -> bool:
+    """Whether the units of a layer that reads this have states of their own."""
+    return watchable(layer) and (isinstance(layer.rule, Selection) or _own(layer, read))
 
 
 def _own(layer: Layer, read: Sequence[Tensor]) -> bool:
@@ -51,7 +63,8 @@ def _own(layer: Layer, read: Sequence[Tensor]) -> bool:
     return isinstance(layer.rule, Elementwise) or sum(r.shape[1] for r in read) == layer.units
 
 
-def _states(layer: Layer, read: Sequence[Tensor], signs: bool) -> Tensor:
+def states_of(layer: Layer, read: Sequence[Tensor], signs: bool = False) -> Tensor:
+    """The state of every unit of a layer that reads this, ``(points, units)``; see `states_at`."""
     rule = layer.rule
     if isinstance(rule, Selection):
         return _winners(rule, torch.cat(list(read), 1) if len(read) > 1 else read[0])

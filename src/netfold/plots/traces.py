@@ -10,10 +10,12 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from netfold.arguments import checked
+from netfold.errors import InvalidInputError
 from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.intervals import estimate
 from netfold.results.trace import Trace
+from netfold.results.trace_estimate import TraceEstimate
 from netfold.results.traces import Traces
 
 LABELS = {
@@ -183,6 +185,50 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
     ax.set_xlabel("position t on the path, from first to second input")
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
+    return ax
+
+
+def estimated(
+    result: TraceEstimate, measure: str = "transitions", ax: Axes | None = None, theme: Theme = LIGHT
+) -> Axes:
+    """Draw an estimate layer by layer with its intervals, and below what was seen, the certain lower bound.
+
+    Args:
+        result: the result.
+        measure: ``transitions``, ``sign_transitions`` or ``length``.
+        ax: where to draw; a new figure by default.
+        theme: colours.
+
+    Returns:
+        The axes drawn on.
+
+    Raises:
+        InvalidInputError: there is no such measure.
+    """
+    if measure not in ("transitions", "sign_transitions", "length"):
+        raise InvalidInputError(f"measure must be transitions, sign_transitions or length, got {measure!r}")
+    ax = axes_or_new(ax)
+    lengths = measure == "length"
+    numbers = result.lengths if lengths else getattr(result, measure)
+    value, low, high, least = np.array([(n.value, n.low, n.high, n.at_least) for n in numbers]).reshape(-1, 4).T
+    at = np.arange(len(numbers)) + (0 if lengths else 1)
+    bars = np.stack([value - low, high - value])
+    percent = f"{100 * result.confidence:g}% interval"
+    if not result.exact:
+        ax.plot(at, least, "_", color=theme.other, markersize=9, label="at least", zorder=3)
+    ax.errorbar(at, value, bars, color=theme.main, marker="o", label="exact" if result.exact else percent, **_MEANS)
+    ax.set_ylim(bottom=0)
+    names = ["input", *(short(layer.name, 16) for layer in result.layers), "output"]
+    names = names if lengths else names[1:-1]
+    every = -(-len(names) // 24)
+    tilted = len(names) > 5
+    ax.set_xticks(at[::every], names[::every], rotation=45 if tilted else 0, ha="right" if tilted else "center")
+    ax.set_xlabel("layer")
+    unit = "length of the image (units of the layer)" if lengths else LABELS["transitions"]
+    ax.set_ylabel("sign transitions per path" if measure == "sign_transitions" else unit)
+    ax.set_title(f"{result.regions} regions")
+    ax.grid(axis="y", zorder=0)
+    ax.legend()
     return ax
 
 

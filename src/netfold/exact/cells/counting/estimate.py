@@ -15,14 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats
 from netfold.exact.cells.counting.probe import CHORDS, richness
 from netfold.exact.cells.engine import Engine, Outcome, Prefix, whole
-from netfold.exact.numerics.threads import beside, look
+from netfold.exact.numerics.threads import beside, look, side_by_side
 
 FEWEST = 2
 """Cells of a group that are always gone on from."""
@@ -35,6 +37,15 @@ MANY = 24
 
 STEEPNESS = 1.2
 """Power of the units seen to cut a cell with which its regions are guessed to grow; measured: 0.5 to 1.7."""
+
+REACH = 0.1
+"""Decisions that take as long as one unit on the way to a cell."""
+
+TRIED = 3
+"""Times the effort that counting the whole tree may take first: a decision there takes far less time."""
+
+SMALLEST = 256
+"""Decisions of an item at least, where the count is shared among threads."""
 
 UNBOUNDED = 1 << 40
 """Decisions that no walk takes."""
@@ -69,14 +80,16 @@ class TreeEstimate:
 
 @dataclass
 class EstimateWork:
-    """Decisions taken, and how they were taken; see `Outcome`."""
+    """Decisions taken, and how they were taken (see `Outcome`); ``effort`` has what reaching cells anew took beside."""
 
     decisions: int = 0
     resolved: int = 0
     uncertain: int = 0
+    effort: float = 0.0
 
-    def add(self, outcome: Outcome) -> None:
-        """Add a walk's."""
+    def add(self, item: Prefix, outcome: Outcome) -> None:
+        """Add the walk from an item."""
+        self.effort += outcome.decisions + len(item) * REACH
         self.decisions += outcome.decisions
         self.resolved += outcome.resolved
         self.uncertain += outcome.uncertain
@@ -107,17 +120,21 @@ class Sample:
 def estimate_tree(engine: Engine, effort: int, groups: int, rng: np.random.Generator) -> TreeEstimate:
     """Estimate the number of leaves of an engine's tree with about ``effort`` decisions."""
     tree = _Tree(engine, rng)
+    found = tree.counted(TRIED * effort)
+    if found is not None:
+        return TreeEstimate(np.full(groups, found / groups), True, found, tree.work)
+    tree.work.effort = 0.0
     top = tree.top(effort, groups)
     if top is None:
-        found = tree.count(tree.root)
-        return TreeEstimate(np.full(groups, found / groups), True, int(found), tree.work)
-    left, met, totals = effort - tree.work.decisions, 0, []
+        found = int(tree.count(tree.root))
+        return TreeEstimate(np.full(groups, found / groups), True, found, tree.work)
+    left, met, totals = effort - tree.work.effort, 0, []
     for number, own in enumerate(_dealt(tree.rich(top), groups, rng)):
-        before = tree.work.decisions
-        total, reached = tree.descend(top[own], left // (groups - number))
+        before = tree.work.effort
+        total, reached = tree.descend(top[own], int(left // (groups - number)))
         totals.append(total)
         met += reached
-        left -= tree.work.decisions - before
+        left -= tree.work.effort - before
     return TreeEstimate(np.array(totals), False, met, tree.work)
 
 
@@ -134,12 +151,12 @@ class TreePace:
     cost: float = 1.0
 
     @staticmethod
-    def of(levels: int, above: int, below: int, decisions: int) -> TreePace:
+    def of(levels: int, above: int, below: int, decisions: float) -> TreePace:
         """What was seen over some levels."""
         growth = (below / above) ** (1 / levels)
         return TreePace(growth, max(decisions / (above * _series(growth, levels)), 0.05))
 
-    def plan(self, effort: int, units: int) -> tuple[int, int]:
+    def plan(self, effort: float, units: int) -> tuple[int, int]:
         """Units to decide until the next choice, and cells to choose now, for the effort that is left.
 
         Frequent choices make the most of few decisions, but reaching a cell anew takes time; so where many cells can
@@ -150,7 +167,7 @@ class TreePace:
             levels, number = OFTEN, self._cells(effort, units, OFTEN)
         return min(levels, units), max(number, FEWEST)
 
-    def _cells(self, effort: int, units: int, levels: int) -> int:
+    def _cells(self, effort: float, units: int, levels: int) -> int:
         """How many cells can be chosen at each choice, where one is made every few levels."""
         steps = min(levels, units)
         return int(effort / -(-units // steps) / (self.cost * _series(self.growth, steps)))
@@ -170,6 +187,31 @@ class _Tree:
         self.units, self.m = len(self.arrays.pieces), self.arrays.m
         self.root = Sample(whole()[None], np.zeros((1, self.m)), np.ones(1))
 
+    def counted(self, most: int) -> int | None:
+        """All regions, counted by all threads; ``None`` where that takes more decisions than ``most``.
+
+        Every item has its share of what is left, whatever other threads do: so it is the same tree that is counted
+        in time on one machine as on another.
+        """
+        regions, items = 0, [whole()]
+        while items:
+            share = (most - self.work.decisions) // len(items)
+            if share < min(SMALLEST, most):
+                return None
+            outcomes: list[Outcome] = [Outcome(0)] * len(items)
+
+            def count(number: int, share: int = share, items: list[Prefix] = items) -> None:
+                look()
+                outcomes[number] = self.engine.run(items[number], budget=share)  # noqa: B023  run before the next
+
+            budgeted = [partial(count, number) for number in range(len(items))]
+            side_by_side(budgeted, min(torch.get_num_threads(), len(items)))
+            for item, outcome in zip(items, outcomes, strict=True):
+                self.work.add(item, outcome)
+                regions += outcome.regions
+            items = [left for outcome in outcomes for left in outcome.leftover]
+        return regions
+
     def top(self, effort: int, groups: int) -> Sample | None:
         """Split all cells until there are enough to deal; ``None`` where the last unit comes first."""
         enough = max(2 * groups, 0.7 * effort / max(self.units, 1))
@@ -182,16 +224,16 @@ class _Tree:
 
     def descend(self, cells: Sample, effort: int) -> tuple[float, int]:
         """The estimated number of regions below some cells, and how many of them were reached."""
-        spent, pace = self.work.decisions, TreePace()
+        spent, pace = self.work.effort, TreePace()
         while True:
             depth = cells.states.shape[1]
-            levels, number = pace.plan(effort - self.work.decisions + spent, self.units - depth)
+            levels, number = pace.plan(effort - self.work.effort + spent, self.units - depth)
             cells = self.choose(cells, number)
             if depth + levels >= self.units:
                 break
-            before, above = self.work.decisions, len(cells)
+            before, above = self.work.effort, len(cells)
             cells = self.split(cells, depth + levels)
-            pace = TreePace.of(levels, above, len(cells), self.work.decisions - before)
+            pace = TreePace.of(levels, above, len(cells), self.work.effort - before)
         counts = [sum(out.regions for out in self.walk(item, self.units, False)) for item in cells.states]
         return float(cells.weights @ np.array(counts, np.float64)), int(sum(counts))
 
@@ -237,7 +279,7 @@ class _Tree:
             look()
             item = items.pop()
             out = self.engine.run(item, stop=stop, budget=UNBOUNDED, collect=collect)
-            self.work.add(out)
+            self.work.add(item, out)
             items += out.leftover
             yield out
 
