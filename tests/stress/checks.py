@@ -12,14 +12,15 @@ import netfold as nf
 from netfold.arrays import Floats
 from tests.exact.arc import rational_circles
 from tests.exact.cells.networks import module
-from tests.exact.cells.reference import Cell, Layer, Tree, box
+from tests.exact.cells.reference import Cell, Layer, Tree
 from tests.exact.line import rational_segments
+from tests.exact.plane.rational_polygons import regions_after
 from tests.stress.networks import KINDS, layers_of, points_of
 
 NEAR = 1e-9
 """How far a breakpoint may be from the true one."""
 
-LINES = 3
+LINES, ARCS, PLANES = 3, 8, 8
 """Through each network."""
 
 SIMPLEX = 0.15
@@ -130,13 +131,20 @@ def _differ(trace: nf.Trace, transitions: list[int], breakpoints: Sequence[Any],
 
 
 def arcs(kind: str, seed: int) -> list[Verdict]:
-    """An arc and a circle."""
+    """Some arcs and circles through one network."""
     layers, rng = network("arcs", kind, seed)
-    u, v, center = points_of(kind, rng, layers, 3)
-    model, nowhere = module(layers), np.zeros_like(u)
-    cases = [("arc", nf.Arc(u, v), nowhere, 1), ("circle", nf.Circle(u, v), nowhere, 4),
-             ("circle elsewhere", nf.Circle(u, v, center), center, 4)]  # fmt: skip
-    case, path, center, quarters = cases[rng.integers(3)]
+    drawn = [(points_of(kind, rng, layers, 3), int(rng.integers(3))) for _ in range(ARCS)]
+    captured = _captured(layers)
+    return [captured] if isinstance(captured, Verdict) else [_arc(captured, layers, *one) for one in drawn]
+
+
+def _arc(program: nf.Program, layers: list[Layer], points: Floats, which: int) -> Verdict:
+    u, v, center = points
+    nowhere = np.zeros_like(u)
+    case, path, center, quarters = [
+        ("arc", nf.Arc(u, v), nowhere, 1), ("circle", nf.Circle(u, v), nowhere, 4),
+        ("circle elsewhere", nf.Circle(u, v, center), center, 4),
+    ][which]  # fmt: skip
 
     def compare(trace: nf.Trace) -> Verdict:
         true = rational_circles.met(layers, center, u, v, quarters)
@@ -145,20 +153,7 @@ def arcs(kind: str, seed: int) -> list[Verdict]:
         note += f"{true.transitions}; margin {trace.margin:.2g}"
         return Verdict(case, wrong, _doubted(trace), note=note)
 
-    return [_asked(case, lambda: nf.trace_path(model, path), compare)]
-
-
-class Plane(Tree):
-    """The tree of cells on the plane ``origin + a u + b v``."""
-
-    def __init__(self, layers: Sequence[Layer], plane: Floats, walls: Sequence[Floats]) -> None:
-        super().__init__(layers, walls, exact=True)
-        self.plane, self.walls = plane, tuple(self._numbers(wall) for wall in walls)
-
-    @property
-    def root(self) -> Cell:
-        affine = self._numbers(self.plane[[1, 2, 0]].T)
-        return self._enter(Cell((), self.walls, affine, affine), 0)
+    return _asked(case, lambda: nf.trace_path(program, path), compare)
 
 
 def _by_layer(layers: Sequence[Layer], cells: Sequence[Cell]) -> list[int]:
@@ -168,22 +163,33 @@ def _by_layer(layers: Sequence[Layer], cells: Sequence[Cell]) -> list[int]:
 
 
 def planes(kind: str, seed: int) -> list[Verdict]:
-    """A rectangle of a plane."""
+    """Rectangles of some planes through one network."""
     layers, rng = network("planes", kind, seed)
-    points = points_of(kind, rng, layers, 3)
+    drawn = [(points_of(kind, rng, layers, 3), float(rng.choice([1.0, 2.0, 3.0]))) for _ in range(PLANES)]
+    captured = _captured(layers)
+    if isinstance(captured, Verdict):
+        return [captured]
+    return [verdict for one in drawn for verdict in _plane(captured, layers, *one)]
+
+
+def _plane(program: nf.Program, layers: list[Layer], points: Floats, half: float) -> list[Verdict]:
     if np.linalg.matrix_rank(points[1:]) < 2:
         points[1:] = 0
         points[1, 0] = points[2, 1] = 1
-    plane, half = nf.Plane(*points), float(rng.choice([1.0, 2.0, 3.0]))
-    model = module(layers)
+    plane, bounds = nf.Plane(*points), (-half, half, -half, half)
 
-    def compare(part: nf.Partition) -> Verdict:
-        cells = Plane(layers, points, box([-half, -half], [half, half])).leaves()
-        true, said = _by_layer(layers, cells), [layer.regions for layer in part.layers]
-        note = f"regions {said} for {true}; margin {part.margin:.2g}; {part.status}"
-        return Verdict("partition", ["regions"] if said != true else [], part.uncertain > 0, note=note)
+    true = regions_after(layers, points, -half, half)
 
-    return [_asked("partition", lambda: nf.partition_plane(model, plane, bounds=(-half, half, -half, half)), compare)]
+    def compare(case: str, found: nf.Partition | nf.CountResult, said: list[int]) -> Verdict:
+        note = f"regions {said} for {true}; margin {found.margin:.2g}; {found.status}"
+        return Verdict(case, ["regions"] if said != true else [], found.uncertain > 0, note=note)
+
+    return [
+        _asked("partition", lambda: nf.partition_plane(program, plane, bounds),
+               lambda part: compare("partition", part, [layer.regions for layer in part.layers])),
+        _asked("count", lambda: nf.count_regions(program, plane, bounds),
+               lambda count: compare("count", count, list(count.by_layer))),
+    ]  # fmt: skip
 
 
 def cells(kind: str, seed: int) -> list[Verdict]:
