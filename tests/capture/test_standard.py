@@ -148,7 +148,12 @@ def test_what_is_left_to_the_export() -> None:
     """Layers that do something else in training, and settings that the export writes in another way."""
     for layer in (nn.Dropout(), nn.BatchNorm1d(4), nn.BatchNorm1d(4, track_running_stats=False).eval()):
         assert StandardReader.of(nn.Sequential(layer)) is None
-    for layer in (nn.AdaptiveAvgPool2d((2, None)), nn.Dropout(inplace=True).eval()):
+    for layer in (
+        nn.AdaptiveAvgPool2d((2, None)),
+        nn.Dropout(inplace=True).eval(),
+        nn.Flatten(0),
+        nn.Unflatten(0, (1, -1)),
+    ):
         assert StandardReader.of(nn.Sequential(layer)) is None
 
 

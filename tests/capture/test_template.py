@@ -332,8 +332,11 @@ def test_nothing_of_the_user_is_kept() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """So many programs are kept, and of a large one only what holds no weights."""
+    """So many programs are kept, those used last, and of a large one only what holds no weights."""
     few = Templates(most=2)
+    for width in (3, 4, 3, 5, 3, 4):
+        few.read(nf.random_network(2, width, 1), (2,))
+    assert [each.program.layers[0].units for each in few._kept.values()] == [3, 4]
     nets = [nn.Sequential(nn.Linear(2, width), nn.ReLU()) for width in (1, 2, 3)]
     programs = [few.read(net, (2,))[0] for net in nets]
     assert len(few._kept) == 2

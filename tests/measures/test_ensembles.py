@@ -12,7 +12,7 @@ from torch import nn
 
 import netfold as nf
 from netfold.exact.line.ensemble import EnsembleTracer, stackable
-from netfold.measures.ensembles import SMALL, Templates, trace_each
+from netfold.measures.ensembles import SMALL, trace_each
 from netfold.measures.tracing import trace_straight
 
 RNG = np.random.default_rng(0)
@@ -118,7 +118,7 @@ def test_networks_are_drawn_as_they_are_needed() -> None:
             out.append(seed)
             yield nf.random_network(inputs=5, width=1000, depth=2, seed=seed)
 
-    for found in trace_each(((net, nf.Line(np.zeros(5), np.full(5, 1e-6))) for net in large()), Templates()):
+    for found in trace_each((net, nf.Line(np.zeros(5), np.full(5, 1e-6))) for net in large()):
         most = max(most, len(out))
         out.pop(0)
         assert isinstance(found.outcome, nf.Trace)
@@ -132,20 +132,11 @@ def test_one_failure_stops_no_other() -> None:
     nets[3].train()
     nets[3].add_module("drop", nn.Dropout())
     paths[4] = nf.Line(np.zeros(4), np.ones(4))
-    found = list(trace_each(zip(nets, paths, strict=True), Templates()))
+    found = list(trace_each(zip(nets, paths, strict=True)))
     kinds = [type(f.outcome) for f in found]
     assert kinds == [nf.Trace, nf.InvalidInputError, nf.Trace, nf.CaptureError, nf.InvalidInputError]
     assert found[2].outcome == nf.trace_path(nets[2], paths[2])
     assert all(f.seconds > 0 for f in found)
-
-
-def test_templates_are_forgotten_in_the_order_of_use() -> None:
-    """At most so many are kept."""
-    templates = Templates(most=2)
-    for width in (3, 4, 3, 5, 3, 4):
-        templates.program(nf.random_network(2, width, 1), (2,))
-    assert len(templates._kept) == 2
-    assert {template.program.layers[0].units for template, _ in templates._kept.values()} == {3, 4}
 
 
 def test_errors() -> None:

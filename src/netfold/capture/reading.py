@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -29,11 +29,13 @@ class Reading:
     Attributes:
         program: its operations in float64, proved; ``weights`` its parameters and buffers there, by name.
         own: its operations in its own number type, which give what the model gives.
+        rowwise: whether each operation treats every point alone, and is as affine as its name says, for any weights.
     """
 
     program: Program
     weights: Mapping[str, Tensor]
     own: Tape
+    rowwise: bool = False
 
 
 def read_module(model: nn.Module, shape: tuple[int, ...]) -> Reading:
@@ -50,7 +52,7 @@ def read_module(model: nn.Module, shape: tuple[int, ...]) -> Reading:
     with alone():
         if (standard := StandardReader.of(model)) is not None:
             with suppress(Exception):  # the export tells what is wrong
-                return proved(standard.read, model, name, points, dtype, parameters)
+                return replace(proved(standard.read, model, name, points, dtype, parameters), rowwise=True)
         from netfold.capture.export import export
         from netfold.capture.graph import reader
 

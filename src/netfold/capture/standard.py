@@ -165,6 +165,8 @@ def _unusual(module: nn.Module) -> bool:
         (module.training and (norm or dropout))
         or (norm and (module.running_mean is None or module.momentum is None))
         or (dropout and module.inplace)
+        or (isinstance(module, nn.Flatten) and module.start_dim < 1)  # the points' own axis
+        or (isinstance(module, nn.Unflatten) and module.dim in (0, "N"))
         or getattr(module, "return_indices", False)
         or getattr(module, "padding_mode", "zeros") != "zeros"
         or (isinstance(size := getattr(module, "output_size", 1), tuple) and None in size)

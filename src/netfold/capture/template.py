@@ -107,6 +107,7 @@ class Template:
         bindable: whether every parameter and buffer stands in the program as it is. It does not where operations
             on weights alone were carried out once (weight normalisation), or where a weight decides where a
             nonlinearity bends (a learnt slope); another module is then captured by itself.
+        rowwise: as of the `Reading`.
         log: what ``torch`` was asked to compute.
         names: the parameters and buffers.
         last: the program that was made last, its weights in float64, and what the module gave at the points at which
@@ -117,6 +118,7 @@ class Template:
     own: tuple[Node, ...]
     output: int
     bindable: bool
+    rowwise: bool
     log: CallLog
     names: tuple[str, ...]
     last: tuple[Program, Mapping[str, Tensor], Tensor] | None = field(default=None, repr=False)
@@ -140,6 +142,7 @@ class Template:
             own=tuple(_with_slots(node, own.weights) for node in own.nodes),
             output=own.output,
             bindable=_bindable(reading),
+            rowwise=reading.rowwise,
             log=log,
             names=tuple(reading.weights),
         )
@@ -180,7 +183,11 @@ class Template:
             double = {name: _doubled(weights[name], copy=True) for name in self.names}
             program = _replaced(self.program, tuple(_with_weights(node, double) for node in self.program.nodes))
             try:
-                prove(program, _points(program, dtype=torch.float64))
+                points = _points(program, dtype=torch.float64)
+                if not self.rowwise:
+                    prove(program, points)
+                elif not bool(program(points).isfinite().all()):
+                    return None
             except CaptureError:
                 return None
         self._remember(program, double, given)
