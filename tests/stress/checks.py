@@ -12,8 +12,9 @@ import netfold as nf
 from netfold.arrays import Floats
 from tests.exact.arc import rational_circles
 from tests.exact.cells.networks import module
-from tests.exact.cells.reference import Cell, Layer, Tree, box
+from tests.exact.cells.reference import Cell, Layer, Tree
 from tests.exact.line import rational_segments
+from tests.exact.plane.rational_polygons import regions_after
 from tests.stress.networks import KINDS, layers_of, points_of
 
 NEAR = 1e-9
@@ -148,19 +149,6 @@ def arcs(kind: str, seed: int) -> list[Verdict]:
     return [_asked(case, lambda: nf.trace_path(model, path), compare)]
 
 
-class Plane(Tree):
-    """The tree of cells on the plane ``origin + a u + b v``."""
-
-    def __init__(self, layers: Sequence[Layer], plane: Floats, walls: Sequence[Floats]) -> None:
-        super().__init__(layers, walls, exact=True)
-        self.plane, self.walls = plane, tuple(self._numbers(wall) for wall in walls)
-
-    @property
-    def root(self) -> Cell:
-        affine = self._numbers(self.plane[[1, 2, 0]].T)
-        return self._enter(Cell((), self.walls, affine, affine), 0)
-
-
 def _by_layer(layers: Sequence[Layer], cells: Sequence[Cell]) -> list[int]:
     """Distinct patterns of the network cut off after every layer."""
     until = np.cumsum([layer.units for layer in layers]).tolist()
@@ -178,8 +166,7 @@ def planes(kind: str, seed: int) -> list[Verdict]:
     model = module(layers)
 
     def compare(part: nf.Partition) -> Verdict:
-        cells = Plane(layers, points, box([-half, -half], [half, half])).leaves()
-        true, said = _by_layer(layers, cells), [layer.regions for layer in part.layers]
+        true, said = regions_after(layers, points, -half, half), [layer.regions for layer in part.layers]
         note = f"regions {said} for {true}; margin {part.margin:.2g}; {part.status}"
         return Verdict("partition", ["regions"] if said != true else [], part.uncertain > 0, note=note)
 
