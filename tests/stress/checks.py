@@ -20,7 +20,7 @@ from tests.stress.networks import KINDS, layers_of, points_of
 NEAR = 1e-9
 """How far a breakpoint may be from the true one."""
 
-LINES = 3
+LINES, ARCS, PLANES = 3, 4, 4
 """Through each network."""
 
 SIMPLEX = 0.15
@@ -131,13 +131,20 @@ def _differ(trace: nf.Trace, transitions: list[int], breakpoints: Sequence[Any],
 
 
 def arcs(kind: str, seed: int) -> list[Verdict]:
-    """An arc and a circle."""
+    """Some arcs and circles through one network."""
     layers, rng = network("arcs", kind, seed)
-    u, v, center = points_of(kind, rng, layers, 3)
-    model, nowhere = module(layers), np.zeros_like(u)
-    cases = [("arc", nf.Arc(u, v), nowhere, 1), ("circle", nf.Circle(u, v), nowhere, 4),
-             ("circle elsewhere", nf.Circle(u, v, center), center, 4)]  # fmt: skip
-    case, path, center, quarters = cases[rng.integers(3)]
+    drawn = [(points_of(kind, rng, layers, 3), int(rng.integers(3))) for _ in range(ARCS)]
+    captured = _captured(layers)
+    return [captured] if isinstance(captured, Verdict) else [_arc(captured, layers, *one) for one in drawn]
+
+
+def _arc(program: nf.Program, layers: list[Layer], points: Floats, which: int) -> Verdict:
+    u, v, center = points
+    nowhere = np.zeros_like(u)
+    case, path, center, quarters = [
+        ("arc", nf.Arc(u, v), nowhere, 1), ("circle", nf.Circle(u, v), nowhere, 4),
+        ("circle elsewhere", nf.Circle(u, v, center), center, 4),
+    ][which]  # fmt: skip
 
     def compare(trace: nf.Trace) -> Verdict:
         true = rational_circles.met(layers, center, u, v, quarters)
@@ -146,7 +153,7 @@ def arcs(kind: str, seed: int) -> list[Verdict]:
         note += f"{true.transitions}; margin {trace.margin:.2g}"
         return Verdict(case, wrong, _doubted(trace), note=note)
 
-    return [_asked(case, lambda: nf.trace_path(model, path), compare)]
+    return _asked(case, lambda: nf.trace_path(program, path), compare)
 
 
 def _by_layer(layers: Sequence[Layer], cells: Sequence[Cell]) -> list[int]:
@@ -156,21 +163,25 @@ def _by_layer(layers: Sequence[Layer], cells: Sequence[Cell]) -> list[int]:
 
 
 def planes(kind: str, seed: int) -> list[Verdict]:
-    """A rectangle of a plane."""
+    """Rectangles of some planes through one network."""
     layers, rng = network("planes", kind, seed)
-    points = points_of(kind, rng, layers, 3)
+    drawn = [(points_of(kind, rng, layers, 3), float(rng.choice([1.0, 2.0, 3.0]))) for _ in range(PLANES)]
+    captured = _captured(layers)
+    return [captured] if isinstance(captured, Verdict) else [_plane(captured, layers, *one) for one in drawn]
+
+
+def _plane(program: nf.Program, layers: list[Layer], points: Floats, half: float) -> Verdict:
     if np.linalg.matrix_rank(points[1:]) < 2:
         points[1:] = 0
         points[1, 0] = points[2, 1] = 1
-    plane, half = nf.Plane(*points), float(rng.choice([1.0, 2.0, 3.0]))
-    model = module(layers)
+    plane, bounds = nf.Plane(*points), (-half, half, -half, half)
 
     def compare(part: nf.Partition) -> Verdict:
         true, said = regions_after(layers, points, -half, half), [layer.regions for layer in part.layers]
         note = f"regions {said} for {true}; margin {part.margin:.2g}; {part.status}"
         return Verdict("partition", ["regions"] if said != true else [], part.uncertain > 0, note=note)
 
-    return [_asked("partition", lambda: nf.partition_plane(model, plane, bounds=(-half, half, -half, half)), compare)]
+    return _asked("partition", lambda: nf.partition_plane(program, plane, bounds=bounds), compare)
 
 
 def cells(kind: str, seed: int) -> list[Verdict]:

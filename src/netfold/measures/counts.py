@@ -14,6 +14,7 @@ from netfold.errors import InvalidInputError
 from netfold.exact.cells.counting.queue import Work
 from netfold.exact.plane.tracer import TIE, PlaneTracer, corners_of, margins
 from netfold.measures.cell_counts import CellJob, count_cells
+from netfold.measures.plane_proof import doubts_of, prove
 from netfold.measures.tracing import trace_path
 from netfold.paths import Path, Plane, rectangle
 from netfold.results.counts import CountResult
@@ -149,16 +150,17 @@ def _on_plane(program: Program, plane: Plane, bounds: tuple[float, float, float,
     program.require_piecewise_linear()
     tracer = PlaneTracer(program, *corners_of(program, plane, bounds))
     tracer.run()
-    uncertain, margin = margins(tracer)
-    by_layer = tuple(int(n) for n in tracer.regions)
+    proof = prove(tracer, plane, bounds, certify=False)
+    by_layer = tuple(int(n) for n in tracer.regions) if proof is None else proof.by_layer
     return CountResult(
         regions=by_layer[-1] if by_layer else 1,
         by_layer=by_layer,
         method="polygons cut layer by layer in float64; last layer as 1 + lines + interior crossings",
         domain=f"plane, (a, b) in [{bounds[0]:g}, {bounds[1]:g}] x [{bounds[2]:g}, {bounds[3]:g}]",
-        uncertain=uncertain,
-        margin=margin,
+        uncertain=doubts_of(tracer) if proof is None else proof.uncertain,
+        margin=margins(tracer),
         counting_rule=PLANE_RULE,
+        resolved_exactly=None if proof is None else proof.doubts,
         provenance=provenance(program),
     )
 

@@ -37,18 +37,23 @@ USUAL = 1e-60, 1e60
 
 def doubts_of(tracer: LineTracer, points: torch.Tensor) -> list[int]:
     """On how many places of every path rounding may have decided a state, or hides that the output bends."""
-    sizes = points.abs()
-    usual = bool(((sizes == 0) | ((sizes > USUAL[0]) & (sizes < USUAL[1]))).all())
     return [
-        len(t) + output.merged + _hidden(program, output, usual)
+        len(t) + output.merged + _hidden(program, output, points)
         for program, t, output in zip(tracer.programs, tracer.doubts, tracer.results, strict=True)
     ]
 
 
-def _hidden(program: Program, output: PathOutput, usual: bool) -> int:
+def usual(program: Program, points: torch.Tensor) -> bool:
+    """Whether products of a network's numbers with those of points neither underflow nor overflow."""
+    sizes, (low, high) = points.abs(), program.magnitudes
+    within = (sizes == 0) | ((sizes > USUAL[0]) & (sizes < USUAL[1]))
+    return bool(within.all()) and low > USUAL[0] and high < USUAL[1]
+
+
+def _hidden(program: Program, output: PathOutput, points: torch.Tensor) -> int:
     """Breakpoints that float64 cannot tell apart, those at which it cannot see a bend, and one for odd numbers."""
     low, high = program.magnitudes
-    odd = not (usual and low > USUAL[0] and high < USUAL[1])
+    odd = not usual(program, points)
     close = np.diff(output.breakpoints, prepend=0.0, append=1.0) < RESOLVED
     bends = len(output.breakpoints) + 1 - output.pieces if high > WIDE * low else 0
     return odd + int(close.sum()) + bends

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from netfold.capture import Model, Program, capture
@@ -11,22 +13,27 @@ from netfold.exact.numerics.threads import aside
 from netfold.exact.plane.mesh import Mesh, border_lengths
 from netfold.exact.plane.tracer import PlaneTracer, corners_of, margins
 from netfold.measures.counts import PLANE_RULE
+from netfold.measures.plane_proof import doubts_of, prove
 from netfold.paths import Plane, rectangle
 from netfold.results.partition import Partition, PartitionLayer
 from netfold.results.provenance import provenance
 
 
-def partition_plane(model: Model, plane: Plane, bounds: tuple[float, float, float, float] | None = None) -> Partition:
+def partition_plane(
+    model: Model, plane: Plane, bounds: tuple[float, float, float, float] | None = None, *, certify: bool = False
+) -> Partition:
     """Cut a rectangle of a plane into the regions on which every unit of a network keeps its state.
 
     Inside a region every pre-activation is affine, so that units cut convex polygons along straight lines; layer by
     layer, vertices are run through the network and polygons cut where units change state, in float64 and without a
-    grid. The polygons are cut along the decision boundary too.
+    grid. The polygons are cut along the decision boundary too. Where rounding may have decided something, the patterns
+    found are held against those that exact arithmetic finds, if that takes no more than about a second.
 
     Args:
         model: a piecewise-linear module in evaluation mode, or a captured program.
         plane: origin + a u + b v; ``Plane.through(x, y, z)`` for three inputs.
         bounds: the rectangle (a from, a to, b from, b to); the plane's own by default.
+        certify: hold the patterns against those of exact arithmetic in any case, however long that takes.
 
     Returns:
         The partition: polygons, areas, neighbours, patterns, output maps, decision boundary.
@@ -34,6 +41,7 @@ def partition_plane(model: Model, plane: Plane, bounds: tuple[float, float, floa
     Raises:
         InvalidInputError: the plane does not fit the model, or the rectangle is empty.
         NotPiecewiseLinearError: the network has an operation that is not piecewise linear.
+        NotExplicitError: a certificate is asked of a network whose operations have no coefficients to read.
         CaptureError: the model cannot be captured.
 
     Example:
@@ -51,21 +59,24 @@ def partition_plane(model: Model, plane: Plane, bounds: tuple[float, float, floa
     chosen = rectangle(plane.bounds if bounds is None else bounds)
     tracer = PlaneTracer(program, *corners_of(program, plane, chosen), keep=True)
     tracer.run()
-    uncertain, margin = margins(tracer)
-    mesh = tracer.sink.mesh()
-    return Partition(
+    mesh, proof = tracer.sink.mesh(), prove(tracer, plane, chosen, certify)
+    part = Partition(
         plane=plane,
         bounds=chosen,
         layers=_records(program, tracer, mesh, plane),
         outputs=int(np.prod(program.output_shape, dtype=np.int64)),
         mesh=mesh,
         method="polygons cut layer by layer in float64",
-        uncertain=uncertain,
-        margin=margin,
+        uncertain=doubts_of(tracer),
+        margin=margins(tracer),
         counting_rule=PLANE_RULE,
         provenance=provenance(program),
         program=program,
     )
+    if proof is None:
+        return part
+    differ = proof.differ(np.hstack(part.states)) if part.states else 0
+    return replace(part, uncertain=differ + proof.uncertain, resolved=proof.doubts)
 
 
 def _records(program: Program, tracer: PlaneTracer, mesh: Mesh, plane: Plane) -> tuple[PartitionLayer, ...]:

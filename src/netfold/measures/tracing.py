@@ -15,7 +15,7 @@ from netfold.exact.arc.tracer import trace_ellipses
 from netfold.exact.certificate.certifier import Certifier
 from netfold.exact.line.tracer import LineTracer
 from netfold.measures.assemble import Tracer, assemble, certified
-from netfold.measures.near_ties import doubts_of, settle
+from netfold.measures.near_ties import doubts_of, settle, usual
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
 from netfold.progress import progress_bar
 from netfold.results.base import counted
@@ -225,14 +225,18 @@ def _certified(certifier: Certifier) -> Callable[..., list[Trace]]:
 
 def _trace_ellipses(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -> list[Trace]:
     begin = time.perf_counter()
-    tracer = trace_ellipses(program, [path.ellipse for path in paths])
+    ellipses = [path.ellipse for path in paths]
+    tracer = trace_ellipses(program, ellipses)
     traces = assembled(program, tracer, paths, tracer.lengths, begin)
-    return [_doubted(*each) for each in zip(traces, tracer.doubts.tolist(), tracer.rough.tolist(), strict=True)]
+    doubts = [
+        int(count) + (trace.margin < TIGHT) + (not usual(program, program.points(np.stack([e.center, e.u, e.v]))))
+        for trace, count, e in zip(traces, tracer.doubts, ellipses, strict=True)
+    ]
+    return [_doubted(*each) for each in zip(traces, doubts, tracer.rough.tolist(), strict=True)]
 
 
 def _doubted(trace: Trace, doubts: int, rough: int) -> Trace:
     """The trace, which says where rounding may have decided."""
-    doubts += trace.margin < TIGHT
     if not doubts + rough:
         return trace
     details = f", which decided in {counted(doubts, 'place')}" if doubts else ""

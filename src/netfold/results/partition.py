@@ -21,7 +21,7 @@ from netfold.results import adjacency
 from netfold.results.base import Record, Result, Variable, above, measured, plain, variable
 from netfold.results.boundary import DecisionBoundary, boundary_of
 from netfold.results.counts import status_of
-from netfold.results.status import Standing
+from netfold.results.status import Certainty, Standing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +106,11 @@ class Partition(Result):
     uncertain: int = measured("places where the partition rests on the tolerance or on rounding: exact where 0")
     margin: float = measured("the closest decision, as a share of the scale of the layer's values")
     counting_rule: str = measured("what was counted")
+    resolved: int | None = measured(
+        "places that float64 left open and exact arithmetic decided; None where it was not asked, because nothing was "
+        "open or it would have taken long",
+        default=None,
+    )
     provenance: dict[str, Any] = measured("model, versions, number type, time", default_factory=dict, compare=False)
     program: Program | None = field(default=None, compare=False, repr=False)
 
@@ -125,8 +130,9 @@ class Partition(Result):
 
     @property
     def status(self) -> Standing:
-        """``exact``, or what the partition rests on."""
-        return status_of(self.uncertain)
+        """``exact``, also where it is proven, or what the partition rests on."""
+        proven = self.resolved is not None and not self.uncertain
+        return Certainty.PROVEN.text() if proven else status_of(self.uncertain)
 
     @cached_property
     def region_of_piece(self) -> Ints:
@@ -343,6 +349,7 @@ class Partition(Result):
             "bounds",
             "status",
             "uncertain",
+            "resolved",
             "margin",
             "counting_rule",
             "provenance",

@@ -168,9 +168,12 @@ def _meet_on_circle(p: Line | None, q: Line | None) -> bool:
 
 
 def _states(layer: Layer, h: Affine, begin: Place, end: Place) -> States:
-    """States between two places with none in between: values that are not zero have certain signs in the middle."""
+    """States between two places with none in between: values that do not only touch zero have certain signs inside.
+
+    Not in the middle: between such places it may be a multiple of a quarter turn, where functions touch zero.
+    """
     with mpmath.workdps(MORE):
-        s = (begin.precisely() + end.precisely()) / 2
+        s = begin.precisely() + (end.precisely() - begin.precisely()) * mpmath.mpf(0.4142135623)
         x, y = mpmath.cos(s), mpmath.sin(s)
 
         def sign(row: Line) -> int:

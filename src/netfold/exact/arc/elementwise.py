@@ -90,6 +90,12 @@ def _events(a, m, b, pieces, j, width, at, origin, target):
 
 
 @njit(**COMPILED)
+def _meets(a, m, b, d, c, knot):
+    """Whether a unit comes to a knot exactly at a vertex, by rounding or not; one that rests on it beside does not."""
+    return a == knot and not (m == knot and b == knot) and not (d == knot and c == knot)
+
+
+@njit(**COMPILED)
 def scan(block, rule, found):
     """Count the changes of state and of sign a piece, those exactly at its first vertex with it.
 
@@ -120,6 +126,12 @@ def scan(block, rule, found):
                     n, gap, doubtful = _events(a, m, b, pieces, j, width[s], at, origin, target)
                     near = min(near, gap)
                     doubts[s] += doubtful
+                    for r in range(2):
+                        knot = pieces[KNOT + r, j]
+                        past, before = (behind[0, j], behind[1, j]) if follows else (np.nan, np.nan)
+                        doubts[s] += _meets(a, m, b, past, before, knot)
+                        if s + 2 == len(path) or path[s + 2] != path[s]:
+                            doubts[s] += _meets(b, m, a, np.nan, np.nan, knot)
                     counts[s] += n
                     signs[s] += zeros(a, m, b, max(abs(a), abs(m), abs(b)), width[s])[0]
                     if follows:

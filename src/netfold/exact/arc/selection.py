@@ -13,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
-from netfold.exact.arc.harmonic import above, at_point, blur, together, zeros
+from netfold.exact.arc.harmonic import DECIDED, WIDE, above, at_point, blur, together, zeros
 from netfold.exact.numerics.compiled import COMPILED, order
 from netfold.exact.paths.records import Choice
 
@@ -103,6 +103,27 @@ def walk(here, control, ahead, entries, sign, width, winners, places):
 
 
 @njit(**COMPILED)
+def _doubts(here, control, ahead, entries, sign, width, winners):
+    """How often an entry only just overtakes a winner, or only just does not, or is equal to the first one by chance.
+
+    Zeros that are equal are exact behind a ReLU; entries that are equal along the whole piece are one function.
+    """
+    doubts, first = 0, entries[winners[0]]
+    for k in entries:
+        if k < 0:
+            continue
+        if here[k] == here[first] != 0.0 and (control[k] != control[first] or ahead[k] != ahead[first]):
+            doubts += 1
+        for winner in winners:
+            w = entries[winner]
+            a, m, b = sign * (here[w] - here[k]), sign * (control[w] - control[k]), sign * (ahead[w] - ahead[k])
+            if a > 0.0 and b > 0.0 and m < 0.0:
+                size = max(abs(here[w]), abs(control[w]), abs(ahead[w]), abs(here[k]))
+                doubts += zeros(a, m, b, size, width)[3] <= WIDE * DECIDED * size
+    return doubts
+
+
+@njit(**COMPILED)
 def scan(block, rule, found):
     """Count the changes of winner a piece, those exactly at its first vertex with it."""
     (h, path, width), (candidates, sign), (counts, _, closest, doubts) = block, rule, found
@@ -120,7 +141,9 @@ def scan(block, rule, found):
             near = min(near, gap if gap > 0.0 else np.inf)
             scale = max(scale, abs(here[candidates[u, first]]))
             if joined:
-                counts[s] += walk(here, control, ahead, candidates[u], sign, width[s], winners, places) - 1
+                stretches = walk(here, control, ahead, candidates[u], sign, width[s], winners, places)
+                counts[s] += stretches - 1
+                doubts[s] += _doubts(here, control, ahead, candidates[u], sign, width[s], winners[:stretches])
             if follows:
                 counts[s] += leader(here, behind[1], behind[0], candidates[u], sign)[0] != first
         closest[s] = near / scale if scale > 0.0 else np.inf

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from netfold.arrays import Bools, Floats, Ints
 from netfold.capture.activations import Selection
 from netfold.capture.program import Layer, Program
-from netfold.domains import Domain
+from netfold.domains import Box, Domain
 from netfold.exact.cells.frame import Frame, frame_of
 from netfold.exact.matrices.coefficients import Pieces
 from netfold.exact.matrices.explicit import ExplicitProgram
@@ -107,9 +107,25 @@ class CellNetwork:
             NotExplicitError: an operation has no matrix with known coefficients.
             InvalidInputError: the domain does not fit the input shape.
         """
-        form = SkipForm.of(ExplicitProgram.of(program))
+        return CellNetwork.within(SkipForm.of(ExplicitProgram.of(program)), program.input_shape, domain)
+
+    @staticmethod
+    @beside
+    def on_plane(program: Program, origin: Floats, directions: Floats, low: Floats, high: Floats) -> CellNetwork:
+        """Prepare a program for splitting a rectangle of the plane ``origin + a directions[0] + b directions[1]``.
+
+        Raises:
+            NotPiecewiseLinearError: the program is not piecewise linear.
+            NotExplicitError: an operation has no matrix with known coefficients.
+        """
+        form = SkipForm.of(ExplicitProgram.of(program)).along(origin, directions)
+        return CellNetwork.within(form, (2,), Box(low, high))
+
+    @staticmethod
+    def within(form: SkipForm, shape: tuple[int, ...], domain: Domain) -> CellNetwork:
+        """A skip form on a domain."""
         inputs = np.arange(form.inputs)
-        frame, walls = frame_of([rows.only(inputs) for rows in form.rows], program.input_shape, domain)
+        frame, walls = frame_of([rows.only(inputs) for rows in form.rows], shape, domain)
         return CellNetwork.on(form, frame, walls, domain)
 
     @staticmethod

@@ -8,7 +8,7 @@ products are taken in rational arithmetic and rounded once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -212,6 +212,29 @@ class SkipForm:
                 values[stage.layer.node.index] = _slots(first, stage.layer.units, slots)
                 first += stage.layer.units
         return SkipForm(inputs, program.layers, tuple(read[:-1]), read[-1], explicit.rational, explicit.why)
+
+    def along(self, origin: Floats, directions: Floats) -> SkipForm:
+        """The form on the points ``origin + sum_k x[k] directions[k]``, over the coordinates x, without rounding.
+
+        Args:
+            origin: a flattened point.
+            directions: flattened, one a row.
+        """
+        size, units = len(directions), self.output.slots - self.inputs
+        steps, base = fractions(directions), fractions(origin)
+        points: list[ExactRow] = [(dict(enumerate(steps[:, j])), base[j]) for j in range(self.inputs)]
+        whole = joined([_from_exact(points, size + units), _slots(size, units, size + units)])
+        rows = [self._moved(rows, whole, size) for rows in (*self.rows, self.output)]
+        return replace(self, inputs=size, rows=tuple(rows[:-1]), output=rows[-1])
+
+    def _moved(self, rows: Rows, whole: Rows, size: int) -> Rows:
+        """Rows over other coordinates; those that read none only have their slots renumbered."""
+        if (rows.matrix.indices < self.inputs).any():
+            moved = _multiplied(rows, whole)
+            return replace(moved, constant=moved.constant + rows.constant)
+        col = rows.matrix.indices - self.inputs + size
+        matrix = csr_array((rows.matrix.data, col, rows.matrix.indptr), (len(rows), whole.slots))
+        return replace(rows, matrix=matrix)
 
 
 def _slots(first: int, count: int, slots: int) -> Rows:

@@ -14,14 +14,18 @@ from numba import njit
 
 from netfold.exact.numerics import bits
 from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.plane.vertices import STEEP
 
 APART = 1e-9
 """Share of an edge or a line within which two places on it count as close."""
 
 
 @njit(**COMPILED)
-def _ends(loop, line, units, levels, vertices, ends):
-    """Where a line enters and leaves a polygon: positions along the border, and coordinates. False at a vertex."""
+def _ends(loop, line, units, levels, least, vertices, ends):
+    """Where a line enters and leaves a polygon: positions along the border, and coordinates.
+
+    False at a vertex, and where the value changes by less than ``least`` along an edge.
+    """
     words = vertices.above.shape[1] // len(levels)
     word, bit = line // bits.WORD, line % bits.WORD
     unit, knot = word % words * bits.WORD + bit, 0.0
@@ -37,6 +41,8 @@ def _ends(loop, line, units, levels, vertices, ends):
         if n == 2:
             return False
         a, b = vertices.h[v, unit] - knot, vertices.h[w, unit] - knot
+        if abs(a - b) < least:
+            return False
         t = a / (a - b)
         ends[n, 0] = i + t
         ends[n, 1] = vertices.xy[v, 0] + t * (vertices.xy[w, 0] - vertices.xy[v, 0])
@@ -95,8 +101,9 @@ def count_cuts(ends):
 
 
 @njit(**COMPILED)
-def count_pieces(polygons, vertices, levels, counts):
+def count_pieces(polygons, vertices, knots, counts):
     """Pieces of every polygon; -1 where it has to be cut to know."""
+    levels, least = knots.levels, STEEP * knots.tolerance
     ends, room = np.empty((16, 2, 3)), 16
     for p in range(len(counts)):
         loop = polygons.loop[polygons.start[p] : polygons.start[p + 1]]
@@ -114,6 +121,6 @@ def count_pieces(polygons, vertices, levels, counts):
                     larger = np.empty((2 * room, 2, 3))
                     larger[:room] = ends
                     ends, room = larger, 2 * room
-                clear = _ends(loop, line, vertices.h.shape[1], levels, vertices, ends[lines])
+                clear = _ends(loop, line, vertices.h.shape[1], levels, least, vertices, ends[lines])
                 lines += 1
         counts[p] = 1 if lines == 0 else count_cuts(ends[:lines]) if clear else -1

@@ -10,7 +10,7 @@ from netfold.capture.activations import Elementwise, Rule
 from netfold.exact.numerics import bits
 from netfold.exact.plane import counting, selection, splitting
 from netfold.exact.plane.splitting import Loops
-from netfold.exact.plane.vertices import FOUND, IRREGULAR, Edges, Knots, Vertices, classify
+from netfold.exact.plane.vertices import EQUAL, FOUND, IRREGULAR, Edges, Knots, Vertices, classify
 
 Words = NDArray[np.int64]
 States = NDArray[np.uint8] | NDArray[np.uint16]
@@ -24,9 +24,14 @@ class Findings:
         self.ties = np.empty(0, np.uint64)
 
     @property
-    def uncertain(self) -> int:
-        """Places where the tolerance or rounding decided."""
+    def doubts(self) -> int:
+        """Places where the tolerance or rounding may have decided."""
         return len(self.ties) + int(self.found[IRREGULAR])
+
+    @property
+    def equal(self) -> bool:
+        """Whether entries of a maximum came out equal where nothing made them so."""
+        return bool(self.found[EQUAL])
 
     def note(self, vertices: Vertices, count: int) -> None:
         """Note the vertices with ties; blocks that share a vertex note it once."""
@@ -77,7 +82,7 @@ class ElementwisePlane:
     def count(self, polygons: Loops, vertices: Vertices) -> Ints | None:
         """Pieces of every polygon, -1 where only cutting tells; None if there is no way but cutting."""
         counts = np.empty(len(polygons.start) - 1, np.int64)
-        counting.count_pieces(polygons, vertices, self.knots.levels, counts)
+        counting.count_pieces(polygons, vertices, self.knots, counts)
         return counts
 
     def states(self, polygons: Loops, vertices: Vertices) -> Words:

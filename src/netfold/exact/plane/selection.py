@@ -12,7 +12,7 @@ from numba import njit
 
 from netfold.exact.numerics.compiled import COMPILED, NOTHING, put
 from netfold.exact.plane.splitting import PER_LAYER, Loops, cut, grown, push, run_below
-from netfold.exact.plane.vertices import IRREGULAR, LAST, find, insert, mix, remember
+from netfold.exact.plane.vertices import EQUAL, IRREGULAR, LAST, STEEP, find, insert, mix, remember
 
 
 @njit(**COMPILED)
@@ -33,6 +33,23 @@ def leader(loop, entries, sign, tolerance, h):
         if wins:
             return e
     return -1
+
+
+@njit(**COMPILED)
+def doubt(loop, entries, sign, knots, vertices, found):
+    """Mark the vertices of a polygon where rounding may hide which entry wins.
+
+    Entries that come out equal may differ by less than rounding: such ties are counted, but for zeros, which are exact
+    behind a ReLU, and for vertices where the layer has made them equal.
+    """
+    h = vertices.h
+    for v in loop:
+        best = entries[_winner(v, entries, sign, h)]
+        for k in entries:
+            gap = sign * (h[v, best] - h[v, k]) if k >= 0 and k != best else np.inf
+            if gap <= knots.tolerance:
+                vertices.tied[v] |= gap > 0.0
+                found[EQUAL] += gap == 0.0 and h[v, best] != 0.0 and vertices.made[v] < knots.layer
 
 
 @njit(**COMPILED)
@@ -117,7 +134,8 @@ def _cut_edge(a, b, entries, sign, knots, mark, n, vertices, edges):
             if at > 0.0:
                 # more than one on this edge: the keys must differ
                 vertices.key[n] = mix(vertices.key[n] + vertices.key[here])
-            h[n, following], vertices.tied[n] = h[n, winner], False
+            rise = abs(h[b, following] - h[b, winner]) + abs(h[a, following] - h[a, winner])
+            h[n, following], vertices.tied[n] = h[n, winner], rise < STEEP * knots.tolerance
             if edges.pair[slot] != pair:
                 remember(slot, pair, mark, n, edges)
             here = n
@@ -163,7 +181,7 @@ def _meet(v, w, e, f, sign, knots, mark, n, vertices, known, count):
     a, b = (v, w) if sign * (h[v, e] - h[v, f]) < 0.0 else (w, v)
     low, high = abs(h[a, f] - h[a, e]), abs(h[b, e] - h[b, f])
     insert(a, b, min(max(low / (low + high), 1.0 - LAST), LAST), mark + e, knots, n, vertices)
-    h[n, e], vertices.tied[n] = h[n, f], False
+    h[n, e], vertices.tied[n] = h[n, f], low + high < STEEP * knots.tolerance
     if count < len(known):
         known[count, 0], known[count, 1], known[count, 2] = min(v, w), max(v, w), n
         count += 1
@@ -310,7 +328,10 @@ def subdivide(n, polygons, vertices, knots, candidates, sign, edges, found, clos
             m, unit = stack[size - 1], stack[size - 2]
             base = size - 2 - 2 * m
             loop, label = stack[base : base + m].copy(), stack[base + m : base + 2 * m].copy()
-            while unit < len(candidates) and leader(loop, candidates[unit], sign, knots.tolerance, vertices.h) >= 0:
+            while unit < len(candidates):
+                doubt(loop, candidates[unit], sign, knots, vertices, found)
+                if leader(loop, candidates[unit], sign, knots.tolerance, vertices.h) < 0:
+                    break
                 unit += 1
             if unit < len(candidates):
                 few = len(_contenders(loop, candidates[unit], sign, knots.tolerance, vertices.h)) + 1

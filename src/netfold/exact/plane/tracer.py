@@ -51,6 +51,7 @@ class PlaneTracer:
             changes any result.
 
     Attributes:
+        program: the network.
         regions: after `run`, activation regions of the network cut off after each layer.
         findings: ties and margins, one a layer; ``scales`` what they are relative to.
         sink: the finished polygons.
@@ -60,7 +61,7 @@ class PlaneTracer:
         self, program: Program, corners: torch.Tensor, xy: Floats, keep: bool = False, block_bytes: int = BLOCK_BYTES,
         fork: int = FORK,
     ) -> None:  # fmt: skip
-        program = reproducible(program)
+        self.program, program = program, reproducible(program)
         with torch.no_grad():
             self.scales = layer_scales(program, corners)
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
@@ -346,9 +347,8 @@ def corners_of(program: Program, plane: Plane, bounds: tuple[float, float, float
     return program.points(plane(xy[:, 0], xy[:, 1]), "the plane's points"), xy
 
 
-def margins(tracer: PlaneTracer) -> tuple[int, float]:
-    """Vertices, layer by layer, where the tolerance or rounding decided; the closest decision relative to its scale."""
-    uncertain = sum(found.uncertain for found in tracer.findings)
+def margins(tracer: PlaneTracer) -> float:
+    """The closest decision relative to its layer's scale."""
     scales = zip(tracer.findings, tracer.scales, strict=False)
     closest = [float(f.closest[0]) / scale for f, scale in scales if scale > 0]
-    return uncertain, float(min(closest, default=np.inf))
+    return float(min(closest, default=np.inf))

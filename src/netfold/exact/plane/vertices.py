@@ -23,8 +23,12 @@ from netfold.exact.numerics.compiled import COMPILED, FAST
 LAST = 1.0 - 2.0**-53
 """The last position inside an edge."""
 
-IRREGULAR, FOUND = range(2)
-"""What is counted on the way: polygons that a unit seemed to cut more than once."""
+IRREGULAR, EQUAL, FOUND = range(3)
+"""What is counted on the way: polygons that a unit seemed to cut more than once, and entries of a maximum that came
+out equal where nothing made them so."""
+
+STEEP = 2.0**16
+"""How many times the tolerance a value has to change along an edge for its crossing to be where it seems to be."""
 
 
 class Vertices(NamedTuple):
@@ -35,7 +39,8 @@ class Vertices(NamedTuple):
         key: a number that stands for the vertex in every block, ``made`` the layer that made it.
         above: bits of the knots strictly below the values, ``below`` of those strictly above.
         ends: the two vertices a new vertex lies between, ``at`` its position from the first to the second.
-        tied: whether the tolerance put a value on a knot there, other than that of the unit that made the vertex.
+        tied: whether the tolerance put a value on a knot there, other than that of the unit that made the vertex, or
+            rounding may have.
     """
 
     h: Floats
@@ -152,11 +157,14 @@ def insert(a, b, at, label, knots, n, vertices):
 
 
 @njit(**COMPILED)
-def settle(a, b, line, knots, n, vertices, closest):
-    """Set the sides of a new vertex: those of its ends where both agree, the others by its own values."""
+def settle(a, b, line, rise, knots, n, vertices, closest):
+    """Set the sides of a new vertex: those of its ends where both agree, the others by its own values.
+
+    ``rise`` is how much the value that made it changes along its edge: the less, the farther rounding moves it.
+    """
     words = vertices.above.shape[1] // len(knots.levels)
     units = vertices.h.shape[1]
-    vertices.tied[n] = False
+    vertices.tied[n] = rise < STEEP * knots.tolerance
     for w in range(words * len(knots.levels)):
         up, down = vertices.above[a, w] & vertices.above[b, w], vertices.below[a, w] & vertices.below[b, w]
         rest = full(units, w % words) & ~(up | down)
@@ -167,6 +175,9 @@ def settle(a, b, line, knots, n, vertices, closest):
             u = (w % words) * bits.WORD + bit
             knot = knots.levels[w // words, u]
             gap = vertices.h[n, u] - knot
+            vertices.tied[n] |= abs(gap) * rise <= knots.tolerance * abs(vertices.h[b, u] - vertices.h[a, u]) and (
+                w * bits.WORD + bit != line
+            )
             if abs(gap) <= knots.tolerance:
                 # values that stay on a knot along the whole edge were noted at its ends
                 vertices.tied[n] |= w * bits.WORD + bit != line and not (on >> bit) & 1
@@ -210,7 +221,7 @@ def cross(v, w, line, label, knots, n, vertices, edges, found, closest):
     low, high = knot - vertices.h[a, unit], vertices.h[b, unit] - knot
     insert(a, b, min(max(low / (low + high), 1.0 - LAST), LAST), label, knots, n, vertices)
     vertices.h[n, unit] = knot
-    settle(a, b, line, knots, n, vertices, closest)
+    settle(a, b, line, low + high, knots, n, vertices, closest)
     if known:
         found[IRREGULAR] += 1
     else:

@@ -38,18 +38,18 @@ class RationalCells:
     def settle(self, store: GeneratorStore, path: CellConstraints, rows: UnitRows) -> None:
         """Fill in the open signs of the current decision, and refresh the generators that it needed."""
         begin, end, lines = (int(path.reg[name][0]) for name in ("begin", "end", "lines"))
-        row, constraints = self._current(path), self._constraints(path)
+        row = self._current(path)
         numbers, scale = self._dense(row), Fraction(float(rows.now[self.size])) / row.scale
         self.resolved += 1
         open_before = self.uncertain
         if lines:
-            for k, v in enumerate(null_space([c for c, _ in constraints], self.size)):
+            for k, v in enumerate(null_space([c for c, _ in self._constraints(path)], self.size)):
                 self._store(store, begin + k, v)
         for k in range(begin, end):
             if store.sgn[k] != OPEN and not lines:
                 continue
             if k >= begin + lines and store.ids[k] < 0:
-                self._store(store, k, self._ray(store, path, constraints, k))
+                self._store(store, k, self._ray(store, path, k))
             vector = self.vectors[store.ids[k]]
             value = _product(numbers, vector) * scale / _largest(vector)
             value = float(value) / float(np.linalg.norm(_entries(vector)))
@@ -68,13 +68,14 @@ class RationalCells:
         store.ids[column] = len(self.vectors)
         self.vectors.append(vector)
 
-    def _ray(
-        self, store: GeneratorStore, path: CellConstraints, constraints: list[tuple[Row, int]], column: int
-    ) -> Row:
+    def _ray(self, store: GeneratorStore, path: CellConstraints, column: int) -> Row:
         words = [int(store.inc[w, column]) for w in range(int(path.reg["words"][0]))]
-        met = [c for i, (c, _) in enumerate(constraints) if words[i >> 6] >> (i & 63) & 1]
-        for vector in null_space(met, self.size):
-            for numbers, side in constraints:
+        count = int(path.total[0])
+        met = [i for i in range(count) if words[i >> 6] >> (i & 63) & 1]
+        others = [i for i in range(count) if not words[i >> 6] >> (i & 63) & 1]
+        for vector in null_space([self._constraint(path, i)[0] for i in met], self.size):
+            for i in others:
+                numbers, side = self._constraint(path, i)
                 value = _product(numbers, vector)
                 if value:
                     return vector if (value > 0) == (side > 0) else [-v for v in vector]
@@ -82,16 +83,15 @@ class RationalCells:
 
     def _constraints(self, path: CellConstraints) -> list[tuple[Row, int]]:
         """The constraints of the current cell, with the side of each that the cell is on."""
-        made: list[tuple[Row, int]] = []
-        for c in path.con[: int(path.total[0])].tolist():
-            if c[KIND] == WALL:
-                numbers = self._wall(c[FIRST])
-            elif c[KIND] == KNOT:
-                numbers = self._dense(self.forced.level(path.state, c[FIRST], c[SECOND]))
-            else:
-                numbers = self._dense(self._pair(path, c[FIRST], c[SECOND]))
-            made.append((numbers, c[SIGN]))
-        return made
+        return [self._constraint(path, i) for i in range(int(path.total[0]))]
+
+    def _constraint(self, path: CellConstraints, i: int) -> tuple[Row, int]:
+        c = path.con[i].tolist()
+        if c[KIND] == WALL:
+            return self._wall(c[FIRST]), c[SIGN]
+        if c[KIND] == KNOT:
+            return self._dense(self.forced.level(path.state, c[FIRST], c[SECOND])), c[SIGN]
+        return self._dense(self._pair(path, c[FIRST], c[SECOND])), c[SIGN]
 
     def _current(self, path: CellConstraints) -> IntegerRow:
         """The row of the current decision."""
