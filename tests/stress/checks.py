@@ -167,21 +167,29 @@ def planes(kind: str, seed: int) -> list[Verdict]:
     layers, rng = network("planes", kind, seed)
     drawn = [(points_of(kind, rng, layers, 3), float(rng.choice([1.0, 2.0, 3.0]))) for _ in range(PLANES)]
     captured = _captured(layers)
-    return [captured] if isinstance(captured, Verdict) else [_plane(captured, layers, *one) for one in drawn]
+    if isinstance(captured, Verdict):
+        return [captured]
+    return [verdict for one in drawn for verdict in _plane(captured, layers, *one)]
 
 
-def _plane(program: nf.Program, layers: list[Layer], points: Floats, half: float) -> Verdict:
+def _plane(program: nf.Program, layers: list[Layer], points: Floats, half: float) -> list[Verdict]:
     if np.linalg.matrix_rank(points[1:]) < 2:
         points[1:] = 0
         points[1, 0] = points[2, 1] = 1
     plane, bounds = nf.Plane(*points), (-half, half, -half, half)
 
-    def compare(part: nf.Partition) -> Verdict:
-        true, said = regions_after(layers, points, -half, half), [layer.regions for layer in part.layers]
-        note = f"regions {said} for {true}; margin {part.margin:.2g}; {part.status}"
-        return Verdict("partition", ["regions"] if said != true else [], part.uncertain > 0, note=note)
+    true = regions_after(layers, points, -half, half)
 
-    return _asked("partition", lambda: nf.partition_plane(program, plane, bounds=bounds), compare)
+    def compare(case: str, found: nf.Partition | nf.CountResult, said: list[int]) -> Verdict:
+        note = f"regions {said} for {true}; margin {found.margin:.2g}; {found.status}"
+        return Verdict(case, ["regions"] if said != true else [], found.uncertain > 0, note=note)
+
+    return [
+        _asked("partition", lambda: nf.partition_plane(program, plane, bounds),
+               lambda part: compare("partition", part, [layer.regions for layer in part.layers])),
+        _asked("count", lambda: nf.count_regions(program, plane, bounds),
+               lambda count: compare("count", count, list(count.by_layer))),
+    ]  # fmt: skip
 
 
 def cells(kind: str, seed: int) -> list[Verdict]:

@@ -21,6 +21,7 @@ from netfold.exact.regions.maps import Affine, RegionMaps
 from netfold.measures.regions import Region, RegionSource, require_cells
 from netfold.results.base import Record, measured
 from netfold.results.provenance import provenance
+from netfold.results.status import Certainty, Standing
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -56,6 +57,9 @@ class RegionGraph(Record):
     units: Ints = measured("that unit; where several change at one face, the first of them", ("pair",))
     changes: Ints = measured("how many units change", ("pair",))
     linear_labels: Ints = measured("linear region of every activation region, numbered from 0", ("region",))
+    uncertain: int = measured(
+        "whether numbers are so large or small that regions may be wrong (1), or all is exact (0)", default=0
+    )
     counting_rule: str = measured("what counts as a neighbour and as a linear region", default=GRAPH_RULE)
     provenance: dict[str, Any] = measured(
         "model, versions, number type, time", default_factory=dict, compare=False, repr=False
@@ -70,6 +74,13 @@ class RegionGraph(Record):
     def linear_regions(self) -> int:
         """The number of linear regions."""
         return int(self.linear_labels.max(initial=-1)) + 1
+
+    @property
+    def status(self) -> Standing:
+        """``exact``, or what the regions rest on."""
+        return Certainty.RANGE.text("; weights are so large or small that products may") if self.uncertain else (
+            Certainty.EXACT.text()
+        )  # fmt: skip
 
     @cached_property
     def graph(self) -> nx.Graph:
@@ -111,7 +122,7 @@ class RegionGraph(Record):
     def __repr__(self) -> str:
         return (
             f"<{self.activation_regions:,} activation regions, {len(self.first):,} pairs of neighbours, "
-            f"{self.linear_regions:,} linear regions>"
+            f"{self.linear_regions:,} linear regions ({self.status})>"
         )
 
 
@@ -155,7 +166,8 @@ def region_graph(model: Model, domain: Domain = None, *, shape: Sequence[int] | 
     layers, units, changes = (np.array([edges[pair][k] for pair in pairs], np.int64) for k in (0, 1, 2))
     labels = _linear(source, regions, outputs, first, second)
     made = provenance(source.program)
-    return RegionGraph(regions, first, second, layers, units, changes, labels, provenance=made)
+    extreme = int(source.network.extreme)
+    return RegionGraph(regions, first, second, layers, units, changes, labels, uncertain=extreme, provenance=made)
 
 
 def _neighbours(

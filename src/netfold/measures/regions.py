@@ -93,6 +93,11 @@ class Region(Record):
         ends = self.source.network.arrays.unit_begin
         return tuple(self.states[a:b] for a, b in pairwise(ends))
 
+    @property
+    def uncertain(self) -> bool:
+        """Whether the network's numbers are so large or small that products may leave the range of error bounds."""
+        return self.source.network.extreme
+
     @cached_property
     def maps(self) -> RegionMaps:
         """Every pre-activation as an affine function of the input."""

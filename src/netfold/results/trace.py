@@ -195,7 +195,8 @@ class Trace(Result):
                 "breakpoint_layers": self.breakpoint_layers + 1,
                 "class_changes": self.output.class_changes,
                 "classes": self.output.classes,
-                **{name: getattr(self, name) for name in ("method", "status", "margin", "counting_rule", "provenance")},
+                **{name: getattr(self, name) for name in ("method", "status", "doubtful", "resolved", "uncertain")},
+                **{name: getattr(self, name) for name in ("margin", "counting_rule", "provenance")},
             }
         )
 

@@ -32,6 +32,9 @@ from netfold.exact.numerics.threads import beside, look
 BUDGET = 3e8
 """Multiplications of long integers for one path: some 30 seconds."""
 
+MOST = 2**25
+"""Coefficients of a network that are written out as matrices, for double-double and rational arithmetic: some 2 GB."""
+
 ROW_BYTES = 2**22
 """Memory for one array of rows; some twenty are alive at once."""
 
@@ -130,6 +133,7 @@ class Certifier:
         self.program, self.budget = program, budget
         self.explicit = ExplicitProgram.of(program)
         self.plain, self.precise = Evaluation(self.explicit, False), Evaluation(self.explicit, True)
+        self.coefficients = sum(step.size.size * step.roundings for steps in self.explicit.steps for step in steps)
         sizes = (step.size.size for steps in self.explicit.steps for step in steps)
         self.rows = int(np.clip(ROW_BYTES // (8 * max(math.prod(program.input_shape), *sizes, 1)), 8, 4096))
 
@@ -153,11 +157,15 @@ class Certifier:
         cells = route.cells(len(self.program.layers))
         self._prove(self.plain, route, cells, np.arange(len(cells.left)))
         doubtful = _runs(cells.open)
-        self._prove(self.precise, route, cells, np.flatnonzero(cells.open))
+        if self.coefficients <= MOST:
+            self._prove(self.precise, route, cells, np.flatnonzero(cells.open))
         precise = sum(not cells.open[a:b].any() for a, b in doubtful)
-        found, rational, uncertain, budget = {}, 0, 0, self.budget
+        found, rational, uncertain = {}, 0, 0
+        budget = self.budget if self.coefficients <= MOST else 0.0
         for first, last in sorted(_runs(cells.open), key=lambda run: run[1] - run[0]):
             try:
+                if budget <= 0:
+                    raise OutOfBudgetError
                 part = route.between(int(cells.left[first]), int(cells.right[last - 1]))
                 trace = self.tracer.run(*part, budget)
                 budget -= trace.work
@@ -233,6 +241,8 @@ class Certifier:
         if uncertain == 0:
             return "proven"
         places = "1 place" if uncertain == 1 else f"{uncertain:,} places"
+        if self.coefficients > MOST:
+            return f"proven but for {places}, for which {self.coefficients:.2g} coefficients would have to be written out"
         if not self.explicit.rational:
             return f"proven but for {places}, where {self.explicit.why}, of which {ROOT_BITS} binary digits were used"
         return f"proven but for {places}, where {self.budget:.3g} multiplications of long integers were not enough"
