@@ -20,7 +20,7 @@ from tests.stress.networks import KINDS, layers_of, points_of
 NEAR = 1e-9
 """How far a breakpoint may be from the true one."""
 
-LINES, ARCS, PLANES = 3, 4, 4
+LINES, ARCS, PLANES = 3, 8, 8
 """Through each network."""
 
 SIMPLEX = 0.15

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.capture import Program
 from netfold.errors import NotExplicitError
 from netfold.exact.cells.choice import engine_for
 from netfold.exact.cells.engine import Cells, whole

@@ -17,7 +17,9 @@ def _rows(weights: list[list[float]], biases: list[float]) -> nn.Module:
     return net
 
 
-@pytest.mark.parametrize(("kind", "seed"), [("duplicated", 102), ("denormals, 1e300", 100), ("sparse", 113), ("through knots", 104)])
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("duplicated", 102), ("denormals, 1e300", 100), ("sparse", 113), ("through knots", 104)]
+)
 def test_said(kind: str, seed: int) -> None:
     """Breakpoints that rounding merges, parts or loses are counted in ``uncertain``, none is wrong without a word."""
     verdicts = arcs(kind, seed)

@@ -242,7 +242,7 @@ class Certifier:
             return "proven"
         places = "1 place" if uncertain == 1 else f"{uncertain:,} places"
         if self.coefficients > MOST:
-            return f"proven but for {places}, for which {self.coefficients:.2g} coefficients would have to be written out"
+            return f"proven but for {places}, for which {self.coefficients:.2g} coefficients had to be written out"
         if not self.explicit.rational:
             return f"proven but for {places}, where {self.explicit.why}, of which {ROOT_BITS} binary digits were used"
         return f"proven but for {places}, where {self.budget:.3g} multiplications of long integers were not enough"
