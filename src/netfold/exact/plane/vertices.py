@@ -175,7 +175,8 @@ def settle(a, b, line, rise, knots, n, vertices, closest):
             u = (w % words) * bits.WORD + bit
             knot = knots.levels[w // words, u]
             gap = vertices.h[n, u] - knot
-            vertices.tied[n] |= abs(gap) * rise <= knots.tolerance * abs(vertices.h[b, u] - vertices.h[a, u]) and (
+            # strictly: along an edge that lies on a knot both sides are 0
+            vertices.tied[n] |= abs(gap) * rise < knots.tolerance * abs(vertices.h[b, u] - vertices.h[a, u]) and (
                 w * bits.WORD + bit != line
             )
             if abs(gap) <= knots.tolerance:
