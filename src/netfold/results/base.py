@@ -201,7 +201,7 @@ class Record:
         return tuple(cls(*row) for row in zip(*columns, strict=True))
 
 
-class Shown:
+class Tabular:
     """What tabulates, and shows its table in notebooks."""
 
     RULE: ClassVar[str] = "Counted"
@@ -223,7 +223,7 @@ class Shown:
         return f"<p><strong>{html.escape(title, quote=False)}</strong></p>{body}{note}"
 
 
-class Saved(Shown):
+class Saved(Tabular):
     """A result that tabulates, and that netCDF-4 files hold without loss."""
 
     FORMAT: ClassVar[str] = ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netfold.results.base import Shown, above
+from netfold.results.base import Tabular, above
 from netfold.theory.activations import Activation
 from netfold.theory.ensemble import Scale, WeightStatistics
 from netfold.theory.fixed_points import Phase, Status
@@ -52,7 +52,7 @@ class LayerDiagnosis:
 
 
 @dataclass(frozen=True, repr=False)
-class Diagnosis(Shown):
+class Diagnosis(Tabular):
     """Whether a network is ordered, critical or chaotic; see `diagnose`.
 
     Attributes:

@@ -10,7 +10,7 @@ import numpy as np
 from netfold.arguments import Gain, Spread, checked
 from netfold.arrays import numbers
 from netfold.formats import six_digits
-from netfold.results.base import Shown
+from netfold.results.base import Tabular
 from netfold.theory.activations import Activation, as_activation
 from netfold.theory.fixed_points import (
     ActivationLike,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class MeanField(Shown):
+class MeanField(Tabular):
     """A wide random network at its fixed point; see `mean_field` for the formulas.
 
     Attributes:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netfold.arguments import checked, whole
 from netfold.errors import InvalidInputError
-from netfold.results.base import Shown, above
+from netfold.results.base import Tabular, above
 from netfold.theory.bounds._arora2018 import arora2018
 from netfold.theory.bounds._bound import Bound, Expectation
 from netfold.theory.bounds._hanin_rolnick2019 import hanin_rolnick2019
@@ -62,7 +62,7 @@ class Row:
         }
 
 
-class TableRows(Shown):
+class TableRows(Tabular):
     """What tables of bounds share."""
 
     rows: tuple[Row, ...]
