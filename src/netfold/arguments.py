@@ -174,8 +174,8 @@ def _kinds(function: Callable[..., Any]) -> dict[str, Wanted]:
         if isinstance(hint, str):
             try:
                 hint = eval(hint, vars(sys.modules[function.__module__]))
-            except (NameError, AttributeError):
-                continue  # a name for type checkers alone
+            except (NameError, AttributeError, TypeError):
+                continue  # a name for type checkers alone, or a union with one
         if kind := _kind(hint):
             found[name] = kind
     return found
