@@ -155,8 +155,8 @@ def shown(value: Any) -> str:
         except ValueError:  # more digits than Python writes
             return "a number of thousands of digits"
         return text if len(text) <= 60 else f"{text[:57]}..."
-    if isinstance(shape := getattr(value, "shape", None), tuple):
-        return f"an array of shape {tuple(shape)} and type {getattr(value, 'dtype', type(value).__name__)}"
+    if isinstance(shape := getattr(value, "shape", None), tuple) and hasattr(value, "dtype"):
+        return f"an array of shape {tuple(shape)} and type {value.dtype}"
     if isinstance(value, list | tuple | dict | set) and len(text := repr(value)) <= 60:
         return text
     return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__

@@ -302,7 +302,7 @@ def test_inexact_operations_are_named(name: str) -> None:
 
 def test_other_arguments() -> None:
     """A model that is no model, and a shape that is missing or no shape, are named."""
-    with pytest.raises(InvalidInputError, match=r"expected a torch\.nn\.Module.*got str"):
+    with pytest.raises(InvalidInputError, match=r"expected a torch\.nn\.Module.*got 'model'"):
         capture("model", shape=(3,))  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="capture needs one input"):
         capture(nn.Linear(3, 2))

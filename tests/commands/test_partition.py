@@ -48,7 +48,7 @@ def test_everything_at_once(own: Path, capsys: pytest.CaptureFixture[str]) -> No
         (["--rows", "0", "1", "99"], "row 99 is not in"),
         (["--count", "--plot", "x.png"], "--count stores no regions"),
         (["--plot", "x.txt"], ".png, .svg or .pdf"),
-        (["--bounds", "1", "0", "0", "1"], "bounds must be finite"),
+        (["--bounds", "1", "0", "0", "1"], "bounds must have a from < a to"),
         (["--rows", "0", "0", "1"], "one line"),
         (["--color", "red"], "--color"),
     ],

@@ -309,7 +309,7 @@ def test_forms() -> None:
         ({"activation": "tanh", "sigma_w": 1.0}, "are relu, but activation is 'tanh'"),
         ({"activation": "relu", "sigma_w": [1.0, 2.0]}, "one for each of 3 layers"),
         ({"law": nf.random_network(30, 9, 3)}, "the law has 4 layers with the readout, what was traced 3"),
-        ({"activation": "relu", "sigma_w": -1.0}, "sigma_w must be a positive"),
+        ({"activation": "relu", "sigma_w": -1.0}, "sigma_w must be a finite number"),
         (
             {"activation": "relu", "sigma_w": 1.0, "path": nf.Line(ENDS[0], 2 * ENDS[1])},
             "give the path that was traced",

@@ -154,5 +154,5 @@ def test_errors() -> None:
         nf.trace_ensemble(bad, path)
     with pytest.raises(nf.NotPiecewiseLinearError, match="network 0"):
         nf.trace_ensemble(networks(1, activation="tanh"), path, "exact")
-    with pytest.raises(nf.InvalidInputError, match="method must be one of"):
+    with pytest.raises(nf.InvalidInputError, match="method must be 'auto'"):
         nf.trace_ensemble(networks(1), path, "quick")  # pyright: ignore[reportArgumentType]

@@ -73,7 +73,7 @@ def test_a_model_on_a_cuda_device() -> None:
     [
         (network(), nf.Line([0.0, 0.0], [1.0, 1.0]), "auto", nf.InvalidInputError, "cannot be run on points of shape"),
         (network(), "line", "auto", nf.InvalidInputError, "expected nf.Line"),
-        (network(), nf.Line(A, B), "grid", nf.InvalidInputError, "method must be one of"),
+        (network(), nf.Line(A, B), "grid", nf.InvalidInputError, "method must be 'auto'"),
         (nn.Sequential(nn.Linear(4, 3), nn.GELU()), nf.Line(A, B), "exact", nf.NotPiecewiseLinearError, "gelu"),
         (nn.Sequential(nn.Linear(4, 3), nn.Dropout()), nf.Line(A, B), "auto", nf.CaptureError, "eval"),
         (network(), nf.Curve(lambda t: t * torch.ones(4)), "exact", nf.InvalidInputError, "no closed form"),
@@ -100,7 +100,7 @@ def test_no_path() -> None:
         (lambda: nf.Line([], []), "empty"),
         (lambda: nf.Polyline([[1.0, 2.0]]), "at least two"),
         (lambda: nf.Circle([0.0, 0.0], [0.0, 0.0]), "both zero"),
-        (lambda: nf.Line(["a"], ["b"]), "array of numbers"),
+        (lambda: nf.Line(["a"], ["b"]), "must be real numbers"),
     ],
 )
 def test_bad_paths(make, message: str) -> None:

@@ -258,11 +258,11 @@ def test_plane_through_three_points() -> None:
         (lambda: nf.Plane([0.0, 0.0], [0.0, 0.0], [2.0, 2.0]), "different directions"),
         (lambda: nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0]), "one shape"),
         (lambda: nf.Plane([0.0, np.nan], [1.0, 0.0], [0.0, 1.0]), "origin must be finite"),
-        (lambda: nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], (1, 0, 0, 1)), "bounds must be finite"),
+        (lambda: nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], (1, 0, 0, 1)), "bounds must have a from < a to"),
         (lambda: nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], (0, 1)), "four numbers"),  # type: ignore[arg-type]
         (lambda: nf.Plane.through([0.0, 0.0], [1.0, 0.0], [2.0, 0.0]), "one line"),
         (lambda: nf.Plane.through([0.0, 0.0], [0.0, 0.0], [2.0, 0.0]), "one line"),
-        (lambda: nf.partition_plane(quadrants(), nf.Line([0.0, 0.0], [1.0, 1.0])), "takes a Plane"),  # type: ignore[arg-type]
+        (lambda: nf.partition_plane(quadrants(), nf.Line([0.0, 0.0], [1.0, 1.0])), "plane must be a Plane"),  # type: ignore[arg-type]
         (lambda: nf.count_regions(quadrants(), 3), "on a Plane or on a path"),  # type: ignore[arg-type]
         (lambda: nf.count_regions(quadrants(), nf.Line([0.0, 0.0], [1.0, 1.0]), UNIT), "bounds belong"),
         (lambda: nf.partition_plane(quadrants(), AXES).polygons_after(3), "layer must be"),

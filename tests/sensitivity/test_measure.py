@@ -399,7 +399,7 @@ def test_bad_data_and_models_are_refused() -> None:
         (model, x[:, :3], "cannot be run"),
         (model, "data.npz", "data must be"),
         (nn.ReLU(), x, "no layer with weights"),
-        (3, x, "expected a torch.nn.Module"),
+        (3, x, "model must be a Module"),
     ]
     for net, data, message in cases:
         with pytest.raises(nf.InvalidInputError, match=message):

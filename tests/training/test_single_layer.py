@@ -97,7 +97,7 @@ def test_bad_input_is_refused() -> None:
         ({"train": (X, Y.astype(float))}, "class number"),
         ({"train": (X, Y[:5])}, "class number"),
         ({"train": X}, "inputs, labels"),
-        ({"train": (X, Y), "epochs": 0}, "at least 1"),
+        ({"train": (X, Y), "epochs": 0}, "epochs must be a whole number from 1"),
         ({"train": (X, Y), "seeds": []}, "not empty"),
         ({"train": (X, Y), "layers": ["nine"]}, "nine"),
     ):
