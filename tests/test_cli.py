@@ -228,7 +228,7 @@ def test_trace_certified(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("bounds model.pkl", "model.pkl"),
         ("bounds torch.nn:ReLU", "--shape 1 28 28"),
         ("theory", "ACTIVATION"),
-        ("theory sawtooth", "unknown activation 'sawtooth'"),
+        ("theory sawtooth", "there is no 'sawtooth'"),
         ("theory tanh --sigma-w -1", "sigma_w must be a finite number"),
         ("theory tanh --sigma-w wide", "wide"),
         ("theory gelu", "give --sigma-w"),

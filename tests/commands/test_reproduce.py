@@ -37,7 +37,7 @@ def test_list(capsys: pytest.CaptureFixture[str]) -> None:
         (["--quick", "--full"], "exclude each other"),
         (["--data", "nowhere"], "nowhere does not exist"),
         (["--output", "no/such/page.html"], "no/such"),
-        (["--workers", "0"], "--workers 1 or more"),
+        (["--workers", "0"], "--workers must be a whole number from 1"),
     ],
 )
 def test_bad_input(
