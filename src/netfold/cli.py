@@ -123,6 +123,12 @@ def trace(
             help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot.",
         ),
     ] = False,
+    budget: Annotated[
+        float | None,
+        Parameter(
+            help="Seconds that it may take: a path that is too long to follow in them is estimated, which it says."
+        ),
+    ] = None,
     save: Annotated[Path | None, Parameter(help="Also save the trace, as netCDF.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -132,6 +138,7 @@ def trace(
 
       netfold trace model.pt2 --data inputs.npy --from 0 --to 7
       netfold trace model.pt2 --data inputs.npy --from 0 --to 7 --path circle --save trace.nc
+      netfold trace resnet.pt2 --data images.npy --from 0 --to 1 --budget 120
     """
     from netfold.capture.loading import load_data, load_model
     from netfold.measures.tracing import trace_path
@@ -140,7 +147,16 @@ def trace(
     points = load_data(data).inputs
     ends = [_row(points, row, data) for row in (start, end)]
     shapes = {"line": Line, "arc": Arc, "circle": Circle}
-    found = trace_path(load_model(model, weights), shapes[path](*ends), certify=certify)
+    between = shapes[path](*ends)
+    if certify and budget is not None:
+        raise InvalidInputError("a certificate takes the whole path: give either --certify or --budget")
+    if budget is None:
+        found = trace_path(load_model(model, weights), between, certify=certify)
+    else:
+        from netfold.measures.trace_estimates import estimate_trace
+
+        estimated = estimate_trace(load_model(model, weights), between, budget=budget)
+        found = estimated.trace or estimated
     if save is not None:
         found.save(save)
     if as_json:
