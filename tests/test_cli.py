@@ -187,6 +187,17 @@ def test_trace_along_other_paths(name: str, shape: type, own: Path, capsys: pyte
     assert "certificates are for exact lines" in err
 
 
+def test_trace_within_a_budget(own: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path that is short enough is traced whole; one that is not is estimated, and the words say so."""
+    common = ["trace", own / "model.pt2", "--data", own / "inputs.npy", "--from", 2, "--to", 7, "--budget"]
+    assert run(capsys, *common, 60)[1].startswith("Trace of")
+    monkeypatch.setattr("netfold.measures.trace_estimates.SHARE", 0.0)
+    assert run(capsys, *common, 0.01)[1].startswith("TraceEstimate of")
+    code, _, err = run(capsys, *common, 60, "--certify")
+    assert code == 2
+    assert "either --certify or --budget" in err
+
+
 def test_trace_certified(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "trace", own / "model.pt2", "--data", own / "inputs.npy", "--from", 2, "--to", 7,
                        "--certify")  # fmt: skip

@@ -126,6 +126,12 @@ def trace(
         Parameter(help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot."),
         Flag,
     ] = False,
+    budget: Annotated[
+        float | None,
+        Parameter(
+            help="Seconds that it may take: a path that is too long to follow in them is estimated, which it says."
+        ),
+    ] = None,
     save: Save = None,
     as_json: AsJson = False,
 ) -> None:
@@ -135,6 +141,7 @@ def trace(
 
       netfold trace model.pt2 --data inputs.npy --from 0 --to 7
       netfold trace model.pt2 --data inputs.npy --path circle --save trace.nc
+      netfold trace resnet.pt2 --data images.npy --budget 120
     """
     from netfold.capture.loading import load_model
     from netfold.measures.tracing import trace_path
@@ -143,7 +150,16 @@ def trace(
     inputs = load_inputs(data, shape)
     ends = [row_of(inputs, row) for row in (start, end)]
     shapes = {"line": Line, "arc": Arc, "circle": Circle}
-    found = trace_path(load_model(model, weights), shapes[path](*ends), certify=certify)
+    between = shapes[path](*ends)
+    if certify and budget is not None:
+        raise InvalidInputError("a certificate takes the whole path: give either --certify or --budget")
+    if budget is None:
+        found = trace_path(load_model(model, weights), between, certify=certify)
+    else:
+        from netfold.measures.trace_estimates import estimate_trace
+
+        estimated = estimate_trace(load_model(model, weights), between, budget=budget)
+        found = estimated.trace or estimated
     if save is not None:
         found.save(save)
     answer(as_json, found.to_dict, found)

@@ -299,6 +299,9 @@ class Curve:
 def stretch(path: Path, begin: float, end: float) -> Path:
     """The part of a path between two parameters, as a path of its own; a polyline keeps the corners inside.
 
+    Raises:
+        InvalidInputError: the path is of a kind whose parts are not known.
+
     Example:
         >>> stretch(Circle([1.0, 0.0], [0.0, 1.0]), 0.25, 0.5)([0.0, 1.0]).round(6).tolist()
         [[0.0, 1.0], [-1.0, 0.0]]
@@ -314,7 +317,12 @@ def stretch(path: Path, begin: float, end: float) -> Path:
         cos, sin = np.cos(low), np.sin(low)
         u, v = cos * whole.u + sin * whole.v, cos * whole.v - sin * whole.u
         return Ellipse(whole.center, u, v, whole.angle * (end - begin))
-    return Curve(lambda s: path.function(begin + (end - begin) * s))
+    if isinstance(path, Curve):
+        return Curve(lambda s: path.function(begin + (end - begin) * s))
+    raise InvalidInputError(
+        f"netfold does not know the parts of a {type(path).__name__}: give the path as a Curve, a function of t written "
+        "with torch operations"
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -388,7 +388,7 @@ def attempt(target: Target, argument: str, bad: str) -> tuple[str, str]:
     except BaseException as error:
         how, told = "raw", f"{type(error).__name__}: {error} {_place(error)}"
     finally:
-        mpl.pyplot.close("all")
+        plt.close("all")
     if before is not None and isinstance(model, nn.Module) and state(model) != before:
         how, told = "touched", f"the model has changed; {told}"
     return how, told[:400]
@@ -407,7 +407,7 @@ def _place(error: BaseException) -> str:
 
 def main() -> None:
     torch.set_num_threads(1)
-    mpl.use("Agg")
+    plt.switch_backend("Agg")
 
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")

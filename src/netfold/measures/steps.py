@@ -67,7 +67,8 @@ class StepColumns:
     def of_trace(self, trace: Trace) -> Floats:
         """The row of a path that was followed."""
         lengths, met = trace.lengths[1:], trace.regions - 1
-        return np.concatenate([trace.transitions, trace.sign_transitions, lengths, [met, trace.transitions.sum()]])
+        counts = [trace.transitions, trace.sign_transitions, lengths, [met, trace.transitions.sum()]]
+        return np.concatenate(counts).astype(np.float64)
 
 
 def steps(program: Program, points: Tensor, begin: Ints, end: Ints) -> Floats:
