@@ -320,8 +320,8 @@ def stretch(path: Path, begin: float, end: float) -> Path:
     if isinstance(path, Curve):
         return Curve(lambda s: path.function(begin + (end - begin) * s))
     raise InvalidInputError(
-        f"netfold does not know the parts of a {type(path).__name__}: give the path as a Curve, a function of t written "
-        "with torch operations"
+        f"netfold does not know the parts of a {type(path).__name__}: give the path as a Curve, a function of t in "
+        "torch operations"
     )
 
 
