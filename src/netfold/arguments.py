@@ -81,7 +81,7 @@ def checked(what: Checked) -> Checked:
     """
     if isinstance(what, type):
         what.__init__ = checked(what.__init__)  # type: ignore[misc]
-        return what
+        return what  # type: ignore[return-value]
     signature = inspect.signature(what)
 
     @wraps(what)

@@ -88,11 +88,11 @@ def kac_rice(square: Array, speed: Array, drift: Array, level: float = 0.0) -> A
         >>> float(kac_rice(one, one, 0 * one)[0] * np.pi)
         1.0
     """
-    given = {"square": square, "speed": speed, "drift": drift}
-    three = [numbers(value, name) for name, value in given.items()]
-    if len({value.shape for value in three}) > 1:
-        raise InvalidInputError(f"square, speed and drift must have one shape, got {[v.shape for v in three]}")
-    return _rates(*three, level)
+    square, speed, drift = numbers(square, "square"), numbers(speed, "speed"), numbers(drift, "drift")
+    if not square.shape == speed.shape == drift.shape:
+        shapes = f"{square.shape}, {speed.shape} and {drift.shape}"
+        raise InvalidInputError(f"square, speed and drift must have one shape, got {shapes}")
+    return _rates(square, speed, drift, level)
 
 
 def _rates(square: Array, speed: Array, drift: Array, level: float) -> Array:
