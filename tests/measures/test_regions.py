@@ -169,7 +169,7 @@ def test_memory_stays_flat() -> None:
 def test_bad_input() -> None:
     """One clear error each, before the first region is asked for."""
     net = module(case("T1"))
-    with pytest.raises(InvalidInputError, match="Box or a Polytope, got Plane"):
+    with pytest.raises(InvalidInputError, match="Box or a Polytope, or None, got Plane"):
         nf.enumerate_regions(net, nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]))  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="shape"):
         nf.enumerate_regions(net, nf.Box(np.zeros(3), 1.0))
