@@ -306,7 +306,7 @@ def test_other_arguments() -> None:
         capture("model", shape=(3,))  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="capture needs one input"):
         capture(nn.Linear(3, 2))
-    with pytest.raises(InvalidInputError, match=r"must be positive, got \(0,\)"):
+    with pytest.raises(InvalidInputError, match=r"shape\[0\] must be a whole number from 1"):
         capture(nn.Linear(3, 2), shape=(0,))
 
 

@@ -100,8 +100,8 @@ def test_words_and_figure(tmp_path: Path) -> None:
     ("scores", "outcome", "options", "says"),
     [
         ({"a": [1, 2, 3, 4]}, [1, 2, 3, 4], {}, "at least 5 models"),
-        ({"a": [1] * 6}, [1] * 5, {}, "of equal lengths"),
-        ({"a": [1] * 6, "b": [1] * 5}, [1] * 6, {}, "equal lengths"),
+        ({"a": [1] * 6}, [1] * 5, {}, "one number for each model"),
+        ({"a": [1] * 6, "b": [1] * 5}, [1] * 6, {}, "one number for each model"),
         ({}, [1] * 6, {}, "one number for each model"),
         ({"a": [1, 2, 3, 4, np.nan]}, [1] * 5, {}, "must be finite"),
         ({"a": [1] * 5}, [1, 2, 3, 4, np.inf], {}, "outcome must be finite"),

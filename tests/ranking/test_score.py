@@ -119,7 +119,7 @@ def test_smooth_networks_are_sampled() -> None:
         ({"lines": 0}, "lines must be a whole number"),
         ({"networks": 1.5}, "networks must be a whole number"),
         ({"model": lambda: 3}, "the factory made a int"),
-        ({"model": 3}, "model must be a Module"),
+        ({"model": 3}, "model: expected a module"),
         ({"inputs": DATA[:, :5]}, "cannot be run on points of shape"),
     ],
 )

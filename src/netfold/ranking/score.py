@@ -202,7 +202,7 @@ def _networks(model: Model | Factory, count: int, seed: int) -> Iterator[Model]:
         return
     if not callable(model):
         raise InvalidInputError(
-            f"expected a module, a program or a function that makes a module, got {type(model).__name__}"
+            f"model: expected a module, a program or a function that makes a module, got {type(model).__name__}"
         )
     for drawn in np.random.SeedSequence(seed).generate_state(count, np.uint32).tolist():
         yield _made(model, drawn)
