@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numba import njit
 from safetensors.torch import save_file
 
 import netfold as nf
-from netfold.cli import main, telling_of_compilation
+from netfold.cli import main
 from netfold.results.trace import Trace
 from netfold.training import loop
 
@@ -37,18 +36,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.save(folder / "empty.npy", np.zeros((0, 6), np.float32))
     (folder / "model.pkl").write_bytes(pickle.dumps({"a": 1}))
     return folder
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_waiting_for_the_compiler_is_told_once(
-    terminal: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who waits at a terminal reads why, once; what is piped stays as it was."""
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    with telling_of_compilation():
-        for number in (1, 1.0):
-            njit(lambda x: x + 1)(number)
-    assert capsys.readouterr().err.count("compiling for this machine") == terminal
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

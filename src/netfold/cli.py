@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kept = [token for token in tokens if token not in quiet]
             command, bound, *_ = app.parse_args(kept, print_error=False, exit_on_error=False)
             works = command.__module__.startswith("netfold")  # not so help and version, which load nothing for it
-            with _silent() if quiet and works else telling_of_compilation() if works else nullcontext():
+            with _silent() if quiet and works else nullcontext():
                 command(*bound.args, **bound.kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
@@ -236,29 +236,6 @@ def _silent() -> Iterator[None]:
     from netfold.progress import no_bars
 
     with no_bars():
-        yield
-
-
-@contextmanager
-def telling_of_compilation() -> Iterator[None]:
-    """Tell who waits at a terminal that passes are being compiled: without it a first run is silent for a while."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    from numba.core import event
-
-    class Compilation(event.Listener):
-        told = False
-
-        def on_start(self, event: event.Event) -> None:
-            if not self.told:
-                print("netfold: compiling for this machine, this once; up to a minute", file=sys.stderr, flush=True)
-            self.told = True
-
-        def on_end(self, event: event.Event) -> None:
-            pass
-
-    with event.install_listener("numba:compile", Compilation()):
         yield
 
 

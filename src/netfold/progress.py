@@ -34,6 +34,11 @@ def no_bars() -> Iterator[None]:
         _shown[0] = before
 
 
+def shown() -> bool:
+    """Whether who waits wants to be told."""
+    return _shown[0]
+
+
 _shown = [True]
 
 

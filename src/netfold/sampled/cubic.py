@@ -8,13 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from netfold.exact.numerics.compiled import COMPILED
 from netfold.sampled.rule import NODES
-
-COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 CLEAR, CROSSED, DOUBTFUL = 0, 1, 2
 """No zero between the nodes; exactly one; or the nodes are too far apart to tell."""
-
 
 STEP = np.diff(NODES)
 WIDE = NODES[2::2] - NODES[:-2:2]

@@ -35,7 +35,7 @@ def _mark(here, control, ahead, pieces, marks):
         marks[j] = reached | ((low <= 0.0) & (high >= 0.0))
 
 
-@njit(**COMPILED, fastmath={"reassoc", "contract", "nsz", "nnan"})
+@njit(**{**COMPILED, "fastmath": {"reassoc", "contract", "nsz", "nnan"}})
 def _closest(here, pieces):
     """The smallest distance of a pre-activation to a knot that it does not equal, and the largest pre-activation."""
     low, high = pieces[KNOT], pieces[KNOT + 1]

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
-COMPILED = {"cache": True, "nogil": True, "error_model": "numpy"}
+from netfold.exact.numerics import caches
+
+caches.install()
+
+COMPILED: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": False}
+"""Said for every pass: one that said nothing would get what the pass has that is the first to call it."""
 
 
-FAST = {**COMPILED, "fastmath": {"reassoc", "contract", "nsz"}}
+FAST: dict[str, Any] = {**COMPILED, "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums over units may be reordered into vectors; the order is fixed when the code is compiled."""
 
 
+LEAN: dict[str, Any]
+LEAN_FAST: dict[str, Any]
 LEAN, LEAN_FAST = ({**options, "_nrt": False} for options in (COMPILED, FAST))
 """For passes that allocate nothing: their arrays need no reference counts, which cost more than the arithmetic."""
 
-INLINED = {**LEAN, "inline": "always"}
+INLINED: dict[str, Any] = {**LEAN, "inline": "always"}
 """For steps that many arrays pass through: handing them over costs as much as a step."""
 
 

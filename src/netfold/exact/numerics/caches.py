@@ -1,0 +1,177 @@
+"""Where compiled passes are kept: a folder for each module, named for the sources that its passes were compiled from.
+
+Numba asks whether the file of a pass has changed, not the files that it uses, and it reads a cache before it asks. A
+folder of its own for every state of these sources is never stale, and a record that another version knew by another
+name is never read. Folders lie in the package's ``__pycache__``, in ``NUMBA_CACHE_DIR`` where that is set, or, where
+neither can be written, in a folder of the user.
+"""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from multiprocessing import current_process
+from pathlib import Path
+from typing import Any, Self
+
+import numba
+from numba import config
+from numba.core import caching, event
+from numba.misc.appdirs import AppDirs
+
+from netfold import progress
+
+PACKAGE = Path(__file__).resolve().parents[2]
+
+SETTINGS: Any = config
+"""Numba's, from variables of the environment."""
+
+KNOWN = numba.__version__.startswith("0.68.")
+"""Whether this is a numba whose insides are known to be as they are used here; any other caches passes as it does."""
+
+IMPORT = re.compile(r"^\s*(?:from|import)\s+netfold\.?([\w.]*)(?:\s+import\s+(\([^)]*\)|.*))?", re.MULTILINE)
+
+
+_Locator: Any = caching._CacheLocator
+
+
+class PassLocator(_Locator):
+    """Tells numba where the compiled code of one of netfold's functions lies; all others are left to numba."""
+
+    def __init__(self, file: Path, line: int) -> None:
+        self._py_file, self._lineno = str(file), line
+        self._module = file.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+        self._stamp = stamp(file)
+
+    @classmethod
+    def from_function(cls, py_func: Any, py_file: str) -> Self | None:
+        """Where a function's code lies, if it is netfold's and comes from a file."""
+        file = Path(py_file).resolve()
+        if not file.is_relative_to(PACKAGE) or not file.is_file():
+            return None
+        return cls(file, py_func.__code__.co_firstlineno)
+
+    def get_cache_path(self) -> str:
+        """The folder of the function's module."""
+        return str(home().folder / f"{self._module}-{self._stamp}")
+
+    def ensure_cache_path(self) -> None:
+        """Make the folder; those of other states of its sources go."""
+        folder = Path(self.get_cache_path())
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            for other in folder.parent.glob(f"{self._module}-*"):
+                if other != folder:
+                    shutil.rmtree(other, ignore_errors=True)
+
+    def get_source_stamp(self) -> str:
+        """What the folder is named for."""
+        return self._stamp
+
+    def get_disambiguator(self) -> str:
+        """The function's line."""
+        return str(self._lineno)
+
+
+def install() -> None:
+    """Let numba ask `PassLocator` first, and `tell` when it compiles a pass."""
+    event.register("numba:compile", _Compilation())
+    if KNOWN:
+        caching.CacheImpl._locator_classes.insert(0, PassLocator)
+
+
+class _Compilation(event.Listener):
+    def on_start(self, event: event.Event) -> None:
+        if (event.data or {})["dispatcher"].py_func.__module__.startswith("netfold."):
+            tell("passes", "up to a minute")
+
+    def on_end(self, event: event.Event) -> None:
+        pass
+
+
+def tell(what: str, long: str) -> None:
+    """Say once, in the process that a user started, that passes are compiled, which else is a silent wait."""
+    global _told
+    if not _told and progress.shown() and current_process().name == "MainProcess":
+        words = f"netfold: compiling {what} for this machine, this once; {long} {home().told}".strip()
+        print(words, file=sys.stderr, flush=True)
+    _told = True
+
+
+_told = False
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder of all folders.
+
+    Attributes:
+        folder: where it is.
+        told: what to tell about it; empty where it is the usual one.
+        shared: whether other processes use it too.
+    """
+
+    folder: Path
+    told: str = ""
+    shared: bool = True
+
+
+@cache
+def home() -> Home:
+    """The first folder of those that could be, that can be written."""
+    mine = sha256(str(PACKAGE).encode()).hexdigest()[:12]
+    usual = PACKAGE / "__pycache__" / "passes"
+    wanted = Path(SETTINGS.CACHE_DIR) / f"netfold-{mine}" if SETTINGS.CACHE_DIR else usual
+    if _writable(wanted):
+        return Home(wanted)
+    for folder in (usual, Path(AppDirs("netfold", False).user_cache_dir) / mine):
+        if _writable(folder):
+            return Home(folder, f"(into {folder}, as {wanted} cannot be written)")
+    nowhere = Path(tempfile.mkdtemp(prefix="netfold-passes-"))
+    atexit.register(shutil.rmtree, nowhere, ignore_errors=True)
+    told = f"(for this process alone, as {wanted} cannot be written: let NUMBA_CACHE_DIR name a folder that can)"
+    return Home(nowhere, told, shared=False)
+
+
+def _writable(folder: Path) -> bool:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def stamp(file: Path) -> str:
+    """A name for the contents of a file and of all files of netfold that it imports, and so on."""
+    digest, known, waiting = sha256(), {file}, [file]
+    while waiting:
+        new = _imported(waiting.pop()) - known
+        known |= new
+        waiting += new
+    for source in sorted(known):
+        digest.update(_text(source).encode())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _text(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
+
+
+@cache
+def _imported(file: Path) -> frozenset[Path]:
+    """The files of netfold that a file names in its imports."""
+    named: set[str] = set()
+    for module, names in IMPORT.findall(_text(file)):
+        named.add(module)
+        named |= {f"{module}.{name}".strip(".") for name in re.findall(r"\w+", names)}
+    ends = [PACKAGE.joinpath(*name.split(".")) for name in named if name]
+    return frozenset(end.with_suffix(".py") for end in ends if end.with_suffix(".py").is_file())

@@ -1,0 +1,71 @@
+"""Where compiled passes lie: never stale, never in the way, never a crash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from netfold.exact.numerics import caches
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package of three modules: ``a`` imports ``b.c``, and nobody imports ``d``."""
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a.py").write_text("from netfold.b import (\n    c,\n)\n")
+    (tmp_path / "b" / "c.py").write_text("STEPS = 1\n")
+    (tmp_path / "d.py").write_text("")
+    monkeypatch.setattr(caches, "PACKAGE", tmp_path)
+    _forget()
+    yield tmp_path
+    monkeypatch.undo()
+    _forget()
+
+
+def _forget() -> None:
+    for known in (caches.stamp, caches._text, caches._imported, caches.home):
+        known.cache_clear()
+
+
+def test_a_stamp_follows_what_a_module_imports(tree: Path) -> None:
+    """A change in an imported file makes another stamp, a change elsewhere does not."""
+    stamps = []
+    for file, text in (("d.py", "x = 1\n"), ("b/c.py", "STEPS = 2\n"), ("b/c.py", "STEPS = 1\n")):
+        _forget()
+        stamps.append(caches.stamp(tree / "a.py"))
+        (tree / file).write_text(text)
+    _forget()
+    stamps.append(caches.stamp(tree / "a.py"))
+    assert [stamps.index(stamp) for stamp in stamps] == [0, 0, 2, 0]
+
+
+def test_folders_of_other_sources_go(tree: Path) -> None:
+    """A folder that is made takes the place of those of the same module's earlier sources, and of no other's."""
+    locator = caches.PassLocator(tree / "a.py", 1)
+    home = caches.home().folder
+    for name in ("a-0123456789abcdef", "a.b-0123456789abcdef"):
+        (home / name).mkdir(parents=True)
+    locator.ensure_cache_path()
+    assert sorted(folder.name for folder in home.iterdir()) == sorted(
+        ["a.b-0123456789abcdef", Path(locator.get_cache_path()).name]
+    )
+
+
+@pytest.mark.parametrize(("unwritable", "shared"), [(1, True), (3, False)])
+def test_where_nothing_can_be_written(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, unwritable: int, shared: bool
+) -> None:
+    """A folder of the user stands in, or one for this process alone; both say so."""
+    tried: list[Path] = []
+    monkeypatch.setattr(caches, "_writable", lambda folder: tried.append(folder) or len(tried) > unwritable)
+    home = caches.home()
+    assert home.shared == shared
+    assert str(tried[0]) in home.told
+
+
+def test_only_netfold_is_located(tmp_path: Path) -> None:
+    """Functions of others stay with numba."""
+    file = tmp_path / "theirs.py"
+    file.write_text("")
+    assert caches.PassLocator.from_function(_forget, str(file)) is None
