@@ -184,7 +184,7 @@ def test_names_are_forgiving_and_objects_pass_through():
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ("softmax", "unknown activation 'softmax'"),
+        ("softmax", "there is no 'softmax'"),
         (3, "got int"),
         (np.sign, "jumps near"),
         (lambda h: 1 / h, "finite values"),

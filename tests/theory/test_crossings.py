@@ -271,7 +271,7 @@ def test_bad_arguments():
         crossing_rate("relu", HE, depth=0)
     with pytest.raises(InvalidInputError, match="lies at the centre"):
         angular_length([[1.0, 0.0], [0.0, 0.0]])
-    with pytest.raises(InvalidInputError, match="two points in a matrix"):
+    with pytest.raises(InvalidInputError, match="at least two in a matrix"):
         angular_length([1.0, 0.0])
     with pytest.raises(InvalidInputError, match="not negative"):
         expected_sign_transitions([-1.0])

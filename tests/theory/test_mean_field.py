@@ -259,7 +259,7 @@ def test_no_critical_gain_where_the_phase_jumps(name):
         ({"sigma_w": math.nan}, "sigma_w must be a finite number from 1e-100"),
         ({"sigma_b": -0.1}, "sigma_b must be a finite number from 0"),
         ({"q0": 0.0}, "q0 must be a finite number from 1e-100"),
-        ({"activation": "nonsense"}, "unknown activation"),
+        ({"activation": "nonsense"}, "there is no"),
     ],
 )
 def test_bad_arguments(wrong, words):

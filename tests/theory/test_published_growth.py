@@ -76,7 +76,7 @@ def test_bad_arguments():
         raghu2017_growth("tanh", 10, 1.0)
     with pytest.raises(InvalidInputError, match="width must be a whole number from 1"):
         raghu2017_growth("relu", 0, 1.0)
-    with pytest.raises(InvalidInputError, match="expected sizes"):
+    with pytest.raises(InvalidInputError, match="widths must list at least one"):
         hanin2022([], 5)
-    with pytest.raises(InvalidInputError, match="share of weights kept"):
+    with pytest.raises(InvalidInputError, match="kept must be a finite number"):
         price_tanner2019(1.0, 0.0)
