@@ -273,5 +273,5 @@ def test_bad_arguments():
         angular_length([[1.0, 0.0], [0.0, 0.0]])
     with pytest.raises(InvalidInputError, match="at least two in a matrix"):
         angular_length([1.0, 0.0])
-    with pytest.raises(InvalidInputError, match="not negative"):
+    with pytest.raises(InvalidInputError, match="must not be negative"):
         expected_sign_transitions([-1.0])
