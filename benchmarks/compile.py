@@ -3,9 +3,8 @@
     python benchmarks/compile.py [VERB ...] [--top 25]
 
 For each verb: wall and CPU seconds of the whole process; of the compiler: functions, signatures, and CPU seconds by
-step (typing, lowering, wrappers for Python, LLVM's
-optimiser, machine code, saving, what else there is), a function's own without those it calls, a star where Python
-calls it. The passes of numba itself (an array's copy, a sum) are counted apart. Then the same again with the cache
+step (typing, lowering, wrappers for Python, LLVM's optimiser, machine code, saving, what else there is), a function's
+own without those it calls, a star where Python calls it. The passes of numba itself (an array's copy, a sum) are counted apart. Then the same again with the cache
 that was filled.
 """
 
