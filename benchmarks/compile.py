@@ -4,14 +4,15 @@
 
 For each verb: wall and CPU seconds of the whole process; of the compiler: functions, signatures, and CPU seconds by
 step (typing, lowering, wrappers for Python, LLVM's optimiser, machine code, saving, what else there is), a function's
-own without those it calls, a star where Python calls it. The passes of numba itself (an array's copy, a sum) are counted apart. Then the same again with the cache
-that was filled.
+own without those it calls, a star where Python calls it. The passes of numba itself (an array's copy, a sum) are
+counted apart. Then the same again with the cache that was filled.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import os
 import resource
 import subprocess
@@ -146,7 +147,7 @@ def run(verb: str, top: int) -> None:
         torch.manual_seed(0)
         kind = {"relu": torch.nn.ReLU, "hardtanh": torch.nn.Hardtanh}[activation]
         sizes = [inputs, *widths]
-        layers = [m for a, b in zip(sizes, sizes[1:], strict=False) for m in (torch.nn.Linear(a, b), kind())]
+        layers = [m for a, b in itertools.pairwise(sizes) for m in (torch.nn.Linear(a, b), kind())]
         return torch.nn.Sequential(*layers, torch.nn.Linear(sizes[-1], 3)).eval()
 
     begun = time.perf_counter(), time.process_time()
