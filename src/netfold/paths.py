@@ -292,6 +292,8 @@ class Curve:
     def __call__(self, t: Any) -> Points:
         """Points at parameters ``t``."""
         at = torch.from_numpy(numbers(t, "t"))
+        if not at.numel():
+            return np.empty((*at.shape, *self.shape))
         found = torch.stack([self.function(s) for s in at.reshape(-1)]).detach()
         return found.reshape(*at.shape, *self.shape).double().cpu().numpy()
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from torch import nn
 
-from netfold.arguments import checked
+from netfold.arguments import checked, sequence
 from netfold.capture import Model, Program, capture
 from netfold.capture.template import Template, known
 from netfold.capture.untouched import silent
@@ -199,7 +199,7 @@ def _paired(networks: Iterable[Model], paths: Path | Iterable[Path]) -> Iterator
         yield from zip(networks, repeat(paths))
         return
     try:
-        yield from zip(networks, paths, strict=True)
+        yield from zip(networks, sequence(paths, "paths"), strict=True)
     except ValueError as error:
         if "zip()" not in str(error):
             raise

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from netfold.arguments import shown
 from netfold.errors import InvalidInputError
 from netfold.files import require_file
 from netfold.sweep.arguments import ARGUMENTS, Settings, spelled, whole
@@ -157,7 +158,7 @@ def _source(kind: str, document: Mapping[str, Any], seed: int) -> Source:
 def _table(name: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
     found = document.get(name, {})
     if not isinstance(found, Mapping):
-        raise InvalidInputError(f"{name} must be a table of settings, got {found!r}")
+        raise InvalidInputError(f"{name} must be a table of settings, got {shown(found)}")
     return found
 
 

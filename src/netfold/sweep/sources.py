@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from netfold.arguments import shown
 from netfold.errors import InvalidInputError
 from netfold.sweep.arguments import ARGUMENTS, Settings, complete, spelled, whole
 
@@ -81,7 +82,7 @@ class Listed:
         seen: dict[str, int] = {}
         for i, cell in enumerate(cells):
             if not isinstance(cell, Mapping):
-                raise InvalidInputError(f"cell {i} must be a table of settings, got {cell!r}")
+                raise InvalidInputError(f"cell {i} must be a table of settings, got {shown(cell)}")
             try:
                 found = complete({name: spelled(name, value) for name, value in {**fixed, **cell}.items()})
             except InvalidInputError as error:
@@ -128,11 +129,14 @@ class Range:
         """
         if name in ("activation", "scaling", "path") or set(table) - {"log"} != {"low", "high"}:
             raise InvalidInputError(
-                f"draw.{name} must be a list to choose from{', or {low, high, log} for a number'}, got {dict(table)!r}"
+                f"draw.{name} must be a list to choose from{', or {low, high, log} for a number'}, "
+                f"got {shown(dict(table))}"
             )
         low, high, log = spelled(name, table["low"]), spelled(name, table["high"]), table.get("log", False)
         if isinstance(low, list) or isinstance(high, list) or not low < high or not isinstance(log, bool):
-            raise InvalidInputError(f"draw.{name} needs numbers low < high and log true or false, got {dict(table)!r}")
+            raise InvalidInputError(
+                f"draw.{name} needs numbers low < high and log true or false, got {shown(dict(table))}"
+            )
         if log and not low > 0:
             raise InvalidInputError(f"draw.{name} is drawn with a uniform logarithm, so low must be > 0, got {low}")
         return cls(low, high, log, isinstance(low, int))

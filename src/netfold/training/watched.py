@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from netfold.arguments import Positive, PositiveInt, Seed, checked, sequence
+from netfold.arguments import Positive, PositiveInt, Seed, checked, sequence, shown
 from netfold.capture import capture
 from netfold.capture.activations import Selection
 from netfold.capture.data import tensor_of
@@ -129,6 +129,8 @@ class LocalComplexity(Watched):
     @checked
     def vertices(self, point: torch.Tensor) -> torch.Tensor:
         """The cross-polytope around a point: ``(2 * directions, *shape)``."""
+        if not point.is_floating_point():
+            raise InvalidInputError(f"point must hold real numbers, got {shown(point)}")
         steps = self.radius * orthonormal(point.shape, self.directions, self.seed).to(point)
         return torch.cat([point + steps, point - steps])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from netfold.arguments import checked, require, sequence, shown
+from netfold.arrays import require_room
 from netfold.errors import InvalidInputError
 from netfold.theory.bounds import _transversal
 from netfold.theory.bounds._bound import Bound, Kind, Statement
@@ -70,6 +71,7 @@ class _Layer:
         """The places of the input, all channels together, that each output position sees."""
         axes = zip(self.size, self.kernel, self.stride, self.padding, self.positions, strict=True)
         spans = [[range(max(0, i * s - p), min(n, i * s - p + f)) for i in range(count)] for n, f, s, p, count in axes]
+        require_room("the input of a convolution", 8 * math.prod(self.size) * math.prod(self.kernel))
         places = np.arange(math.prod(self.size)).reshape(self.size)
         return [frozenset(places[np.ix_(*window)].ravel().tolist()) for window in itertools.product(*spans)]
 
