@@ -55,11 +55,14 @@ def test_one_network_without_labels() -> None:
 
 
 def test_none_where_there_is_no_plane() -> None:
-    """Inputs on one line, and networks whose plane would hold too many regions, give no slice."""
+    """Inputs on one line, and networks whose plane would hold too many regions, give no slice, but the reason."""
     program = nf.capture(NET, shape=(6,))
     line = np.outer(np.arange(9.0), np.ones(6))
-    assert slice_through(program, None, line, None, traces(), seed=0) is None
-    assert slice_through(program, None, POINTS, None, traces(MOST_ON_LINE + 1), seed=0) is None
+    assert (
+        slice_through(program, None, line, None, traces(), seed=0)
+        == "no three of the inputs that were tried span a plane"
+    )
+    assert isinstance(slice_through(program, None, POINTS, None, traces(MOST_ON_LINE + 1), seed=0), str)
 
 
 def test_one_class_is_said_plainly() -> None:

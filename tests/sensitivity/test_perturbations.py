@@ -138,14 +138,14 @@ def test_what_cannot_be_drawn_afresh_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nf.GaussianNoise(-0.1), "0 or more"),
+        (lambda: nf.GaussianNoise(-0.1), "from 0 to"),
         (lambda: nf.GaussianNoise(float("nan")), "finite"),
         (lambda: nf.GaussianNoise(0.1, "row"), "relative_to"),  # type: ignore[arg-type]
         (lambda: nf.Quantise(1), "from 2 to 32"),
         (lambda: nf.Quantise(2.5), "whole number"),  # type: ignore[arg-type]
         (lambda: nf.Prune(1.5), "from 0 to 1"),
-        (lambda: nf.Rerandomise(-1.0), "positive"),
-        (lambda: nf.Reinitialise(3), "initial model"),  # type: ignore[arg-type]
+        (lambda: nf.Rerandomise(-1.0), "finite number from"),
+        (lambda: nf.Reinitialise(3), "a Module or a Mapping"),  # type: ignore[arg-type]
     ],
 )
 def test_values_out_of_range_are_refused(make, message: str) -> None:

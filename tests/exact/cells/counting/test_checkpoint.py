@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from netfold import files
 from netfold.errors import CorruptFileError, InvalidInputError
 from netfold.exact.cells.counting import checkpoint
 from netfold.exact.cells.counting.checkpoint import Checkpoint, digest
@@ -114,7 +115,9 @@ def test_a_file_that_appears_or_changes_is_not_overwritten(written: Path) -> Non
 
 def test_torn_files_are_cleared_away(written: Path) -> None:
     """What a kill in the middle of writing leaves is removed by the next count, and nothing else is."""
-    torn, other = written.with_name(".count.json.abc.part"), written.with_name(".other.json.abc.part")
+    ended = 2**22 + 1  # a number that no process of this system has
+    torn = written.with_name(f".count.json.{files._machine()}-{ended}.abc.part")
+    other = written.with_name(".other.json.abc.part")
     torn.write_text("{")
     other.write_text("{")
     assert Checkpoint(written, OURS).load() is not None
