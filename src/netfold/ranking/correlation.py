@@ -147,15 +147,21 @@ def rank_correlation(
         {'right': 0.943, 'wrong': -0.943}
     """
     names, ranked, wanted = _checked(scores, outcome)
-    rows = [
-        [
-            number
-            for of in COEFFICIENTS.values()
-            for number in (of(values, wanted), *_interval((values, wanted), of, confidence, resamples, seed))
-        ]
-        for values in ranked
-    ]
-    return RankCorrelations(names, ranked, wanted, *np.array(rows, float).T, confidence, resamples, seed)
+    columns: dict[str, list[float]] = {name: [] for name in COLUMNS}
+    for values in ranked:
+        for kind, of in COEFFICIENTS.items():
+            interval = _interval((values, wanted), of, confidence, resamples, seed)
+            for part, number in zip(PARTS, (float(of(values, wanted)), *interval), strict=True):
+                columns[kind + part].append(number)
+    return RankCorrelations(
+        names=names,
+        ranked=ranked,
+        outcome=wanted,
+        confidence=confidence,
+        resamples=resamples,
+        seed=seed,
+        **{name: np.array(column) for name, column in columns.items()},
+    )
 
 
 def spearman(x: Floats, y: Floats, axis: int = -1) -> Floats:
@@ -178,7 +184,8 @@ def kendall(x: Floats, y: Floats, axis: int = -1) -> Floats:
 
 
 COEFFICIENTS: dict[str, Callable[..., Floats]] = {"spearman": spearman, "kendall": kendall}
-COLUMNS = [kind + part for kind in COEFFICIENTS for part in ("", "_low", "_high")]
+PARTS = ("", "_low", "_high")
+COLUMNS = [kind + part for kind in COEFFICIENTS for part in PARTS]
 
 
 def _interval(

@@ -57,6 +57,11 @@ class PhaseDiagram(Result):
         """One row a grid point."""
         return self.to_xarray().to_dataframe().reset_index()
 
+    def to_xarray(self) -> xr.Dataset:
+        """The arrays over the coordinates ``sigma_b`` and ``sigma_w``; labels as text."""
+        found = super().to_xarray()
+        return found.assign({name: found[name].astype(str) for name in ("phase", "status")})
+
     @classmethod
     def _of(cls, stored: xr.Dataset) -> Self:
         found = super()._of(stored)
