@@ -98,7 +98,7 @@ def test_bad_input_is_refused() -> None:
         ({"train": (X, Y[:5])}, "class number"),
         ({"train": X}, "inputs, labels"),
         ({"train": (X, Y), "epochs": 0}, "epochs must be a whole number from 1"),
-        ({"train": (X, Y), "seeds": []}, "not empty"),
+        ({"train": (X, Y), "seeds": []}, "it is empty"),
         ({"train": (X, Y), "layers": ["nine"]}, "nine"),
     ):
         with pytest.raises(nf.InvalidInputError, match=message):
