@@ -21,6 +21,9 @@ from netfold.errors import InvalidInputError
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
 
+REFUSED = (ValueError, TypeError, OverflowError)
+"""What a function that reads a value raises where it is none."""
+
 
 class Within(NamedTuple):
     """Limits of a number; the ends belong to it, unless it is ``between`` them."""
@@ -54,10 +57,22 @@ FileName = str | os.PathLike[str]
 
 
 class Wanted(NamedTuple):
-    """What a value may be, in words, and a function that reads it or raises ``ValueError`` where it is none."""
+    """What a value may be, in words, and a function that reads it or raises ``ValueError`` where it is none.
+
+    Of a sequence: ``each`` is what its entries may be.
+    """
 
     words: str
     read: Callable[[Any], Any]
+    each: Any = None
+
+
+class WrongEntry(ValueError):
+    """An entry of a sequence, ``at`` such a place, that is not what its ``words`` say."""
+
+    def __init__(self, at: str, words: str, value: Any) -> None:
+        super().__init__(at)
+        self.at, self.words, self.value = at, words, value
 
 
 def checked(what: Checked) -> Checked:
@@ -107,8 +122,11 @@ def read(kind: Wanted, value: Any, name: str) -> Any:
     """
     try:
         return kind.read(value)
-    except (ValueError, TypeError, OverflowError):
-        raise InvalidInputError(f"{name} must be {kind.words}, got {shown(value)}") from None
+    except WrongEntry as entry:
+        raise InvalidInputError(f"{name}{entry.at} must be {entry.words}, got {shown(entry.value)}") from None
+    except REFUSED:
+        alone = f"; write {name}=[{shown(value)}]" if kind.each and _takes(kind.each, value) else ""
+        raise InvalidInputError(f"{name} must be {kind.words}, got {shown(value)}{alone}") from None
 
 
 def require(kind: Any, value: Any, name: str) -> Any:
@@ -192,7 +210,7 @@ def _kind(hint: Any, within: Within | None = None) -> Any:
         return Wanted(_listed([repr(one) for one in inner]), lambda value: _chosen(value, inner))
     if origin is tuple and len(inner) == 2 and inner[1] is Ellipsis:
         several = _several(_kind(inner[0]), iterator=False)
-        return Wanted(several.words, lambda value: tuple(several.read(value)))
+        return several._replace(read=lambda value: tuple(several.read(value)))
     if origin in (Sequence, Iterable, list):
         return _several(_kind(inner[0]), iterator=origin is Iterable)
     if origin is os.PathLike:
@@ -209,8 +227,11 @@ def _kind(hint: Any, within: Within | None = None) -> Any:
     wanted = hint if origin is None else origin if origin is Mapping else None
     if not isinstance(wanted, type) or wanted in (Any, object) or getattr(wanted, "_is_protocol", False):
         return None
-    article = "an" if wanted.__name__[0] in "AEIOU" else "a"
-    return Wanted(f"{article} {wanted.__name__}", lambda value: _instance(value, wanted))
+    words = f"{'an' if wanted.__name__[0] in 'AEIOU' else 'a'} {wanted.__name__}"
+    if inspect.isabstract(wanted) and wanted.__module__.startswith("netfold."):
+        known = ", ".join(one.__name__ for one in wanted.__subclasses__() if one.__module__.startswith("netfold."))
+        words = f"one of {known}, or your own {wanted.__name__}"
+    return Wanted(words, lambda value: _instance(value, wanted))
 
 
 def _one_of(kinds: Sequence[Wanted | None]) -> Wanted | None:
@@ -219,12 +240,15 @@ def _one_of(kinds: Sequence[Wanted | None]) -> Wanted | None:
         return None
 
     def read_any(value: Any) -> Any:
+        wrong = ValueError()
         for kind in known:
             try:
                 return kind.read(value)
-            except (ValueError, TypeError, OverflowError):
+            except WrongEntry as entry:
+                wrong = entry
+            except REFUSED:
                 continue
-        raise ValueError
+        raise wrong
 
     if any(kind.words == "the name of a file" for kind in known):
         known = [kind for kind in known if kind.words != "text"]
@@ -246,10 +270,27 @@ def _several(kind: Wanted | None, iterator: bool) -> Wanted:
             raise ValueError
         if kind is None:
             return value
-        return (tuple if isinstance(value, tuple) else list)(kind.read(one) for one in value)
+        return (tuple if isinstance(value, tuple) else list)(_entry(kind, one, i) for i, one in enumerate(value))
 
     each = f", each {kind.words}" if kind else ""
-    return Wanted(f"a sequence{each}", read_all)
+    return Wanted(f"a sequence{each}", read_all, kind)
+
+
+def _entry(kind: Wanted, value: Any, number: int) -> Any:
+    try:
+        return kind.read(value)
+    except WrongEntry as entry:
+        raise WrongEntry(f"[{number}]{entry.at}", entry.words, entry.value) from None
+    except REFUSED:
+        raise WrongEntry(f"[{number}]", kind.words, value) from None
+
+
+def _takes(kind: Wanted, value: Any) -> bool:
+    try:
+        kind.read(value)
+    except REFUSED:
+        return False
+    return True
 
 
 def _refuse() -> Any:

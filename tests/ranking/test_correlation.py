@@ -103,7 +103,7 @@ def test_words_and_figure(tmp_path: Path) -> None:
         ({"a": [1] * 6}, [1] * 5, {}, "one number for each model"),
         ({"a": [1] * 6, "b": [1] * 5}, [1] * 6, {}, "one number for each model"),
         ({}, [1] * 6, {}, "one number for each model"),
-        ({"a": [1, 2, 3, 4, np.nan]}, [1] * 5, {}, "must be finite"),
+        ({"a": [1, 2, 3, 4, np.nan]}, [1] * 5, {}, r"scores\['a'\] must be finite"),
         ({"a": [1] * 5}, [1, 2, 3, 4, np.inf], {}, "outcome must be finite"),
         ({"a": ["x"] * 5}, [1] * 5, {}, "must be real numbers"),
         ({"a": [1] * 5}, [1] * 5, {"confidence": 95}, "between 0 and 1"),

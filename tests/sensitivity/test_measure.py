@@ -374,7 +374,7 @@ def test_exported_programs_are_measured_as_their_module() -> None:
     ("arguments", "message"),
     [
         ({"metric": "f1"}, "metric must be one of"),
-        ({"perturbation": "noise"}, "perturbation must be a Perturbation"),
+        ({"perturbation": "noise"}, "perturbation must be one of GaussianNoise"),
         ({"repeats": 0}, "repeats"),
         ({"layers": ["nine"]}, "'nine'"),
         ({"strengths": []}, "strengths"),

@@ -25,7 +25,7 @@ from netfold.results.provenance import surroundings
 from netfold.sensitivity.batches import Batches
 from netfold.sensitivity.layers import WeightLayer, weight_layers
 from netfold.sensitivity.metrics import Metric, MetricTally, metric_for
-from netfold.sensitivity.perturbations import GaussianNoise, Perturbation, require_perturbation
+from netfold.sensitivity.perturbations import GaussianNoise, Perturbation
 from netfold.sensitivity.result import Effect, PerturbedLayer, Sensitivity
 from netfold.sensitivity.runners import Runner, runner_for
 
@@ -104,7 +104,7 @@ def layer_sensitivity(
         True
     """
     begin = time.perf_counter()
-    steps = _settings(require_perturbation(perturbation), strengths)
+    steps = _settings(perturbation, strengths)
     runs = repeats if perturbation.RANDOM else 1
     inner = unwrapped(model) if isinstance(model, nn.Module) else model
     module = inner if isinstance(inner, nn.Module) else _module_of(inner)

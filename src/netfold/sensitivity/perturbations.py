@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -336,15 +336,3 @@ class Zero(Perturbation):
     def describe(self) -> str:
         """What is done, in words."""
         return "all weights set to zero"
-
-
-def require_perturbation(value: Any) -> Perturbation:
-    """Refuse what is no perturbation.
-
-    Raises:
-        InvalidInputError: it is none.
-    """
-    if isinstance(value, Perturbation):
-        return value
-    known = ", ".join(c.__name__ for c in Perturbation.__subclasses__())
-    raise InvalidInputError(f"perturbation must be one of {known}, or your own Perturbation, got {value!r}")
