@@ -19,6 +19,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy.special import stdtrit
 
 from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program
@@ -131,9 +132,7 @@ class PathEstimates:
 
     def half_widths(self, variance: Floats, confidence: float) -> Floats:
         """How far the estimates can be off, by Student's t."""
-        from scipy.stats import t
-
-        return t.ppf(0.5 + confidence / 2, self.freedom) * np.sqrt(variance)
+        return stdtrit(self.freedom, 0.5 + confidence / 2) * np.sqrt(variance)
 
 
 class PathSample:

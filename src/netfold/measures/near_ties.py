@@ -40,23 +40,32 @@ USUAL = 1e-60, 1e60
 
 def doubts_of(tracer: LineTracer, points: torch.Tensor) -> list[int]:
     """On how many places of every path rounding may have decided a state, or hides that the output bends."""
+    within = _usual_points(points)
     return [
-        len(t) + output.merged + _hidden(program, output, points)
+        len(t) + output.merged + _hidden(program, output, within)
         for program, t, output in zip(tracer.programs, tracer.doubts, tracer.results, strict=True)
     ]
 
 
 def usual(program: Program, points: torch.Tensor) -> bool:
     """Whether products of a network's numbers with those of points neither underflow nor overflow."""
-    sizes, (low, high) = points.abs(), program.magnitudes
-    within = (sizes == 0) | ((sizes > USUAL[0]) & (sizes < USUAL[1]))
-    return bool(within.all()) and low > USUAL[0] and high < USUAL[1]
+    return _usual_points(points) and _usual_weights(program)
 
 
-def _hidden(program: Program, output: PathOutput, points: torch.Tensor) -> int:
+def _usual_points(points: torch.Tensor) -> bool:
+    sizes = points.abs()
+    return bool(((sizes == 0) | ((sizes > USUAL[0]) & (sizes < USUAL[1]))).all())
+
+
+def _usual_weights(program: Program) -> bool:
+    low, high = program.magnitudes
+    return low > USUAL[0] and high < USUAL[1]
+
+
+def _hidden(program: Program, output: PathOutput, within: bool) -> int:
     """Breakpoints that float64 cannot tell apart, those at which it cannot see a bend, and one for odd numbers."""
     low, high = program.magnitudes
-    odd = not usual(program, points)
+    odd = not (within and _usual_weights(program))
     close = np.diff(output.breakpoints, prepend=0.0, append=1.0) < RESOLVED
     bends = len(output.breakpoints) + 1 - output.pieces if high > WIDE * low else 0
     return odd + int(close.sum()) + bends

@@ -79,9 +79,9 @@ class RegionGraph(Record):
     @property
     def status(self) -> Standing:
         """``exact``, or what the regions rest on."""
-        return Certainty.RANGE.text("; weights are so large or small that products may") if self.uncertain else (
-            Certainty.EXACT.text()
-        )  # fmt: skip
+        if self.uncertain:
+            return Certainty.RANGE.text("; weights are so large or small that products may")
+        return Certainty.EXACT.text()
 
     @cached_property
     def graph(self) -> nx.Graph:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
+from netfold.arguments import Positive, PositiveInt, Seed, Share, checked
 from netfold.capture import Model, Program, capture
-from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import ellipse_length
 from netfold.measures.assemble import COUNTING_RULE
 from netfold.measures.descents import PathSample
@@ -75,16 +75,17 @@ class Budget:
         return left if self.seconds is None else min(left, (self.seconds - self.elapsed) / pace)
 
 
+@checked
 def estimate_trace(
     model: Model,
     path: Path,
     *,
-    budget: float | None = 60.0,
-    evaluations: int | None = None,
-    tolerance: float = 0.05,
-    confidence: float = 0.95,
+    budget: Positive | None = 60.0,
+    evaluations: PositiveInt | None = None,
+    tolerance: Share = 0.05,
+    confidence: Share = 0.95,
     whole: Whole = "auto",
-    seed: int = 0,
+    seed: Seed = 0,
     progress: bool | None = None,
 ) -> TraceEstimate:
     """Measure what a path meets in a network within a budget: exactly where that fits in it, otherwise with intervals.
@@ -135,7 +136,6 @@ def estimate_trace(
         >>> found.regions.at_least <= found.regions.low <= true.regions <= found.regions.high
         True
     """
-    _require(budget, evaluations, tolerance, confidence, whole)
     spending = Budget(budget, evaluations)
     program = capture(model, shape=require_path(path, 0).shape)
     with progress_bar(budget, "estimating", "s", progress, bar_format=BAR) as bar:
@@ -274,16 +274,3 @@ def _length(path: Path) -> float:
         return ellipse_length(path.ellipse)
     steps = np.diff(path(np.linspace(0.0, 1.0, 4097)), axis=0)
     return float(np.linalg.norm(steps.reshape(len(steps), -1), axis=1).sum())
-
-
-def _require(budget: float | None, evaluations: int | None, tolerance: float, confidence: float, whole: Whole) -> None:
-    if budget is not None and not budget > 0:
-        raise InvalidInputError(f"budget must be a positive number of seconds, or None, got {budget!r}")
-    if evaluations is not None and (isinstance(evaluations, bool) or not evaluations >= 1):
-        raise InvalidInputError(f"evaluations must be a whole number, at least 1, or None, got {evaluations!r}")
-    if not 0 < tolerance < 1:
-        raise InvalidInputError(f"tolerance must be between 0 and 1, got {tolerance!r}")
-    if not 0 < confidence < 1:
-        raise InvalidInputError(f"confidence must be between 0 and 1, got {confidence!r}")
-    if whole not in get_args(Whole):
-        raise InvalidInputError(f"whole must be one of {', '.join(get_args(Whole))}, got {whole!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import matplotlib as mpl
 import numpy as np
@@ -19,9 +19,7 @@ from netfold.errors import InvalidInputError
 from netfold.plots.axes import axes_or_new
 from netfold.plots.themes import DENSITY, LIGHT, MORE_CLASSES, RAMP, Theme
 from netfold.plots.traces import MOST_DRAWN
-
-if TYPE_CHECKING:
-    from netfold.results.partition import Partition, Polygons
+from netfold.results.partition import Partition, Polygons, coordinates
 
 Color = Literal["class", "layer", "area", "output", "density"]
 COLORS = get_args(Color)
@@ -89,8 +87,6 @@ def plot(
     if color == "class":
         _boundary(part, ax, theme)
     if points is not None:
-        from netfold.results.partition import coordinates
-
         _points(ax, coordinates(points), labels, theme)
     _frame(part, ax, theme)
     regions = part.layers[shown - 1].regions if shown else 1

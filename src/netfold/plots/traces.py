@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from netfold.arguments import checked
-from netfold.errors import InvalidInputError
 from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.intervals import estimate
@@ -188,8 +187,12 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
     return ax
 
 
+@checked
 def estimated(
-    result: TraceEstimate, measure: str = "transitions", ax: Axes | None = None, theme: Theme = LIGHT
+    result: TraceEstimate,
+    measure: Literal["transitions", "sign_transitions", "length"] = "transitions",
+    ax: Axes | None = None,
+    theme: Theme = LIGHT,
 ) -> Axes:
     """Draw an estimate layer by layer with its intervals, and below what was seen, the certain lower bound.
 
@@ -205,8 +208,6 @@ def estimated(
     Raises:
         InvalidInputError: there is no such measure.
     """
-    if measure not in ("transitions", "sign_transitions", "length"):
-        raise InvalidInputError(f"measure must be transitions, sign_transitions or length, got {measure!r}")
     ax = axes_or_new(ax)
     lengths = measure == "length"
     numbers = result.lengths if lengths else getattr(result, measure)
