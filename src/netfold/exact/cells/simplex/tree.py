@@ -77,7 +77,7 @@ class Place(NamedTuple):
 
 
 def place_of(plan: SplitPlan, depth: int, cells: int) -> Place:
-    """Room for a walk whose stack holds up to ``depth`` branches and that keeps up to ``kept`` cells."""
+    """Room for a walk whose stack holds up to ``depth`` branches and that keeps up to ``cells`` cells."""
     m, units, width = plan.net.m, len(plan.net.pieces), plan.positions
     saved = max(1, min(depth, SAVED // ((m + 1) * width)))
     walk = Walk(
