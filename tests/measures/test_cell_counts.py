@@ -181,7 +181,7 @@ def test_checkpoint_of_something_else(tmp_path: Path) -> None:
     [
         ({"threads": 0}, "threads must be"),
         ({"threads": 1.5}, "threads must be"),
-        ({"checkpoint": 7}, "path of a file"),
+        ({"checkpoint": 7}, "the name of a file"),
         ({"checkpoint": "/no/such/folder/count.json"}, "does not exist"),
         ({"bounds": (0, 1, 0, 1)}, "nf.Box"),
         ({"domain": nf.Box([0.0, 0.0], 1.0)}, "shape"),

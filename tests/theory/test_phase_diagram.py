@@ -56,7 +56,7 @@ def test_picture():
     [
         ([], [0.0], "sigma_w must be a non-empty increasing sequence"),
         ([1.0, 1.0], [0.0], "sigma_w must be a non-empty increasing sequence"),
-        ([1.0], [math.nan], "sigma_b must be a sequence, each a finite number"),
+        ([1.0], [math.nan], "sigma_b.0. must be a finite number"),
         ([0.0, 1.0], [0.0], "sigma_w must be positive"),
         ([1.0], [-1.0, 0.0], "sigma_b not negative"),
     ],

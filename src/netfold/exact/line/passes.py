@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.line import elementwise, selection
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import COMPILED, ROUNDING
 from netfold.exact.numerics.products import padding
 from netfold.exact.numerics.sums import add_counts, keep_smallest, sum_exactly
 from netfold.exact.paths.records import Choice, Crossings, Refined
@@ -167,14 +167,14 @@ def _crossings(h: Any, path: Any, before: Any, rule: Any, scan: Any) -> Any: ...
 def _image(h: Any, segment: Any, at: Any, cross: Any, found: Any, rule: Any, out: Any) -> Any: ...
 
 
-@overload(_scan)
+@overload(_scan, jit_options=ROUNDING)
 def _scan_of(h, path, before, rule, out):
     if rule.instance_class is Choice:
         return lambda h, path, before, rule, out: selection.scan(h, path, before, rule.candidates, rule.sign, out)
     return lambda h, path, before, rule, out: elementwise.scan(h, path, before, rule.pieces, out)
 
 
-@overload(_crossings)
+@overload(_crossings, jit_options=ROUNDING)
 def _crossings_of(h, path, before, rule, scan):
     if rule.instance_class is Choice:
         return lambda h, path, before, rule, scan: selection.crossings(
@@ -183,7 +183,7 @@ def _crossings_of(h, path, before, rule, scan):
     return lambda h, path, before, rule, scan: elementwise.crossings(h, path, before, rule.pieces, scan)
 
 
-@overload(_image)
+@overload(_image, jit_options=ROUNDING)
 def _image_of(h, segment, at, cross, found, rule, out):
     if rule.instance_class is Choice:
         return lambda h, segment, at, cross, found, rule, out: selection.image(

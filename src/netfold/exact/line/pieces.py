@@ -15,6 +15,7 @@ from numba.extending import overload
 
 from netfold.arrays import Floats
 from netfold.capture.activations import Elementwise
+from netfold.exact.numerics.compiled import ROUNDING
 
 KNOT, SLOPE, OFFSET, VALUE = 0, 2, 5, 8
 """First rows of the knots, slopes, offsets and values at knots."""
@@ -57,14 +58,14 @@ def of(row: Any, j: Any) -> Any:
     return row[j] if np.ndim(row) else row
 
 
-@overload(entry, inline="always")
+@overload(entry, jit_options=ROUNDING, inline="always")
 def _entry(pieces, row, j):
     if pieces.ndim == 1:
         return lambda pieces, row, j: pieces[row]
     return lambda pieces, row, j: pieces[row, j]
 
 
-@overload(columns, inline="always")
+@overload(columns, jit_options=ROUNDING, inline="always")
 def _columns(pieces):
     def rows(pieces):
         a = pieces
@@ -73,7 +74,7 @@ def _columns(pieces):
     return rows
 
 
-@overload(of, inline="always")
+@overload(of, jit_options=ROUNDING, inline="always")
 def _of(row, j):
     if hasattr(row, "ndim"):
         return lambda row, j: row[j]

@@ -11,9 +11,10 @@ from netfold.exact.numerics import caches
 
 caches.install()
 
-COMPILED: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": False}
+ROUNDING: dict[str, Any] = {"error_model": "numpy", "fastmath": False}
 """Said for every pass: one that said nothing would get what the pass has that is the first to call it."""
 
+COMPILED: dict[str, Any] = {"cache": True, "nogil": True, **ROUNDING}
 
 FAST: dict[str, Any] = {**COMPILED, "fastmath": {"reassoc", "contract", "nsz"}}
 """Sums over units may be reordered into vectors; the order is fixed when the code is compiled."""

@@ -224,9 +224,8 @@ def test_bounds_hold(layers, budget):
     walk.begin(built._start, whole(), budget)
     walk.go()
     exact, reg, store = RationalCells(built.network), walk.reg, walk.space.store
-    constraints = exact._constraints(walk.path)
     for k in range(reg.begin, reg.end):
-        ray = exact._ray(store, walk.path, constraints, k)
+        ray = exact._ray(store, walk.path, k)
         v, largest = store.vec[:, k], max(map(abs, ray))
         true = np.array([x / largest for x in ray])
         true *= v @ true / (true @ true)
