@@ -16,6 +16,15 @@ Bools = NDArray[np.bool_]
 Keys = NDArray[np.uint64]
 
 
+def refusals(values: Any) -> tuple[type[Exception], ...]:
+    """What values may raise that are asked for numbers: arrays what their libraries raise, a user's object anything.
+
+    What else comes up while an array is read is not about it: a handler of signals raised it.
+    """
+    known = isinstance(values, np.ndarray) or hasattr(values, "detach")
+    return (TypeError, ValueError, RuntimeError) if known else (Exception,)
+
+
 def numbers(values: Any, name: str, *, infinite: bool = False) -> Floats:
     """Real numbers as a new array of float64: of lists, arrays, or tensors on any device.
 
@@ -38,7 +47,7 @@ def numbers(values: Any, name: str, *, infinite: bool = False) -> Floats:
         array = np.array(array, np.float64)
     except InvalidInputError:
         raise
-    except Exception as error:  # what a user's object does when it is asked for numbers is anyone's guess
+    except refusals(values) as error:
         why = " ".join(str(error).split())[:200]
         raise InvalidInputError(f"{name} must be real numbers, got {type(values).__name__}: {why}") from error
     if infinite and np.isnan(array).any():

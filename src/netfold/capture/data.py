@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from netfold.arrays import require_room
+from netfold.arrays import refusals, require_room
 from netfold.capture.archive import Archive
 from netfold.capture.files import Spec, existing, tensors
 from netfold.errors import CorruptFileError, InvalidInputError, UntrustedFileError
@@ -57,7 +57,7 @@ def tensor_of(values: Any, name: str) -> Tensor:
         found = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values)).detach()
         if found.is_complex() or found.is_meta:
             raise TypeError("they are complex" if found.is_complex() else "the tensor is on the meta device")
-    except Exception as error:  # what a user's object does when it is asked for numbers is anyone's guess
+    except refusals(values) as error:
         why = " ".join(str(error).split())[:200]
         raise InvalidInputError(f"{name} must be numbers, got {type(values).__name__}: {why}") from error
     require_room(name, 8 * found.numel())
