@@ -5,6 +5,7 @@ from . import theory as theory
 from .capture import Program as Program
 from .capture import capture as capture
 from .capture import load_model as load_model
+from .capture import part as part
 from .domains import Box as Box
 from .domains import Polytope as Polytope
 from .errors import CaptureError as CaptureError

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -18,10 +19,13 @@ from cyclopts import App, CycloptsError, Parameter
 
 from netfold.commands.count import count
 from netfold.commands.options import (
+    OUTPUT_HELP,
     AsJson,
     Flag,
+    Input,
     Inputs,
     Model,
+    Output,
     Save,
     Seed,
     Shape,
@@ -67,6 +71,8 @@ def report(
     *,
     weights: Weights = None,
     shape: Shape = None,
+    input: Input = None,
+    part_output: Annotated[str | None, Parameter(help=OUTPUT_HELP)] = None,
     data: Inputs | None = None,
     initial: Annotated[
         Path | None,
@@ -93,10 +99,10 @@ def report(
     from netfold.reporting.page import files_beside
 
     if model is None:
-        _refuse_without_model(weights, data, initial)
+        _refuse_without_model(weights, data, initial, input, part_output)
         found = report_on_digits(output, pairs=pairs, seed=seed, progress=True)
     else:
-        found = _report_on(model, weights, shape, data, initial, output, pairs, seed)
+        found = _report_on(model, weights, shape, (input, part_output), data, initial, output, pairs, seed)
     from netfold.reporting.numbers import numbers
     from netfold.reporting.words import describe
 
@@ -114,6 +120,8 @@ def trace(
     end: Annotated[int, Parameter(name="--to", help="Row of the input where it ends.")] = 1,
     weights: Weights = None,
     shape: Shape = None,
+    input: Input = None,
+    output: Output = None,
     path: Annotated[
         Literal["line", "arc", "circle"],
         Parameter(
@@ -142,6 +150,7 @@ def trace(
       netfold trace model.pt2 --data inputs.npy --from 0 --to 7
       netfold trace model.pt2 --data inputs.npy --path circle --save trace.nc
       netfold trace resnet.pt2 --data images.npy --budget 120
+      netfold trace vit.pt2 --data tokens.npy --input vit.layers.3 --output logits
     """
     from netfold.capture.loading import load_model
     from netfold.measures.tracing import trace_path
@@ -153,12 +162,13 @@ def trace(
     between = shapes[path](*ends)
     if certify and budget is not None:
         raise InvalidInputError("a certificate takes the whole path: give either --certify or --budget")
+    net = load_model(model, weights, input=input, output=output)
     if budget is None:
-        found = trace_path(load_model(model, weights), between, certify=certify)
+        found = trace_path(net, between, certify=certify)
     else:
         from netfold.measures.trace_estimates import estimate_trace
 
-        estimated = estimate_trace(load_model(model, weights), between, budget=budget)
+        estimated = estimate_trace(net, between, budget=budget)
         found = estimated.trace or estimated
     if save is not None:
         found.save(save)
@@ -260,8 +270,9 @@ def _listening() -> Iterator[list[int]]:
         sys.unraisablehook = before[1]
 
 
-def _refuse_without_model(weights: Path | None, data: Path | None, initial: Path | None) -> None:
-    given = [name for name, value in (("--weights", weights), ("--data", data), ("--initial", initial)) if value]
+def _refuse_without_model(*values: Path | str | None) -> None:
+    names = ("--weights", "--data", "--initial", "--input", "--part-output")
+    given = [name for name, value in zip(names, values, strict=True) if value]
     if given:
         raise InvalidInputError(
             f"{' and '.join(given)} given, but no model; name one first: netfold report MODEL --data FILE"
@@ -272,6 +283,7 @@ def _report_on(
     model: str,
     weights: Path | None,
     shape: list[int] | None,
+    ends: tuple[str | None, str | None],
     data: Path | None,
     initial: Path | None,
     output: Path,
@@ -284,13 +296,14 @@ def _report_on(
 
     if data is None:
         raise InvalidInputError(f"a report on {model} needs inputs to walk between: netfold report {model} --data FILE")
+    part_of = partial(load_model, input=ends[0], output=ends[1])
     before = None
     if initial is not None:
         whole = initial.suffix == ".pt2"
-        before = load_model(str(initial)) if whole else load_model(model, initial)
+        before = part_of(str(initial)) if whole else part_of(model, initial)
     found = load_inputs(data, shape)
     return write_report(
-        load_model(model, weights),
+        part_of(model, weights),
         found.inputs,
         output,
         initial=before,

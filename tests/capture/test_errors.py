@@ -129,14 +129,14 @@ ERRORS: dict[str, tuple[Callable[[], nn.Module], type[NetfoldError], str]] = {
     "two inputs": (
         TwoInputs,
         CaptureError,
-        r"TwoInputs takes more than one input \(.*'y'.*wrap it in a module",
+        r"TwoInputs takes more than one input \(.*'y'.*say which one is the point",
     ),
     "two outputs": (
         lambda: Calls(lambda x: (x, x)),
         CaptureError,
-        r"returns 2 values; wrap it in a module that",
+        r"returns 2 values; take one, by its name or number",
     ),
-    "a dictionary": (Dictionary, CaptureError, r"Dictionary returns 2 values \(logits, features\); wrap it"),
+    "a dictionary": (Dictionary, CaptureError, r"Dictionary returns 2 values \(logits, features\); take one"),
     "a constant": (
         lambda: Calls(lambda x: torch.ones(x.shape[0], 2)),
         CaptureError,
@@ -168,7 +168,7 @@ ERRORS: dict[str, tuple[Callable[[], nn.Module], type[NetfoldError], str]] = {
     "integers": (
         lambda: nn.Sequential(nn.Embedding(5, 3), nn.Flatten()),
         CaptureError,
-        r"Sequential takes integers \(indices\).*wrap the part after the embedding",
+        r"Sequential takes integers \(indices\).*measure the part after the embedding",
     ),
     "whole numbers": (
         lambda: Calls(lambda x: x.argmax(1)),

@@ -2,6 +2,7 @@
 
 from netfold.capture.capture import Model, capture
 from netfold.capture.loading import Data, load_data, load_model
+from netfold.capture.parts import part
 from netfold.capture.program import Layer, Node, NodeKind, Program, Stage
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "capture",
     "load_data",
     "load_model",
+    "part",
 ]

@@ -11,6 +11,7 @@ from torch import nn
 
 from netfold.arguments import point_shape, shown
 from netfold.capture.data import tensor_of
+from netfold.capture.parts import ModelPart, part
 from netfold.capture.program import Program
 from netfold.capture.reading import probes, proved
 from netfold.capture.template import known
@@ -29,7 +30,15 @@ def is_exported(model: Any) -> TypeGuard[ExportedProgram]:
     return export is not None and isinstance(model, export.ExportedProgram)
 
 
-def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = None) -> Program:
+def capture(
+    model: Model,
+    point: Any = None,
+    *,
+    shape: Sequence[int] | None = None,
+    input: str | None = None,
+    output: str | None = None,
+    example: Any = None,
+) -> Program:
     """Turn a model into a flat program of affine, piecewise-linear and other operations.
 
     The model is exported with ``torch.export`` as it stands: its mode, hooks, parameters, gradients, number
@@ -47,13 +56,18 @@ def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = No
         model: a module in evaluation mode, an exported program with a free batch axis, or a program.
         point: one input, without a batch axis; only its shape matters.
         shape: the shape of one input, instead of ``point``.
+        input: where the part of the model begins that is meant: an argument, or the path of a module; ``output`` where
+            it ends: the path of a module, or a field of what the model returns. As in `netfold.part`, which gives the
+            part as a model to the verbs that need one, such as `netfold.layer_sensitivity`; all others take a program.
+        example: with what the whole model runs, where ``input`` lies within it; then ``shape`` need not be given.
 
     Returns:
         The program.
 
     Raises:
         CaptureError: the model cannot be followed, is in training mode, or does not replay.
-        InvalidInputError: the model rejects points of this shape, or holds weights that are not finite.
+        InvalidInputError: the model rejects points of this shape, or holds weights that are not finite; or it has no
+            such part.
 
     Example:
         >>> import torch
@@ -61,7 +75,13 @@ def capture(model: Model, point: Any = None, *, shape: Sequence[int] | None = No
         >>> program = capture(net, shape=(2,))
         >>> [(layer.name, layer.op, layer.units) for layer in program.layers]
         [('1', 'relu', 3)]
+        >>> capture(net, shape=(3,), input="1").layers[0].name
+        '1'
     """
+    if not (input is output is example is None):
+        model = part(model, input, output, example=example)  # type: ignore[call-overload]
+    if isinstance(model, ModelPart) and point is None and shape is None and model.example is not None:
+        shape = tuple(model.entry().shape[1:])
     if isinstance(model, Program):
         return _same_shape(model, point, shape)
     if is_exported(model):
@@ -149,7 +169,10 @@ def captured(model: Model, point: Any = None, shape: Sequence[int] | None = None
         f"say what one input of this {type(model).__name__} looks like, as in shape=(1, 28, 28); on the command "
         "line --shape 1 28 28"
     )
-    first = next((part for part in model.modules() if next(part.parameters(recurse=False), None) is not None), None)
+    if isinstance(model, ModelPart) and model.example is not None:
+        return capture(model)
+    inside = model.first.modules() if isinstance(model, ModelPart) else model.modules()
+    first = next((one for one in inside if next(one.parameters(recurse=False), None) is not None), None)
     if not isinstance(first, nn.Linear):
         raise InvalidInputError(f"its first layer does not tell the shape of the input: {way_out}")
     try:

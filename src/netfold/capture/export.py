@@ -80,13 +80,18 @@ def _explain(error: Exception, model: nn.Module, example: torch.Tensor) -> Netfo
 
 
 def _rejected(error: Exception, model: nn.Module, shape: tuple[int, ...]) -> NetfoldError:
+    if isinstance(error, NetfoldError):
+        return error
     name, text = type(model).__name__, first_line(error)
     if isinstance(error, TypeError) and "required" in text and "argument" in text:
-        return CaptureError(f"{name} takes more than one input ({text}); wrap it in a module that takes one tensor")
+        return CaptureError(
+            f"{name} takes more than one input ({text}); say which one is the point and what "
+            "the others are, by name: nf.part(model, input='x', example={'mask': mask})"
+        )
     if "'indices'" in text or "expected scalar type Long" in text:
         return CaptureError(
-            f"{name} takes integers (indices), not points of a vector space ({text}); wrap the part after "
-            "the embedding in a module and measure that"
+            f"{name} takes integers (indices), not points of a vector space ({text}); measure the part "
+            "after the embedding: nf.part(model, input='inputs_embeds'), or the path of a module, with example=indices"
         )
     return InvalidInputError(
         f"{name} cannot be run on points of shape {shape}: {text}; is this the shape of one input, "

@@ -73,8 +73,8 @@ class GraphReader(TapeWriter):
         specs = [s for s in self.exported.graph_signature.output_specs if s.kind is OutputKind.USER_OUTPUT]
         if len(specs) != 1:
             raise CaptureError(
-                f"{self.name} returns {len(specs)} values{_keys(self.exported)}; wrap it in a module that "
-                "returns one tensor"
+                f"{self.name} returns {len(specs)} values{_keys(self.exported)}; take one, by its name or "
+                "number: nf.part(model, output='0')"
             )
         found = next((v for n, v in self.values.items() if n.name == specs[0].arg.name), None)
         if not isinstance(found, Ref) or found.index not in self.varying:
@@ -195,12 +195,22 @@ def only_input(exported: ExportedProgram, name: str) -> FxNode:
     """
     names = [s.arg.name for s in exported.graph_signature.input_specs if s.kind is InputKind.USER_INPUT]
     if len(names) != 1:
-        raise CaptureError(f"{name} takes {len(names)} inputs; wrap it in a module that takes one tensor")
+        first = next(iter(names), "x")
+        raise CaptureError(
+            f"{name} takes {len(names)} inputs; say which one is the point: nf.part(model, input='{first}')"
+        )
     found = next(n for n in exported.graph.nodes if n.op == "placeholder" and n.name == names[0])
     value = found.meta.get("val")
     if not isinstance(value, Tensor) or value.ndim == 0 or not value.is_floating_point():
-        raise CaptureError(f"{name} takes {value!r}; it must take one tensor of real numbers, batch axis first")
+        raise CaptureError(
+            f"{name} takes {_told(value)}; it must take one tensor of real numbers, batch axis first; of a "
+            "model of indices measure the part after the embedding: nf.part(model, input='path.of.module')"
+        )
     return found
+
+
+def _told(value: Any) -> str:
+    return f"a tensor of {value.dtype} with {value.ndim} axes" if isinstance(value, Tensor) else f"{value!r}"
 
 
 def _keys(exported: ExportedProgram) -> str:

@@ -18,13 +18,20 @@ from netfold.arguments import FileName, checked
 from netfold.capture.data import Data, load_data
 from netfold.capture.exported import read_program
 from netfold.capture.files import existing, tensors
+from netfold.capture.parts import part
 from netfold.errors import InvalidInputError
 
 __all__ = ["Data", "load_data", "load_model"]
 
 
 @checked
-def load_model(spec: FileName, weights: FileName | None = None) -> nn.Module | ExportedProgram:
+def load_model(
+    spec: FileName,
+    weights: FileName | None = None,
+    *,
+    input: str | None = None,
+    output: str | None = None,
+) -> nn.Module | ExportedProgram:
     """A model from a file or from code, in evaluation mode.
 
     Args:
@@ -32,12 +39,14 @@ def load_model(spec: FileName, weights: FileName | None = None) -> nn.Module | E
             the current directory) that is a module, or a function or class that makes one without arguments.
         weights: a ``.safetensors`` file of the factory's ``state_dict``; every name and shape must agree. The
             model takes the file's number type where that is wider.
+        input: where the part of the model begins that is meant, and ``output`` where it ends, as in `netfold.part`.
 
     Returns:
         A module in evaluation mode, or an exported program.
 
     Raises:
-        InvalidInputError: the file or the name does not exist, or the weights do not fit the model.
+        InvalidInputError: the file or the name does not exist, the weights do not fit the model, or it has no such
+            part.
         UntrustedFileError: the file could run code when opened.
         CorruptFileError: the file is damaged.
 
@@ -45,6 +54,11 @@ def load_model(spec: FileName, weights: FileName | None = None) -> nn.Module | E
         >>> load_model("torch.nn:ReLU")
         ReLU()
     """
+    model = _whole_model(spec, weights)
+    return model if input is None and output is None else part(model, input, output)
+
+
+def _whole_model(spec: FileName, weights: FileName | None) -> nn.Module | ExportedProgram:
     text = os.fspath(spec)
     if _names_code(text):
         model = _from_code(text)

@@ -12,7 +12,7 @@ from torch._ops import OpOverload
 if TYPE_CHECKING:
     from torch.fx import Node as FxNode
 
-TORCH = os.path.dirname(torch.__file__)
+NOT_THE_USERS = (os.path.dirname(torch.__file__), os.path.join(os.path.dirname(__file__), "parts.py"), "<")
 
 
 def op_name(target: Any) -> str:
@@ -65,9 +65,9 @@ def place_of(node: FxNode) -> CallSite:
 
 
 def user_line(trace: str) -> str:
-    """The innermost source line in a stack trace that is not torch's own, as ``file:line``."""
+    """The innermost source line in a stack trace that is not torch's own, nor of what runs a part, as ``file:line``."""
     frames = re.findall(r'File "([^"]+)", line (\d+)', trace)
-    own = [f"{file}:{line}" for file, line in frames if not file.startswith((TORCH, "<"))]
+    own = [f"{file}:{line}" for file, line in frames if not file.startswith(NOT_THE_USERS)]
     return own[-1] if own else ""
 
 

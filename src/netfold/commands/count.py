@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from netfold.commands.options import AsJson, Flag, Model, Shape, Weights, answer
+from netfold.commands.options import AsJson, Flag, Input, Model, Output, Shape, Weights, answer
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ def count(
     inradius: Annotated[bool, Parameter(help="Also find the smallest inradius of all regions."), Flag] = False,
     weights: Weights = None,
     shape: Shape = None,
+    input: Input = None,
+    output: Output = None,
     as_json: AsJson = False,
 ) -> None:
     """Count the activation regions of a network in all of R^m or in a box, exactly.
@@ -56,11 +58,11 @@ def count(
     from netfold.measures.counts import count_regions
 
     domain = Box(*box) if box is not None else None
-    net = load_model(model, weights)
+    net = load_model(model, weights, input=input, output=output)
     try:
         found = count_regions(net, domain, shape=shape, threads=threads, checkpoint=checkpoint, inradius=inradius)
     except CountInterrupted as stopped:
-        options = {"box": box, "threads": threads, "weights": weights, "shape": shape}
+        options = {"box": box, "threads": threads, "weights": weights, "shape": shape, "input": input, "output": output}
         raise KeyboardInterrupt(_how_to_go_on(stopped, model, options, inradius)) from stopped
     answer(as_json, found.to_dict, lambda: _words(found, inradius))
 

@@ -21,6 +21,12 @@ Model = Annotated[
 ]
 Weights = Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")]
 Shape = Annotated[list[int] | None, Parameter(help="Shape of one input, as in --shape 1 28 28.", consume_multiple=True)]
+Input = Annotated[
+    str | None,
+    Parameter(help="Where a part of the model begins: an argument (inputs_embeds), or a module (encoder.layer.3)."),
+]
+OUTPUT_HELP = "Where a part of the model ends: a module, or a field of what the model returns (logits)."
+Output = Annotated[str | None, Parameter(help=OUTPUT_HELP)]
 Inputs = Annotated[
     Path, Parameter(help="Inputs x, one a row, and labels y if there are any: .npz, .npy or .safetensors.")
 ]

@@ -10,8 +10,10 @@ from cyclopts import Parameter
 from netfold.commands.options import (
     AsJson,
     Flag,
+    Input,
     Inputs,
     Model,
+    Output,
     Plot,
     Save,
     Shape,
@@ -47,6 +49,8 @@ def partition(
     ] = None,
     weights: Weights = None,
     shape: Shape = None,
+    input: Input = None,
+    output: Output = None,
     count: Annotated[bool, Parameter(help="Count only: faster, and nothing is stored."), Flag] = False,
     plot: Plot = None,
     color: Annotated[
@@ -77,7 +81,7 @@ def partition(
     inputs = load_inputs(data, shape)
     points = [row_of(inputs, row) for row in rows]
     plane = Plane.through(*points)
-    net = load_model(model, weights)
+    net = load_model(model, weights, input=input, output=output)
     if count:
         counted = count_regions(net, plane, bounds)
         answer(as_json, counted.to_dict, f"{int(counted):,} regions ({counted.status})")

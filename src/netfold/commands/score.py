@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from netfold.commands.options import AsJson, Inputs, Model, Shape, Weights, answer, load_inputs
+from netfold.commands.options import AsJson, Input, Inputs, Model, Output, Shape, Weights, answer, load_inputs
 from netfold.errors import InvalidInputError
 
 # Commands import what they need when they run, so that --help does not wait for torch.
@@ -19,6 +19,8 @@ def score(
     data: Inputs,
     weights: Weights = None,
     shape: Shape = None,
+    input: Input = None,
+    output: Output = None,
     lines: Annotated[int, Parameter(help="Lines between random pairs of inputs; the same for every model.")] = 16,
     seed: Annotated[int, Parameter(help="Seed of the pairs.")] = 0,
     as_json: AsJson = False,
@@ -42,7 +44,7 @@ def score(
     inputs = load_inputs(data, shape).inputs
     found = {}
     for name in (model, *more):
-        one = load_model(name, weights)
+        one = load_model(name, weights, input=input, output=output)
         scored(one, inputs, lines=1, seed=seed)  # compiles what the time of the score is not to hold
         found[name] = scored(one, inputs, lines=lines, seed=seed)
     numbers = {"models": {name: one.to_dict() for name, one in found.items()}}

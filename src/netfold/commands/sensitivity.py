@@ -12,8 +12,10 @@ from cyclopts import Parameter
 from netfold.commands.options import (
     AsJson,
     Flag,
+    Input,
     Inputs,
     Model,
+    Output,
     Plot,
     Save,
     Shape,
@@ -52,6 +54,8 @@ def sensitivity(
     data: Inputs,
     weights: Weights = None,
     shape: Shape = None,
+    input: Input = None,
+    output: Output = None,
     perturbation: Annotated[Kind, Parameter(help="What to do to one layer at a time.")] = "noise",
     strength: Annotated[
         list[float] | None,
@@ -90,7 +94,7 @@ def sensitivity(
         picture_kind(plot)
     rule = _rule(perturbation, strength)
     found = layer_sensitivity(
-        load_model(model, weights),
+        load_model(model, weights, input=input, output=output),
         load_inputs(data, shape),
         metric,
         rule,
@@ -114,6 +118,8 @@ def history(
         bool, Parameter(name="--sensitivity", help="Also perturb one layer at a time."), Flag
     ] = False,
     shape: Shape = None,
+    input: Input = None,
+    output: Output = None,
     seed: Annotated[int, Parameter(help="Seed of the pairs.")] = 0,
     save: Save = None,
     plot: Plot = None,
@@ -141,7 +147,7 @@ def history(
     measures: list[Any] = [monitors.AlongPaths([Line(*found.inputs[pair]) for pair in chosen])]
     if layer_loss:
         measures.append(monitors.LayerLoss(found))
-    followed = monitors.follow(_networks(model, checkpoints(folder)), measures)
+    followed = monitors.follow(_networks(model, checkpoints(folder), input, output), measures)
     _keep(followed, save, plot)
     answer(
         as_json,
@@ -174,7 +180,12 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
     return sorted(found.items())
 
 
-def _networks(model: str, files: list[tuple[int, Path]]) -> Iterator[tuple[int, nn.Module]]:
+def _networks(
+    model: str,
+    files: list[tuple[int, Path]],
+    input: str | None,
+    output: str | None,
+) -> Iterator[tuple[int, nn.Module]]:
     from torch import nn
 
     from netfold.capture.loading import load_model
@@ -182,7 +193,7 @@ def _networks(model: str, files: list[tuple[int, Path]]) -> Iterator[tuple[int, 
 
     with progress_bar(len(files), "following checkpoints", "step", None) as bar:
         for step, file in files:
-            net = load_model(model, file)
+            net = load_model(model, file, input=input, output=output)
             if not isinstance(net, nn.Module):
                 raise InvalidInputError(f"{model}: a history needs module:factory, into which checkpoints are loaded")
             yield step, net

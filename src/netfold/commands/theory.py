@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from netfold.commands.options import AsJson, Model, Shape, Weights, answer, load_inputs
+from netfold.commands.options import AsJson, Input, Model, Output, Shape, Weights, answer, load_inputs
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ def bounds(
     rank: Annotated[int | None, Parameter(help="Maxout units instead, each the maximum of so many functions.")] = None,
     weights: Weights = None,
     shape: Shape = None,
+    input: Input = None,
+    output: Output = None,
     dimension: Annotated[
         int | None, Parameter(help="Of a model: count in so many dimensions of the input; 1 is a line.")
     ] = None,
@@ -53,11 +55,16 @@ def bounds(
     inputs = _integer(inputs_or_model)
     if inputs is None:
         _refuse("a model has its own", {"WIDTHS": widths, "--activation": activation, "--rank": rank})
-        found = theorems.of(load_model(inputs_or_model, weights), shape=shape, dimension=dimension)
+        found = theorems.of(
+            load_model(inputs_or_model, weights, input=input, output=output), shape=shape, dimension=dimension
+        )
     elif not widths:
         raise InvalidInputError("give the units of the hidden layers too, as in 'netfold bounds 2 10 10'")
     else:
-        _refuse("it is for models", {"--weights": weights, "--shape": shape, "--dimension": dimension})
+        _refuse(
+            "it is for models",
+            {"--weights": weights, "--shape": shape, "--dimension": dimension, "--input": input, "--output": output},
+        )
         found = theorems.table(inputs, widths, activation or "relu", rank)
     answer(as_json, lambda: {"inputs": found.inputs, "widths": found.widths, **found.to_dict()}, found)
 
@@ -115,6 +122,8 @@ def diagnose(
     *,
     weights: Weights = None,
     shape: Shape = None,
+    input: Input = None,
+    output: Output = None,
     data: Annotated[
         Path | None, Parameter(help="Inputs, one a row: .npz, .npy or .safetensors. Their mean square is used.")
     ] = None,
@@ -137,7 +146,7 @@ def diagnose(
     from netfold.theory.diagnose import typical
 
     point = None if data is None else typical(load_inputs(data, shape).inputs)
-    found = examine(load_model(model, weights), point, shape=shape)
+    found = examine(load_model(model, weights, input=input, output=output), point, shape=shape)
     answer(as_json, found.to_dict, found)
 
 
