@@ -236,3 +236,26 @@ SELECTIONS: dict[str, Callable[[Arguments, list[Shape]], Selection]] = {
     "adaptive_max_pool3d": _adaptive,
 }
 """Operations that pick one of several entries, by ATen name: arguments and point shapes give the rule."""
+
+_COMPARED = (
+    "it compares values of the point; where what is chosen by it is continuous, write it as torch.relu, F.leaky_relu, "
+    "abs, clamp or torch.maximum, which are followed exactly: h * (h > 0) is torch.relu(h)"
+)
+_SORTED = "it is piecewise linear, but netfold does not follow its pieces; of a few entries write "
+
+PIECEWISE_BUT_UNKNOWN: dict[str, str] = {
+    **dict.fromkeys(("gt", "ge", "lt", "le", "sign", "heaviside", "greater", "less"), _COMPARED),
+    **dict.fromkeys(
+        ("sort", "msort", "topk"), f"{_SORTED}torch.maximum and torch.minimum of pairs, or amax for the largest"
+    ),
+    **dict.fromkeys(("median", "kthvalue", "nanmedian"), f"{_SORTED}torch.maximum and torch.minimum of pairs"),
+    **dict.fromkeys(("cummax", "cummin"), f"{_SORTED}torch.maximum and torch.minimum step by step"),
+    **dict.fromkeys(("scatter_reduce", "segment_reduce"), f"{_SORTED}amax over a stack of the entries"),
+    **dict.fromkeys(
+        ("rnn_relu", "rnn_relu_cell"),
+        "a ReLU recurrence is piecewise linear, and followed exactly where it is written out with torch.nn.Linear and "
+        "torch.relu, step by step",
+    ),
+    "hardshrink": "it jumps where it leaves zero",
+}
+"""Why operations that are piecewise linear, or look so, are not followed exactly, and what is."""

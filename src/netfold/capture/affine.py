@@ -54,6 +54,11 @@ _LINEAR = {
     *("_upsample_nearest_exact3d", "upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"),
     *("upsample_bicubic2d", "_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa", "pixel_shuffle"),
     *("pixel_unshuffle", "channel_shuffle", "native_channel_shuffle", "im2col", "col2im"),
+    # complex numbers are pairs of real ones: all of these are linear in the pairs
+    *("real", "imag", "view_as_real", "view_as_complex", "complex", "conj", "_conj", "conj_physical", "resolve_conj"),
+    *("_conj_physical", "resolve_neg", "_neg_view", "fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_hfft"),
+    *("fft_ihfft", "fft_fft2", "fft_ifft2", "fft_rfft2", "fft_irfft2", "fft_fftn", "fft_ifftn", "fft_rfftn"),
+    *("fft_irfftn", "fft_fftshift", "fft_ifftshift", "_fft_r2c", "_fft_c2c", "_fft_c2r"),
 }
 """Operations that are linear in all of their arguments together."""
 

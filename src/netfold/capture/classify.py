@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from netfold.capture.activations import ELEMENTWISE, SELECTIONS, Elementwise, Rule
+from netfold.capture.activations import ELEMENTWISE, PIECEWISE_BUT_UNKNOWN, SELECTIONS, Elementwise, Rule
 from netfold.capture.affine import AFFINE
 from netfold.capture.operations import by_name, op_name
 from netfold.capture.program import Layer, Layout, Node, NodeKind, Program, Ref, flatten
@@ -44,6 +44,7 @@ class Classifier:
             raise CaptureError(
                 f"the output of {self.name} is {self.tape.batch[self.tape.output].dtype}, not real numbers"
             )
+        nodes = self._without_complex_stages(nodes, layers)
         layouts = {i: self._layout(i) for i in _kept(nodes, layers, self.tape.output)}
         return Program(
             name=self.name,
@@ -58,6 +59,20 @@ class Classifier:
             layouts={i: layout for i, layout in layouts.items() if layout != Layout()},
         )
 
+    def _without_complex_stages(self, nodes: list[Node], layers: list[Layer]) -> list[Node]:
+        """Exact methods carry real numbers from stage to stage: a complex value that lives longer is refused there."""
+        ends = [layer.node.index for layer in layers]
+        last = {i: node.index for node in nodes for i in node.inputs}
+
+        def lives_on(node: Node) -> bool:
+            complex_value = self.tape.batch[node.index].is_complex()
+            return complex_value and any(node.index < end < last.get(node.index, 0) for end in ends)
+
+        why = (
+            "its complex values are read again after the next nonlinearity; take their real and imaginary part at once"
+        )
+        return [replace(n, kind=NodeKind.OTHER, reason=why) if lives_on(n) else n for n in nodes]
+
     def _classify(self, node: Node) -> tuple[Node, Rule | None]:
         """The node with its kind, and its pieces if it is piecewise linear."""
         if node.index not in self.tape.varying:
@@ -70,7 +85,8 @@ class Classifier:
             return replace(node, kind=NodeKind.OTHER, reason=str(error)), None
         if rule is not None:
             return replace(node, kind=NodeKind.PIECEWISE_LINEAR), rule
-        floating = self.tape.batch[node.index].is_floating_point() and not named.get("rounding_mode")
+        value = self.tape.batch[node.index]
+        floating = (value.is_floating_point() or value.is_complex()) and not named.get("rounding_mode")
         if not floating or op not in AFFINE:
             return replace(node, kind=NodeKind.OTHER), None
         if not AFFINE[op](dependent):
@@ -90,8 +106,15 @@ class Classifier:
         Raises:
             ValueError: the reason why its arguments make it something else.
         """
+        if op in PIECEWISE_BUT_UNKNOWN:
+            raise ValueError(PIECEWISE_BUT_UNKNOWN[op])
+        if (order := named.get("ord", named.get("p"))) is not None and "norm" in op and order in (1, float("inf")):
+            written = "h.abs().sum(dim)" if order == 1 else "h.abs().amax(dim)"
+            raise ValueError(f"it is piecewise linear, and followed exactly where it is written as {written}")
         if op not in ELEMENTWISE and op not in SELECTIONS:
             return None
+        if any(self.tape.batch[i].is_complex() for i in node.inputs):
+            raise ValueError("it is not piecewise linear for complex numbers")
         constants = {k: v for k, v in named.items() if k not in dependent}
         shapes, out = [self._shape(i) for i in node.inputs], self._shape(node.index)
         rule: Rule | None = None

@@ -68,8 +68,8 @@ def _explain(error: Exception, model: nn.Module, example: torch.Tensor) -> Netfo
     at = f" at {line}" if line else ""
     if "data-dependent" in text or "DataDependent" in type(error).__name__:
         return CaptureError(
-            f"{name} decides with values of its input{at} (data-dependent control flow), so it is not one "
-            "program for all inputs; write the branch with tensor operations (torch.clamp, torch.maximum)"
+            f"{name} decides with values of its input{_or_buffers(model)}{at} (data-dependent control flow), so it is "
+            "not one program for all inputs; write the branch with tensor operations (torch.clamp, torch.maximum)"
         )
     if "specialized it to be a constant" in text or "Constraints violated" in text:
         return CaptureError(
@@ -77,6 +77,12 @@ def _explain(error: Exception, model: nn.Module, example: torch.Tensor) -> Netfo
             "x.flatten(1), and x.shape[0] in place of a number or of len(x)"
         )
     return CaptureError(f"torch.export cannot follow {name}{at}: {first_line(error)}")
+
+
+def _or_buffers(model: nn.Module) -> str:
+    """A model that reads numbers off its buffers cannot be told from one that reads them off its input."""
+    whole = [name for name, buffer in model.named_buffers() if not buffer.is_floating_point() and buffer.numel() > 1]
+    return f", or of a buffer such as '{whole[0]}' (keep a number that it holds as a Python int)," if whole else ""
 
 
 def _rejected(error: Exception, model: nn.Module, shape: tuple[int, ...]) -> NetfoldError:

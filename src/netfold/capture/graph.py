@@ -27,6 +27,10 @@ FREE_BATCH = (
     "dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))"
 )
 
+ALWAYS_RANDOM = (
+    "; dropout that is kept on (Monte Carlo) is another function at every call, so measure the model without it"
+)
+
 UNFOLLOWED = {
     "cond": "torch.cond (data-dependent control flow)",
     "while_loop": "torch.while_loop (data-dependent control flow)",
@@ -107,8 +111,8 @@ class GraphReader(TapeWriter):
     def _argument(self, leaf: Any) -> Any:
         if isinstance(leaf, FxNode):
             return self.values[leaf]
-        if isinstance(leaf, torch.dtype) and leaf.is_floating_point:
-            return self.dtype or leaf
+        if isinstance(leaf, torch.dtype):
+            return self.dtype_for(leaf)
         return self.points.device if isinstance(leaf, torch.device) else leaf
 
     def _call(self, node: FxNode) -> None:
@@ -133,6 +137,8 @@ class GraphReader(TapeWriter):
 
     def _number(self, value: Any, call: Call) -> Any:
         number = self.symbols.number(value)
+        if number is None and not any(isinstance(leaf, Ref | Size) for leaf in call.leaves):
+            return call.target(*call.args, **call.kwargs)  # a number that a buffer holds
         if number is None:
             raise CaptureError(
                 f"{self.name} uses a number that depends on its input's values, from {call.where}: "
@@ -152,22 +158,34 @@ class GraphReader(TapeWriter):
 
     def _refuse_random(self, call: Call) -> None:
         named = by_name(call.target, call.args, call.kwargs)
+        norm = "norm" in call.op
         if call.op not in TRAINING:
             seeded = torch.Tag.nondeterministic_seeded in call.target.tags
             if named.get("dropout_p", float(seeded)) > 0.0:
                 raise CaptureError(f"{self.name} is random: {call.where} gives another value at every call")
         elif named.get(TRAINING[call.op]) and named.get("p", named.get("dropout")) != 0.0:
-            what = "uses the statistics of the batch" if "norm" in call.op else "is random"
-            also = " (or make it with track_running_stats=True)" if "norm" in call.op else ""
+            if norm and not self._of_point(call.args[0]):
+                return  # the statistics are those of a weight, which is standardised so
+            what = "uses the statistics of the batch" if norm else "is random"
+            also = " (or make it with track_running_stats=True)" if norm else ALWAYS_RANDOM
             raise CaptureError(
                 f"{self.name} is in training mode: {call.where} {what} there; call model.eval() first{also}"
             )
 
+    def _of_point(self, value: Any) -> bool:
+        """Whether a value depends on the point; other than `varying`, which may say so of parameters as well."""
+        reached = {0}
+        for node in self.nodes:
+            if not reached.isdisjoint(node.inputs):
+                reached.add(node.index)
+        return isinstance(value, Ref) and value.index in reached
+
     def _free_batch(self, call: Call) -> Call:
         """In a program of fixed batch size: literal sizes that start with it follow the number of points."""
         at = next((i for i, a in enumerate(call.args) if isinstance(a, list | tuple)), None)
-        constant = call.op in VIEWS and not isinstance(call.args[0], Ref)
-        if not self.fixed or call.op not in SIZED or at is None or not call.args[at] or constant:
+        if not self.fixed or call.op not in SIZED or at is None or not call.args[at]:
+            return call
+        if call.op in VIEWS and not self._of_point(call.args[0]):
             return call
         first, *rest = call.args[at]
         if not isinstance(first, int) or first <= 0 or first % self.fixed:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -49,7 +49,7 @@ def read_module(model: nn.Module, shape: tuple[int, ...]) -> Reading:
         refuse_bad(type(model).__name__, name, parameter, infinite_too=True)
     name, points = type(model).__name__, probes((PROBES, *shape), device)
     parameters = sum(p.numel() for p in model.parameters())
-    with alone():
+    with alone(), _saying_why(model):
         if (standard := StandardReader.of(model)) is not None:
             with suppress(Exception):  # the export tells what is wrong
                 return replace(proved(standard.read, model, name, points, dtype, parameters), rowwise=True)
@@ -58,6 +58,33 @@ def read_module(model: nn.Module, shape: tuple[int, ...]) -> Reading:
 
         read = reader(export(model, shape, dtype, device), name)
         return proved(read, model, name, points, dtype, parameters)
+
+
+@contextmanager
+def _saying_why(model: nn.Module) -> Iterator[None]:
+    """Add to an error about the batch what in the model is known to cause it, and the setting that helps."""
+    try:
+        yield
+    except CaptureError as error:
+        ways_out = [out for about, out in _ways_out(model) if about in str(error)]
+        if not ways_out:
+            raise
+        raise CaptureError(f"{error}; {ways_out[0]}") from error
+
+
+def _ways_out(model: nn.Module) -> Iterator[tuple[str, str]]:
+    """What an error is about, and a way out."""
+    if hasattr(model, "set_experts_implementation"):
+        way = "its routing to experts is followed after model.set_experts_implementation('batched_mm')"
+        yield from (("of a batch", way), ("data-dependent", way))
+    for path, module in model.named_modules():
+        if getattr(module, "batch_first", True) is False:
+            kind = type(module).__name__
+            yield from (
+                (about, f"its {kind} '{path}' takes the sequence first: make it with batch_first=True")
+                for about in ("of a batch", "one batch size")
+            )
+            return
 
 
 def proved(
@@ -95,16 +122,39 @@ def proved(
 
 
 def require_values(model: nn.Module) -> None:
-    """Refuse parameters without values.
+    """Refuse modules that hold no plain numbers.
 
     Raises:
-        InvalidInputError: there are some.
+        InvalidInputError: a parameter has no values yet, or is sparse.
+        CaptureError: a module is TorchScript or quantised.
     """
-    for name, parameter in model.named_parameters():
-        if is_lazy(parameter) or parameter.is_meta:
-            raise InvalidInputError(
-                f"{type(model).__name__}: '{name}' has no values yet; run the model once, or load its weights"
+    name = type(model).__name__
+    for path, module in model.named_modules():
+        kind = type(module)
+        if isinstance(module, torch.jit.ScriptModule):
+            raise CaptureError(
+                f"{name}: its module '{path}' is TorchScript, which torch.export does not follow; put the module there "
+                "that it was made from"
             )
+        if "quantized" in kind.__module__.split("."):
+            raise CaptureError(
+                f"{name}: its module '{path}' ({kind.__name__}) computes in 8-bit integers; netfold computes in real "
+                "numbers: give the network before it was quantised (nf.layer_sensitivity shows what quantising costs)"
+            )
+        if isinstance(getattr(module, "fake_quant_enabled", None), Tensor):
+            raise CaptureError(
+                f"{name}: its module '{path}' ({kind.__name__}) rounds to a grid, which is a staircase and not "
+                "piecewise linear; give the network without fake quantisation"
+            )
+    for kind, tensors in (("parameter", model.named_parameters()), ("buffer", model.named_buffers())):
+        for path, tensor in tensors:
+            if is_lazy(tensor) or tensor.is_meta:
+                raise InvalidInputError(f"{name}: '{path}' has no values yet; run the model once, or load its weights")
+            if tensor.layout != torch.strided:
+                raise InvalidInputError(
+                    f"{name}: the {kind} '{path}' is sparse ({tensor.layout}), and netfold follows dense tensors; give "
+                    f"a copy of the model with {path.rpartition('.')[2]}.to_dense()"
+                )
 
 
 def probes(sizes: Sequence[int], device: torch.device, seed: int = 0) -> Tensor:

@@ -94,7 +94,7 @@ def _mixed(values: Values) -> Values:
     """Two mixtures of the first three rows of every value, one inside their triangle and one outside."""
     weights = [[0.5, 0.25, 0.25], [-0.4, 0.9, 0.5]]
     mix = torch.tensor(weights, dtype=torch.float64, device=next(iter(values.values())).device)
-    return {i: torch.tensordot(mix, rows[:3], 1) for i, rows in values.items()}
+    return {i: torch.tensordot(mix.to(rows.dtype), rows[:3], 1) for i, rows in values.items()}
 
 
 def _end(stage: Stage) -> str:
@@ -108,7 +108,7 @@ def _gap(got: Tensor, wanted: Tensor) -> float:
     same = (got == wanted) | (got.isnan() & wanted.isnan())
     if bool(same.all()):
         return 0.0
-    if not got.is_floating_point():
+    if not (got.is_floating_point() or got.is_complex()):
         return float("inf")
     finite = got.isfinite() & wanted.isfinite()
     if not bool((same | finite).all()):

@@ -136,8 +136,13 @@ class TapeWriter:
         """A constant in the number type of the tape; anything but a tensor as it is."""
         if not isinstance(value, Tensor):
             return value
-        dtype = self.dtype if self.dtype is not None and value.is_floating_point() else value.dtype
-        return value.detach().to(self.points.device, dtype, copy=copy)
+        return value.detach().to(self.points.device, self.dtype_for(value.dtype), copy=copy)
+
+    def dtype_for(self, dtype: torch.dtype) -> torch.dtype:
+        """The number type in which the tape computes what a model computes in another."""
+        if self.dtype is None or not (dtype.is_floating_point or dtype.is_complex):
+            return dtype
+        return self.dtype.to_complex() if dtype.is_complex else self.dtype
 
     def append(self, call: Call) -> Any:
         """Add a node and its values at the probe points; a constant after all is returned as such."""
