@@ -79,14 +79,13 @@ FOLLOWED: dict[str, Callable[[], tuple[nn.Module, tuple[int, ...]]]] = {
     ),
     "fourier transforms": lambda: (Does(fourier, nn.Linear(4, 4), nn.Linear(4, 4)), (3, 4)),
     "imaginary parts": lambda: (
-        Does(lambda x, f: torch.view_as_real(torch.fft.fft(f(x)).conj().resolve_conj()).flatten(1).relu(), nn.Linear(4, 4)),
+        Does(
+            lambda x, f: torch.view_as_real(torch.fft.fft(f(x)).conj().resolve_conj()).flatten(1).relu(),
+            nn.Linear(4, 4),
+        ),
         (4,),
     ),
     "complex weights": lambda: (ComplexWeights(), (4,)),
-    "complex layers": lambda: (
-        Does(lambda x, f: f(x.to(torch.cdouble)).imag.relu(), nn.Linear(4, 3, dtype=torch.cdouble)),
-        (4,),
-    ),
     "a graph in a buffer": lambda: (Graph(), (4, 3)),
 }
 
@@ -229,6 +228,10 @@ KNOWN_BUT_UNFOLLOWED: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "norm 1": (lambda h: h.norm(p=1, dim=1), re.escape("h.abs().sum(dim)")),
     "norm inf": (lambda h: torch.linalg.vector_norm(h, float("inf"), dim=1), re.escape("h.abs().amax(dim)")),
     "complex size": (lambda h: torch.fft.fft(h).abs(), "it is not piecewise linear for complex numbers"),
+    "complex layer": (
+        lambda h: F.linear(h.to(torch.cdouble), torch.eye(4, dtype=torch.cdouble) * 1j).imag.relu(),
+        "exact methods take layers of real weights",
+    ),
     "two uses of a complex value": (
         lambda h: (lambda z: z.real.relu() + z.imag)(torch.fft.fft(h)),
         "its complex values are read again after the next nonlinearity",

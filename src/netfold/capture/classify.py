@@ -87,6 +87,9 @@ class Classifier:
             return replace(node, kind=NodeKind.PIECEWISE_LINEAR), rule
         value = self.tape.batch[node.index]
         floating = (value.is_floating_point() or value.is_complex()) and not named.get("rounding_mode")
+        if value.is_complex() and op == "linear":
+            why = "exact methods take layers of real weights; they follow a product with a complex matrix, h @ weight.T"
+            return replace(node, kind=NodeKind.OTHER, reason=why), None
         if not floating or op not in AFFINE:
             return replace(node, kind=NodeKind.OTHER), None
         if not AFFINE[op](dependent):
