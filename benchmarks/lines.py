@@ -84,6 +84,8 @@ def row(name: str, repeat: int) -> str:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     traces = nf.trace_paths(program, paths)
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    if lines == 1:
+        assert traces[0].regions == CASES[case].regions[-1]
     layers = np.cumsum(np.mean([t.transitions for t in traces], axis=0)) + 1
     spent = best(lambda: nf.trace_paths(program, paths), repeat)
     floor = products(net, path.shape, layers.tolist(), lines)

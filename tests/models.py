@@ -86,13 +86,17 @@ ACTIVATIONS: list[Callable[[], nn.Module]] = [
 FAMILIES = ["dense", "residual", "branches", "convolutional"]
 
 
+ARCHITECTURES = 2 * len(ACTIVATIONS)
+"""Of each family, two for every activation: few, as reading an architecture takes far longer than tracing it."""
+
+
 def random_model(seed: int, family: int | None = None) -> tuple[nn.Module, tuple[int, ...]]:
-    """A model of a family (or any), with random width, depth and activation, in float64, and its input shape."""
+    """A model of a family (or any) in float64, its architecture one of few, its weights its own; and its input shape."""
     rng = np.random.default_rng(seed)
-    activation = ACTIVATIONS[rng.integers(len(ACTIVATIONS))]
-    inputs, width, depth = int(rng.integers(1, 5)), int(rng.integers(1, 9)), int(rng.integers(1, 5))
-    drawn = int(rng.integers(len(FAMILIES)))
+    drawn, number = int(rng.integers(len(FAMILIES))), int(rng.integers(ARCHITECTURES))
     family = drawn if family is None else family
+    activation, sizes = ACTIVATIONS[number % len(ACTIVATIONS)], np.random.default_rng([family, number])
+    inputs, width, depth = (int(sizes.integers(1, most + 1)) for most in (4, 8, 4))
     parts: list[nn.Module] = [nn.Linear(inputs, width)]
     if family == 0:
         for _ in range(depth):
@@ -101,7 +105,7 @@ def random_model(seed: int, family: int | None = None) -> tuple[nn.Module, tuple
         parts += [Residual(width, activation) for _ in range(min(depth, 2))]
     elif family == 2:
         parts += [Branches(width, activation) for _ in range(min(depth, 2))]
-    model = SmallConv(int(rng.integers(1, 4)), activation) if family == 3 else nn.Sequential(*parts)
+    model = SmallConv(int(sizes.integers(1, 4)), activation) if family == 3 else nn.Sequential(*parts)
     shape = (2, 6, 6) if family == 3 else (inputs,)
     return _randomised(model, rng, float(rng.choice([1.0, 2.0, 3.0]))).eval(), shape
 

@@ -21,15 +21,15 @@ from tests.mutations import READERS
 
 
 def test_damaged_files_of_every_format(tmp_path: Path) -> None:
-    """Each of 200 mutations, of files that claim to be large, of devices, pipes and sparse files gives one of
+    """Each of 100 mutations, of files that claim to be large, of devices, pipes and sparse files gives one of
     netfold's errors or a sound result, in little memory and time, and leaves nothing behind.
     """
-    command = [sys.executable, "-m", "tests.mutations", str(tmp_path), "200"]
+    command = [sys.executable, "-m", "tests.mutations", str(tmp_path), "100"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[1])
     assert ended.returncode == 0, ended.stderr[-2000:]
     found = json.loads(ended.stdout)
     assert found["wrong"] == []
-    assert all(found["happened"][f"{name}: error"] > 100 for name in READERS)
+    assert all(found["happened"][f"{name}: error"] > 50 for name in READERS)
 
 
 def test_what_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

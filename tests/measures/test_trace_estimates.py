@@ -43,7 +43,7 @@ def test_an_estimate_is_right_on_average_and_never_below_what_was_seen(name: str
     program = nf.capture(model, shape=path.shape)
     true = StepColumns(len(program.layers)).of_trace(nf.trace_path(program, path))
     values = []
-    for seed in range(60):
+    for seed in range(30):
         sample = PathSample(program, path, 4, np.random.default_rng(seed), lambda: None)
         sample.draw(1.0)
         assert (sample.least.sum(0) <= true + 1e-9 * true.max()).all()
@@ -58,9 +58,9 @@ def test_intervals_hold_the_exact_numbers(name: str) -> None:
     program = nf.capture(model, shape=path.shape)
     true = nf.trace_path(program, path)
     options: dict[str, Any] = {"budget": None, "evaluations": 300, "whole": "never", "tolerance": 1e-3}
-    found = [nf.estimate_trace(program, path, seed=seed, **options) for seed in range(20)]
+    found = [nf.estimate_trace(program, path, seed=seed, **options) for seed in range(12)]
     for number, exact in ((lambda f: f.regions, true.regions), (lambda f: f.lengths[-1], true.output.length)):
-        assert sum(number(f).low <= exact <= number(f).high for f in found) >= 17
+        assert sum(number(f).low <= exact <= number(f).high for f in found) >= 10
     assert found[0] == nf.estimate_trace(program, path, seed=0, **options)
     assert not found[0].exact
     assert found[0].regions.at_least <= true.regions

@@ -20,7 +20,7 @@ def random_curve(seed: int, shape: tuple[int, ...]) -> nf.Arc | nf.Circle:
 
 
 @pytest.mark.parametrize("family", range(len(FAMILIES)), ids=FAMILIES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_patterns_and_lengths_by_forward_passes(family: int, seed: int) -> None:
     """Between breakpoints the pattern is constant, across each it changes; fine chords converge to the lengths."""

@@ -42,12 +42,12 @@ def check_by_forward_passes(model: nn.Module, path: Curved, traced: Traced) -> N
 
 
 @pytest.mark.parametrize("family", range(len(FAMILIES)), ids=FAMILIES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(seed=SEEDS)
 def test_patterns_and_transitions_by_forward_passes(family: int, seed: int) -> None:
     """Between breakpoints the pattern is constant, across each it changes; on a closed curve every unit comes back.
 
-    On 4 families x 40 random networks x 4 curves.
+    On 4 families x 24 random networks x 4 curves.
     """
     model, shape = random_model(seed, family)
     paths = [random_curve(seed + i, shape) for i in range(4)]
@@ -55,7 +55,7 @@ def test_patterns_and_transitions_by_forward_passes(family: int, seed: int) -> N
         check_by_forward_passes(model, path, traced)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=32, deadline=None)
 @given(SEEDS)
 def test_networks_without_bias_by_forward_passes(seed: int) -> None:
     """The same where whole layers go dead and many units cross at one point: no bias, few units, lines as curves."""
@@ -71,7 +71,7 @@ def test_networks_without_bias_by_forward_passes(seed: int) -> None:
         check_by_forward_passes(net, path, traced)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(SEEDS)
 def test_reversed_curve_gives_the_mirrored_trace(seed: int) -> None:
     """x(1 - t) meets the same breakpoints from the other side, with equal counts and measures."""
@@ -90,7 +90,7 @@ def test_reversed_curve_gives_the_mirrored_trace(seed: int) -> None:
     np.testing.assert_allclose(backward.turnings, forward.turnings, rtol=1e-6, atol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(SEEDS, st.floats(0.05, 0.95))
 def test_splitting_a_curve_adds_up(seed: int, where: float) -> None:
     """Transitions and lengths of the two parts of a curve add up to those of the whole."""
@@ -109,7 +109,7 @@ def test_splitting_a_curve_adds_up(seed: int, where: float) -> None:
     np.testing.assert_allclose(joined, whole.breakpoints, atol=1e-9)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(SEEDS, st.floats(0.01, 0.99))
 def test_a_circle_has_no_beginning(seed: int, where: float) -> None:
     """Starting a closed curve elsewhere moves its breakpoints and changes nothing else."""
@@ -248,7 +248,7 @@ def test_linear_pieces_leave_out_breakpoints_that_cancel() -> None:
         assert traced.output.pieces == pieces
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=24, deadline=None)
 @given(SEEDS)
 def test_class_along_the_curve(seed: int) -> None:
     """The class on each stretch is the largest output of plain forward passes; sign changes have the right parity."""

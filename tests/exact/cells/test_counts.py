@@ -56,19 +56,19 @@ def test_the_reference_itself_in_rational_arithmetic(name):
     assert len(reference.patterns(networks.case(name), exact=True)) == networks.COUNTS[name]
 
 
-@settings(max_examples=200)
+@settings(max_examples=50)
 @given(networks.networks(max_inputs=3, max_units=4, max_layers=2))
 def test_patterns_are_those_of_linear_programs(layers):
     assert patterns(layers) == reference.patterns(layers)
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(networks.degenerate_networks())
 def test_patterns_are_those_of_rational_arithmetic(layers):
     assert patterns(layers) == reference.patterns(layers, exact=True)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(networks.degenerate_networks(max_inputs=2))
 def test_patterns_in_a_box_are_those_of_rational_arithmetic(layers):
     m = layers[0].weights.shape[1]

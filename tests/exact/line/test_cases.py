@@ -9,9 +9,12 @@ import netfold as nf
 from tests.cases import CASES, build
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name != "L5"])
 def test_regions_after_every_layer(name: str) -> None:
-    """Regions on the line after each layer, exactly; patterns = 1 + flips."""
+    """Regions on the line after each layer, exactly; patterns = 1 + flips.
+
+    L5, like L4 but of four times the products, is left to the benchmark.
+    """
     net, path = build(name)
     trace = nf.trace_path(net, path)
     expected = CASES[name].regions

@@ -92,7 +92,7 @@ def random_plane(shape: tuple[int, ...], seed: int) -> nf.Plane | None:
     return nf.Plane(*np.random.default_rng(seed).normal(size=(3, *shape)), bounds=(-2.0, 2.0, -1.5, 2.5))
 
 
-@settings(max_examples=60)
+@settings(max_examples=32)
 @given(st.integers(0, 10**6), st.integers(0, 3))
 @example(2, 0)
 @example(5, 3)
@@ -124,7 +124,7 @@ def require_lines(part: nf.Partition, model: nn.Module, seed: int) -> None:
     assert len(np.unique(met)) == wide.sum()
 
 
-@settings(max_examples=50)
+@settings(max_examples=30)
 @given(st.integers(0, 10**6))
 def test_random_points_show_the_same_regions(seed: int) -> None:
     """Points thrown at the rectangle have as many patterns as regions they lie in, one a region."""

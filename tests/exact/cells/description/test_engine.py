@@ -79,7 +79,7 @@ def test_patterns_of_random_networks(layers, boxed):
     assert {tuple(row) for row in forward_states(layers, points.reshape(len(points), -1)).tolist()} == rows
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(networks(max_inputs=4, max_units=7), st.sampled_from([1, 40, EVERYTHING]))
 def test_counting_by_flats_is_splitting(layers, budget):
     """Counting the last layer by its flats, from any item, gives as many regions as splitting finds."""
