@@ -83,10 +83,7 @@ class _FunctionCompiler(dispatchers._FunctionCompiler):
 
 
 class _Library(JITCodeLibrary):
-    """Code that is there to be linked into other code, and made better there."""
-
-    def _optimize_final_module(self) -> None:
-        pass
+    """Code that is there to be linked into other code."""
 
     def _finalize_final_module(self) -> None:
         self._finalize_dynamic_globals()
