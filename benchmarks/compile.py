@@ -101,7 +101,7 @@ class Stopwatch:
         class Pass(event.Listener):
             def on_start(self, event: event.Event) -> None:
                 name = watch.stack[-1][0] if watch.stack else "(none)"
-                step = [step for ending, step in PASSES.items() if event.data["name"].endswith(ending)]
+                step = [step for part, step in PASSES.items() if part in event.data["name"].split(" [")[0]]
                 watch.enter(name, step[0] if step else "rest")
 
             def on_end(self, event: event.Event) -> None:

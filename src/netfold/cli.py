@@ -40,6 +40,7 @@ from netfold.commands.score import score
 from netfold.commands.sensitivity import history, sensitivity
 from netfold.commands.sweep import sweep
 from netfold.commands.theory import bounds, diagnose, theory
+from netfold.commands.warmup import warmup
 from netfold.errors import InvalidInputError, NetfoldError
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ for _verb in (partition, count, bounds, theory, diagnose, sensitivity, history, 
     app.command(_verb)
 app.command(sweep)
 app.command(reproduce)
+app.command(warmup)
 app.register_install_completion_command()
 
 

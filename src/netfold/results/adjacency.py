@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from netfold.arrays import Floats, Ints
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.threads import beside
 from netfold.exact.paths.refinement import key
 from netfold.exact.plane.layers import States
@@ -101,7 +100,7 @@ def hash_states(states: Sequence[States]) -> NDArray[np.uint64]:
     return hashes
 
 
-@njit(**COMPILED)
+@compiled()
 def _add_keys(layer, states, pieces, hashes):
     keys = np.empty((states.shape[1], pieces, 2), np.uint64)
     for unit in range(states.shape[1]):

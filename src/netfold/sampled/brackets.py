@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.threads import aside
 from netfold.sampled import cubic
 from netfold.sampled.flow import Flow
@@ -104,7 +103,7 @@ def _roots_of_stage(flow: Flow, stage: int, part: Brackets) -> Floats:
     return found
 
 
-@njit(**COMPILED)
+@compiled()
 def _try(ends, rows, stalled, tried):
     """A parameter inside each bracket: the zero of the cubic, or the middle where that has not helped twice."""
     for k in range(len(rows)):
@@ -115,7 +114,7 @@ def _try(ends, rows, stalled, tried):
         tried[k] = t if low < t < high else 0.5 * (low + high)
 
 
-@njit(**COMPILED)
+@compiled()
 def _narrow(ends, rows, tried, f, df, tiny, stalled, roots, done):
     """Put what was found at the tried parameters in the place of one end of each bracket; all functions go up."""
     for k in range(len(rows)):

@@ -6,9 +6,8 @@ A cubic is given by its value ``a`` and derivative ``da`` at 0 and ``b``, ``db``
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.sampled.rule import NODES
 
 CLEAR, CROSSED, DOUBTFUL = 0, 1, 2
@@ -23,14 +22,14 @@ RIGHT_TRUST = 4 * (STEP[1::2] / STEP[::2]) ** 2 / 16
 error on either half, here four times that."""
 
 
-@njit(**COMPILED)
+@compiled()
 def value(a, da, b, db, s):
     """The cubic at ``s``."""
     r = 1.0 - s
     return r * r * ((1.0 + 2.0 * s) * a + s * da) + s * s * ((1.0 + 2.0 * r) * b - r * db)
 
 
-@njit(**COMPILED)
+@compiled()
 def extremes(a, da, b, db):
     """Where the cubic turns inside (0, 1), in order; -1 stands for none."""
     second, first = 3.0 * (da + db - 2.0 * (b - a)), 6.0 * (b - a) - 4.0 * da - 2.0 * db
@@ -46,7 +45,7 @@ def extremes(a, da, b, db):
     return (low, high) if low > 0.0 else (high, -1.0)
 
 
-@njit(**COMPILED)
+@compiled()
 def _same_side(a, da, b, db, error, tiny):
     """Both ends are positive: is the function positive between them? With its lowest turning point."""
     one, two = extremes(a, da, b, db)
@@ -61,7 +60,7 @@ def _same_side(a, da, b, db, error, tiny):
     return DOUBTFUL, low
 
 
-@njit(**COMPILED)
+@compiled()
 def _opposite_sides(a, da, b, db, error, tiny):
     """From negative to positive: is there exactly one zero between?"""
     if error <= tiny:
@@ -80,7 +79,7 @@ def _opposite_sides(a, da, b, db, error, tiny):
     return CROSSED if same else DOUBTFUL
 
 
-@njit(**COMPILED)
+@compiled()
 def judge(a, da, b, db, above_a, above_b, error, tiny):
     """Zeros between two nodes of a function that is on the given sides there, and how near to 0 it turns.
 
@@ -101,7 +100,7 @@ def judge(a, da, b, db, above_a, above_b, error, tiny):
     return _opposite_sides(a, da, b, db, error, tiny), np.inf
 
 
-@njit(**COMPILED)
+@compiled()
 def root(a, da, b, db):
     """A zero of the cubic between ends of opposite signs: Newton's steps kept inside a shrinking bracket."""
     low, high = 0.0, 1.0
@@ -123,7 +122,7 @@ def root(a, da, b, db):
     return s
 
 
-@njit(**COMPILED)
+@compiled()
 def positive_until(a, da, b, db, s, error):
     """Whether the cubic's Bernstein coefficients on [0, s] all exceed ``error`` (de Casteljau)."""
     c1, c2 = a + da / 3.0, b - db / 3.0
@@ -132,7 +131,7 @@ def positive_until(a, da, b, db, s, error):
     return a > error and d1 > error and e1 > error and e1 + s * (e2 - e1) > error
 
 
-@njit(**COMPILED)
+@compiled()
 def errors(a, da, m, dm, b, db, j):
     """Error of the cubics on both halves of every second interval, from values at its ends and middle.
 

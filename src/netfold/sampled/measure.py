@@ -15,13 +15,11 @@ An image that jumps has no speed there, but it moves further than the integral o
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from netfold.sampled.cubic import COMPILED, extremes, value
+from netfold.exact.numerics.compiled import FAST, compiled
+from netfold.sampled.cubic import extremes, value
 from netfold.sampled.rule import COARSE_SLOPES, GAUSS, KRONROD, NODES, SLOPES
-
-FAST = {**COMPILED, "fastmath": {"reassoc", "contract", "nsz"}}
 
 LENGTH, ANGLE, TURN, MEASURES = range(4)
 
@@ -41,7 +39,7 @@ def rounding(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return floor
 
 
-@njit(**COMPILED)
+@compiled()
 def _quadrature(fine, coarse, width):
     """Integral over a panel and its error from values at the Kronrod and at the Gauss nodes (Piessens et al. 1983)."""
     total = width * (KRONROD * fine).sum()
@@ -51,7 +49,7 @@ def _quadrature(fine, coarse, width):
     return total, max(error, 50.0 * EPS * total)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _across(x, y):
     """Length of y perpendicular to x, over the length of x; 0 where x is."""
     xx, xy = 0.0, 0.0
@@ -67,7 +65,7 @@ def _across(x, y):
     return np.sqrt(rest / xx)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def angle(x, y):
     """Angle between two vectors; 0 where either is 0."""
     xx, yy = 0.0, 0.0
@@ -83,7 +81,7 @@ def angle(x, y):
     return 2.0 * np.arcsin(min(1.0, 0.5 * np.sqrt(gap)))
 
 
-@njit(**COMPILED)
+@compiled()
 def _walked(x, every):
     """Angles from node to node added up, nodes at which ``x`` is 0 left out."""
     total, last = 0.0, -1
@@ -96,7 +94,7 @@ def _walked(x, every):
     return total
 
 
-@njit(**COMPILED)
+@compiled()
 def _angle(x, fine, coarse, width):
     """An angle by quadrature of its speed; from node to node where directions jump."""
     total, error = _quadrature(fine, coarse, width)
@@ -106,7 +104,7 @@ def _angle(x, fine, coarse, width):
     return total, max(error, steps - total)
 
 
-@njit(**COMPILED)
+@compiled()
 def _variation(z, v, t):
     """Way up and down of the cubics through the nodes, for an image of one feature, and its error.
 
@@ -132,7 +130,7 @@ def _variation(z, v, t):
     return total, max(error, 50.0 * EPS * total) + 16.0 * EPS * np.abs(z).max()
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _unexplained(z, v, width, inside):
     """How far the integral of the velocity misses the way from a panel's start to its end."""
     gap2, size2 = 0.0, 0.0
@@ -146,7 +144,7 @@ def _unexplained(z, v, width, inside):
     return max(np.sqrt(gap2) - 16.0 * EPS * np.sqrt(size2), 0.0)
 
 
-@njit(**COMPILED)
+@compiled()
 def _length(z, v, t, width, inside, speed):
     """Length of an image over a panel, and its error, which is at least the way that the velocity misses."""
     length, error = _quadrature(speed, speed[1::2], width)
@@ -157,7 +155,7 @@ def _length(z, v, t, width, inside, speed):
     return length, max(error, _unexplained(z, v, width, inside))
 
 
-@njit(**COMPILED)
+@compiled()
 def panels(begin, end, z, v, t, width, values, doubts):
     """Measure panels ``begin`` to ``end``: ``z`` and ``v`` are ``(panels, nodes, features)`` at parameters ``t``."""
     inner = len(NODES) - 2
@@ -178,7 +176,7 @@ def panels(begin, end, z, v, t, width, values, doubts):
         values[p, TURN], doubts[p, TURN] = _angle(v[p], bend, coarse, w)
 
 
-@njit(**COMPILED)
+@compiled()
 def corners(left_z, left_v, right_z, right_v, apart, angles, turns, jumps):
     """Angles at the boundaries of panels between the limits from both sides, and jumps.
 

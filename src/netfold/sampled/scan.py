@@ -11,11 +11,10 @@ node that hits a knot its limit from the left.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from netfold.exact.numerics.compiled import compiled
 from netfold.sampled.cubic import (
     CLEAR,
-    COMPILED,
     CROSSED,
     DOUBTFUL,
     STEP,
@@ -31,7 +30,7 @@ TINY = 64 * np.finfo(np.float64).eps
 """Share of a layer's largest pre-activation below which a pre-activation is rounding."""
 
 
-@njit(**COMPILED)
+@compiled()
 def _start_side(a, da, ahead, tiny):
     """Whether a function is above 0 just after a panel's start."""
     if abs(a) > tiny:
@@ -41,7 +40,7 @@ def _start_side(a, da, ahead, tiny):
     return ahead > tiny
 
 
-@njit(**COMPILED)
+@compiled()
 def levels(begin, end, h, d, width, level, sides, doubtful, closest):
     """Sides of every unit of one level, panels in doubt, and how near to it a unit turns."""
     units = h.shape[2]
@@ -77,7 +76,7 @@ def levels(begin, end, h, d, width, level, sides, doubtful, closest):
         closest[p] = min(closest[p], near / scale if scale > 0.0 else np.inf)
 
 
-@njit(**COMPILED)
+@compiled()
 def _winner(h, d, entries, step, ahead, before, tiny):
     """The largest of a window's entries just after a node (``ahead``) or just before; the first of equal ones."""
     best, fastest = -np.inf, -np.inf
@@ -96,7 +95,7 @@ def _winner(h, d, entries, step, ahead, before, tiny):
     return found
 
 
-@njit(**COMPILED)
+@compiled()
 def _equal(h, d, x, y):
     """Whether two entries are the same at every node of a panel."""
     for i in range(len(NODES)):  # noqa: SIM110
@@ -105,13 +104,13 @@ def _equal(h, d, x, y):
     return True
 
 
-@njit(**COMPILED)
+@compiled()
 def _handover(a, da, b, db, c, dc, e, de, s, error):
     """Whether one lead stays above ``error`` until ``s`` and another one, which takes over there, from then on."""
     return positive_until(a, da, b, db, s, error) and positive_until(e, -de, c, -dc, 1.0 - s, error)
 
 
-@njit(**COMPILED)
+@compiled()
 def _contest(h, d, w, i, j, entries, before, after, tiny):
     """Judge a window between nodes ``i`` and ``i + 1``, where the entries numbered ``before`` and ``after`` win."""
     x, y, step = entries[before], entries[after], w * STEP[i]
@@ -145,7 +144,7 @@ def _contest(h, d, w, i, j, entries, before, after, tiny):
     return False, near
 
 
-@njit(**COMPILED)
+@compiled()
 def winners(begin, end, h, d, width, candidates, won, doubtful, closest):
     """Which entry of every window is largest at the nodes, panels in doubt, and how near a lead is lost."""
     for p in range(begin, end):

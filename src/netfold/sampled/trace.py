@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise
 from netfold.capture.program import Program
 from netfold.errors import InvalidInputError
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.threads import aside
 from netfold.exact.paths import patterns
 from netfold.exact.paths.refinement import KEYS, switch
@@ -241,7 +240,7 @@ def _breakpoints(changes: _Changes) -> tuple[Floats, Ints, NDArray[np.uint64]]:
     )
 
 
-@njit(**COMPILED)
+@compiled()
 def _flip(stage, unit, origin, target, flips):
     for i in range(len(stage)):
         switch(stage[i], unit[i], origin[i], target[i], flips[i])

@@ -11,20 +11,19 @@ knot is only touched. A block is `netfold.exact.arc.layers.Pieces`; the rule's `
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.arc.harmonic import DECIDED, WIDE, above, blur, together, zeros
 from netfold.exact.line.pieces import KNOT, OFFSET, SLOPE, VALUE
-from netfold.exact.numerics.compiled import COMPILED, FAST, order, put
+from netfold.exact.numerics.compiled import FAST, compiled, order, put
 from netfold.exact.paths.records import Functions
 
 EVENTS = 4
 """Most changes of one unit's state in a piece: two a knot."""
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _mark(here, control, ahead, pieces, marks):
     """Mark the units whose three numbers enclose a knot or zero."""
     for j in range(len(here)):
@@ -35,7 +34,7 @@ def _mark(here, control, ahead, pieces, marks):
         marks[j] = reached | ((low <= 0.0) & (high >= 0.0))
 
 
-@njit(**{**COMPILED, "fastmath": {"reassoc", "contract", "nsz", "nnan"}})
+@compiled(FAST | {"nnan"})
 def _closest(here, pieces):
     """The smallest distance of a pre-activation to a knot that it does not equal, and the largest pre-activation."""
     low, high = pieces[KNOT], pieces[KNOT + 1]
@@ -49,14 +48,14 @@ def _closest(here, pieces):
     return near, scale
 
 
-@njit(**COMPILED)
+@compiled()
 def _piece(a, m, b, pieces, j):
     """The piece of its function that a unit is on just after the start; swap ``a`` and ``b`` for the end."""
     first, second = pieces[KNOT, j], pieces[KNOT + 1, j]
     return int(above(a - first, m - first, b - first)) + int(above(a - second, m - second, b - second))
 
 
-@njit(**COMPILED)
+@compiled()
 def _level(a, m, b, knot, width):
     """Passages of one knot: how many, where, how close a dip was, whether the unit starts above, and is in doubt."""
     if knot == np.inf:
@@ -66,7 +65,7 @@ def _level(a, m, b, knot, width):
     return count, first, second, gap, above(a - knot, m - knot, b - knot), gap <= WIDE * DECIDED * size
 
 
-@njit(**COMPILED)
+@compiled()
 def _events(a, m, b, pieces, j, width, at, origin, target):
     """A unit's changes of state inside a piece in order, how close a dip was to not being one, and whether in doubt.
 
@@ -89,13 +88,13 @@ def _events(a, m, b, pieces, j, width, at, origin, target):
     return n, min(low[3], high[3]), low[5] or high[5]
 
 
-@njit(**COMPILED)
+@compiled()
 def _meets(a, m, b, d, c, knot):
     """Whether a unit comes to a knot exactly at a vertex, by rounding or not; one that rests on it beside does not."""
     return a == knot and not (m == knot and b == knot) and not (d == knot and c == knot)
 
 
-@njit(**COMPILED)
+@compiled()
 def scan(block, rule, found):
     """Count the changes of state and of sign a piece, those exactly at its first vertex with it.
 
@@ -141,7 +140,7 @@ def scan(block, rule, found):
         closest[s] = near / scale if scale > 0.0 else np.inf
 
 
-@njit(**COMPILED)
+@compiled()
 def crossings(block, rule, found, doubts):
     """List each piece's changes of state from ``start[s]`` on, in order of their share ``at``.
 
@@ -205,7 +204,7 @@ def crossings(block, rule, found, doubts):
                 change[i, v] = after[i, v] - earlier[i]
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _at_vertex(here, pieces, row):
     """The image at a vertex; at a knot its value there."""
     for j in range(len(row)):
@@ -222,7 +221,7 @@ def _at_vertex(here, pieces, row):
         row[j] = at_high if a == high else x
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _at_control(here, control, ahead, pieces, row):
     """The control point of the image's part that starts at a vertex."""
     for j in range(len(row)):
@@ -238,7 +237,7 @@ def _at_control(here, control, ahead, pieces, row):
         row[j] = over if (a > high) | ((a == high) & ((m > high) | ((m == high) & (b > high)))) else x
 
 
-@njit(**FAST)
+@compiled(FAST)
 def opened(block, rule, out):
     """The image at every vertex, and the control point of its part that starts there; between paths the vertex."""
     h, path, pieces = block.h, block.path, rule.pieces

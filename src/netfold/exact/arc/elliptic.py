@@ -12,10 +12,9 @@ symmetric integrals are positive, so that nothing cancels.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from netfold.exact.arc.harmonic import angle_over_tangent, direction
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 ORDERS = np.array([2, 3, 4, 6, 8, 12, 16, 24])
 """Numbers of nodes of the Gauss-Legendre rules."""
@@ -36,7 +35,7 @@ def _legendre() -> tuple[np.ndarray, np.ndarray]:
 NODES, WEIGHTS = _legendre()
 
 
-@njit(**COMPILED)
+@compiled()
 def rule(reach):
     """The smallest Gauss-Legendre rule for integrands analytic this far around the piece; -1 if none will do."""
     for i in range(len(REACH)):
@@ -45,7 +44,7 @@ def rule(reach):
     return -1
 
 
-@njit(**COMPILED)
+@compiled()
 def carlson_f(x, y, z):
     """Carlson's R_F(x, y, z): half the integral of ((t + x)(t + y)(t + z))^(-1/2) over t > 0 (Carlson 1995)."""
     mean = (x + y + z) / 3.0
@@ -62,7 +61,7 @@ def carlson_f(x, y, z):
     return series / np.sqrt(a)
 
 
-@njit(**COMPILED)
+@compiled()
 def carlson_d(x, y, z):
     """Carlson's R_D(x, y, z): 3/2 times the integral of ((t + x)(t + y)(t + z)^3)^(-1/2) over t > 0."""
     mean = (x + y + 3.0 * z) / 5.0
@@ -85,7 +84,7 @@ def carlson_d(x, y, z):
     return 3.0 * tail + power * series / (a * np.sqrt(a))
 
 
-@njit(**COMPILED)
+@compiled()
 def from_slowest(y, k):
     """Integral of sqrt(sin^2 + k^2 cos^2) from 0 to ``y`` in [0, pi], for 0 <= k <= 1.
 
@@ -103,7 +102,7 @@ def from_slowest(y, k):
     return square * s * (first + (1.0 - square) / 3.0 * s * s * second)
 
 
-@njit(**COMPILED)
+@compiled()
 def length_rule(pp, pg, gg, width):
     """The Gauss-Legendre rule for the length of a piece; -1 if its speed is nearly zero too close.
 
@@ -117,7 +116,7 @@ def length_rule(pp, pg, gg, width):
     return rule(clear + np.sqrt(clear * clear - 1.0)) if clear > 1.0 else -1
 
 
-@njit(**COMPILED)
+@compiled()
 def piece_length(pp, pg, gg, width):
     """Length of a piece of angle ``width`` (at most a quarter turn), from |p|^2, p.g and |g|^2."""
     if pp == 0.0 and gg == 0.0:
@@ -132,7 +131,7 @@ def piece_length(pp, pg, gg, width):
     return total * angle_over_tangent(width)
 
 
-@njit(**COMPILED)
+@compiled()
 def _closed_form(pp, pg, gg, width):
     """The length by the distance of the piece from the angle of smallest speed.
 

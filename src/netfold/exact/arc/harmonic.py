@@ -15,9 +15,8 @@ is. Pieces are at most a quarter turn.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 SHORT = 5e-3
 """Angle below which three terms of a series in its square are exact to rounding."""
@@ -33,7 +32,7 @@ WIDE = 16.0
 """How many times its rounding a decision has to be clear by: what is closer is counted as doubtful."""
 
 
-@njit(**COMPILED)
+@compiled()
 def cosine(width):
     """cos(width / 2), the weight ``w`` of a piece's control point."""
     if width < SHORT:
@@ -42,7 +41,7 @@ def cosine(width):
     return np.cos(0.5 * width)
 
 
-@njit(**COMPILED)
+@compiled()
 def share(lam, width):
     """sin(lam width / 2) / sin(width / 2)."""
     if width < SHORT:
@@ -51,14 +50,14 @@ def share(lam, width):
     return np.sin(0.5 * lam * width) / np.sin(0.5 * width)
 
 
-@njit(**COMPILED)
+@compiled()
 def at_point(lam, width):
     """Weights ``p, k`` of the value at ``lam``: a + p (m - a) + k (b - 2 m + a)."""
     x, y = share(1.0 - lam, width), share(lam, width)
     return 2.0 * y * (cosine(width) * x + y), y * y
 
 
-@njit(**COMPILED)
+@compiled()
 def at_control(lam, end, width):
     """Weights ``p, k`` of the control point of the part from ``lam`` to ``end``."""
     x, y = share(1.0 - lam, width), share(lam, width)
@@ -67,7 +66,7 @@ def at_control(lam, end, width):
     return scale * (cosine(width) * (x * v + y * u) + 2.0 * y * v), scale * y * v
 
 
-@njit(**COMPILED)
+@compiled()
 def direction(lam, width):
     """Weights ``p, k`` of the derivative at ``lam`` by the angle, times tan(width / 2)."""
     square = width * width
@@ -78,7 +77,7 @@ def direction(lam, width):
     return np.cos((0.5 - lam) * width) / np.cos(0.5 * width), np.sin(lam * width) / np.sin(width)
 
 
-@njit(**COMPILED)
+@compiled()
 def direction_change(lam, end, width):
     """Weights ``p, k`` of the derivative at ``end`` minus that at ``lam``, times tan(width / 2)."""
     step, rest = end - lam, 1.0 - lam - end
@@ -93,7 +92,7 @@ def direction_change(lam, end, width):
     return p, 2.0 * np.cos(0.5 * (lam + end) * width) * half / np.sin(width)
 
 
-@njit(**COMPILED)
+@compiled()
 def tangent_share(part, width):
     """tan(part width / 2) / tan(width / 2)."""
     if width < SHORT:
@@ -102,7 +101,7 @@ def tangent_share(part, width):
     return np.tan(0.5 * part * width) / np.tan(0.5 * width)
 
 
-@njit(**COMPILED)
+@compiled()
 def angle_over_tangent(width):
     """width / tan(width / 2)."""
     if width < SHORT:
@@ -111,13 +110,13 @@ def angle_over_tangent(width):
     return width / np.tan(0.5 * width)
 
 
-@njit(**COMPILED)
+@compiled()
 def above(a, m, b):
     """Whether a function is positive just after the start of its piece; swap ``a`` and ``b`` for its end."""
     return a > 0.0 or (a == 0.0 and (m > 0.0 or (m == 0.0 and b > 0.0)))
 
 
-@njit(**COMPILED)
+@compiled()
 def _place(x, y, width):
     """The share ``lam`` at which y / x of the two weights has this ratio, both not negative."""
     if width < SHORT:
@@ -129,7 +128,7 @@ def _place(x, y, width):
     return max(FIRST, min(np.arctan2(y * np.sin(half), x + y * np.cos(half)) / half, LAST))
 
 
-@njit(**COMPILED)
+@compiled()
 def zeros(a, m, b, size, width):
     """How often a function changes its sign strictly inside its piece, and at which shares: 0, 1 or 2 times.
 
@@ -154,7 +153,7 @@ def zeros(a, m, b, size, width):
     return 2, first, max(first, _place(b, q, width)), gap
 
 
-@njit(**COMPILED)
+@compiled()
 def blur(a, m, b, size, lam, width):
     """How far rounding may move a zero at ``lam``; ``size`` as for `zeros`."""
     p, k = direction(lam, width)
@@ -163,7 +162,7 @@ def blur(a, m, b, size, lam, width):
     return 0.5 * DECIDED * (1.0 + size / slope) if slope > 0.0 else 0.0
 
 
-@njit(**COMPILED)
+@compiled()
 def together(at, blurs, three):
     """Let zeros that rounding cannot tell apart fall on the first of them; ``at`` is sorted.
 
@@ -182,7 +181,7 @@ def together(at, blurs, three):
     return doubts
 
 
-@njit(**COMPILED)
+@compiled()
 def _same(one, other):
     """Whether two functions are one, up to sign."""
     up, down = True, True
@@ -192,7 +191,7 @@ def _same(one, other):
     return up or down
 
 
-@njit(**COMPILED)
+@compiled()
 def _single(a, m, b, width):
     """Where a function that starts positive (or at zero, rising) and ends otherwise is zero."""
     h = cosine(width) * m

@@ -6,7 +6,6 @@ Arguments are those of `netfold.exact.arc.rows`.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.arc.harmonic import at_control, at_point, direction, direction_change, tangent_share, zeros
@@ -33,7 +32,7 @@ from netfold.exact.arc.sphere import (
     reverse,
 )
 from netfold.exact.numerics.angles import norm2
-from netfold.exact.numerics.compiled import COMPILED, FAST, put
+from netfold.exact.numerics.compiled import FAST, compiled, put
 from netfold.exact.numerics.sums import sum_exactly
 from netfold.exact.paths.records import OutputTotals, Totals
 
@@ -51,7 +50,7 @@ NEARLY_PARALLEL = 1e-4
 """Share of a squared vector below which its part off a direction is not taken as a difference of products."""
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _describe(x, lam, end, width, gram):
     """Gram numbers of the part of an image from ``lam`` to ``end``."""
     p1, k1 = at_point(lam, width)
@@ -98,19 +97,19 @@ def _describe(x, lam, end, width, gram):
     gram[G_OFF_P2], gram[QQ], gram[PQ] = square * g_off_p2, square * qq, square * pq
 
 
-@njit(**FAST)
+@compiled(FAST)
 def first_direction(x, row):
     """The direction of an image at its start into ``row``: towards its control point, or past it if it is there."""
     _step(x[0], x[1], x[0], x[2], row)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def last_direction(x, row):
     """The direction of an image at its end."""
     _step(x[1], x[2], x[0], x[2], row)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _step(a, b, c, d, row):
     """The step from ``a`` to ``b``, or from ``c`` to ``d`` where the first is rounding."""
     step2, size2 = 0.0, 0.0
@@ -123,7 +122,7 @@ def _step(a, b, c, d, row):
             row[j] = d[j] - c[j]
 
 
-@njit(**FAST)
+@compiled(FAST)
 def turn(into, out, size2):
     """Angle between two directions, accurate where they are nearly parallel or opposite.
 
@@ -148,7 +147,7 @@ def turn(into, out, size2):
     return small if along > 0.0 else np.pi - small
 
 
-@njit(**COMPILED)
+@compiled()
 def corner(into, out, vertex):
     """Turn of an image at a vertex, and its angle there on the unit sphere: not 0 where the vertex is the origin."""
     size2 = norm2(vertex)
@@ -158,7 +157,7 @@ def corner(into, out, vertex):
     return angle, np.pi - angle if size2 == 0.0 else 0.0
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _squared_direction(x, lam, width):
     """Squared derivative of an image at ``lam`` by the angle, times tan^2(width / 2)."""
     p, k = direction(lam, width)
@@ -171,7 +170,7 @@ def _squared_direction(x, lam, width):
     return total
 
 
-@njit(**COMPILED)
+@compiled()
 def _cross(x, lam, width, first, last, found, floor):
     """Take over the crossings at ``lam``; returns the turn there, -1 where a direction is rounding.
 
@@ -202,7 +201,7 @@ def _cross(x, lam, width, first, last, found, floor):
     return np.arctan2(np.sqrt(across2 + kept * gap2), kept + both)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _exactly(x, i, z, part, width, found, row):
     """The image at a refined row to the last digit: units that change there take their value. ``x`` may be of the
     piece before the row."""
@@ -215,7 +214,7 @@ def _exactly(x, i, z, part, width, found, row):
         row[found.unit[c]] = found.value[c]
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _dot(a, b):
     total = 0.0
     for j in range(len(a)):
@@ -223,7 +222,7 @@ def _dot(a, b):
     return total
 
 
-@njit(**COMPILED)
+@compiled()
 def _passages(x, lam, stop, width, here, ahead):
     """How often a part on a straight line through the origin passes it strictly inside; ``here`` and ``ahead`` are
     its ends."""
@@ -235,7 +234,7 @@ def _passages(x, lam, stop, width, here, ahead):
     return zeros(a, m, b, max(abs(a), abs(m), abs(b)), (stop - lam) * width)[0]
 
 
-@njit(**COMPILED)
+@compiled()
 def measure(z, width, found, part, measures, flat):
     """Length, angle on the unit sphere and turning of the image from each refined row to the next.
 
@@ -294,7 +293,7 @@ def measure(z, width, found, part, measures, flat):
         measures[ROUGH, i] = not settled
 
 
-@njit(**COMPILED)
+@compiled()
 def start_direction(z, s, found):
     """The image's direction at the start of a piece."""
     x, row = np.empty((3, z.shape[1])), np.empty(z.shape[1])
@@ -303,7 +302,7 @@ def start_direction(z, s, found):
     return row
 
 
-@njit(**COMPILED)
+@compiled()
 def end_direction(z, s, found):
     """The image's direction at the end of a piece."""
     x, row = np.empty((3, z.shape[1])), np.empty(z.shape[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats
@@ -15,7 +14,7 @@ from netfold.exact.arc.harmonic import above, zeros
 from netfold.exact.arc.layers import ArcCrossings, ArcPieces, Part
 from netfold.exact.arc.selection import leader, walk
 from netfold.exact.arc.tally import ArcSeams, Stretch, add_corner, stretches
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.sums import add_counts
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.output import OutputTally, PathOutput
@@ -111,7 +110,7 @@ def _rivals(y: Floats) -> Floats:
     return np.hstack([np.zeros_like(y), y]) if y.shape[1] == 1 else np.ascontiguousarray(y)
 
 
-@njit(**COMPILED)
+@compiled()
 def _kinks(first, width, y, merge, kinks):
     """Breakpoints at which the output is not the same harmonic function on both sides.
 
@@ -136,7 +135,7 @@ def _kinks(first, width, y, merge, kinks):
         kinks[i] = off > merge * size or curved > merge * size
 
 
-@njit(**COMPILED)
+@compiled()
 def _count_signs(path, width, y, changes):
     """Add each output's sign changes, those exactly at a vertex with the piece it starts."""
     for s in range(len(path) - 1):
@@ -149,7 +148,7 @@ def _count_signs(path, width, y, changes):
                 changes[path[s], j] += above(a, y[2 * s - 1, j], y[2 * s - 2, j]) != above(a, m, b)
 
 
-@njit(**COMPILED)
+@compiled()
 def _class_changes(path, width, y, starts):
     """Pieces, shares and new classes where the largest output changes.
 

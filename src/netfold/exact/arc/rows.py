@@ -15,13 +15,12 @@ angle of a piece, -1 between paths.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from netfold.exact.arc.harmonic import at_control, at_point
-from netfold.exact.numerics.compiled import FAST, put
+from netfold.exact.numerics.compiled import FAST, compiled, put
 
 
-@njit(**FAST)
+@compiled(FAST)
 def open_image(z, s, found, x):
     """The image's three vectors at the start of a piece."""
     for v in range(3):
@@ -31,7 +30,7 @@ def open_image(z, s, found, x):
             x[2, found.unit[c]] = found.earlier[c]
 
 
-@njit(**FAST)
+@compiled(FAST)
 def update_image(first, last, found, x):
     """Take over the crossings ``first`` to ``last``; those at the first vertex change nothing inside the piece."""
     for c in range(first, last):
@@ -40,13 +39,13 @@ def update_image(first, last, found, x):
                 x[v, found.unit[c]] = found.after[c, v]
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _add(row, factor, column):
     for j in range(len(row)):
         row[j] += factor * column[j]
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _update_map(first, last, found, columns, x):
     for c in range(first, last):
         for v in range(3):
@@ -54,7 +53,7 @@ def _update_map(first, last, found, columns, x):
                 _add(x[v], found.change[c, v], columns[found.unit[c]])
 
 
-@njit(**FAST)
+@compiled(FAST)
 def combine(x, p, k, row):
     """x0 + p (x1 - x0) + k (x2 - 2 x1 + x0)."""
     a, m, b = x[0], x[1], x[2]
@@ -63,7 +62,7 @@ def combine(x, p, k, row):
         row[j] = a[j] + p * step + k * ((b[j] - m[j]) - step)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _write(x, i, segment, at, width, out):
     """Write a refined row inside its piece, and the control point of the part from it to the next row."""
     s, lam = segment[i], at[i]
@@ -75,7 +74,7 @@ def _write(x, i, segment, at, width, out):
         combine(x, p, k, out[2 * i + 1])
 
 
-@njit(**FAST)
+@compiled(FAST)
 def image(z, width, found, part, out):
     """The image at refined rows; units that change there take their ``value`` exactly."""
     x, current, (segment, at, cross) = np.empty((3, z.shape[1])), -1, part
@@ -100,7 +99,7 @@ def image(z, width, found, part, out):
                 out[2 * i, found.unit[c]] = found.value[c]
 
 
-@njit(**FAST)
+@compiled(FAST)
 def spread(y, width, found, columns, part, out):
     """An affine map of the image at refined rows, from its values ``y`` at the rows of ``z``.
 

@@ -9,16 +9,15 @@ wins. Arguments and results are those of `netfold.exact.arc.elementwise`.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.arc.harmonic import DECIDED, WIDE, above, at_point, blur, together, zeros
-from netfold.exact.numerics.compiled import COMPILED, order
+from netfold.exact.numerics.compiled import compiled, order
 from netfold.exact.paths.records import Choice
 
 
-@njit(**COMPILED)
+@compiled()
 def leader(here, control, ahead, entries, sign):
     """The entry that wins just after ``here``, and the gap to the next other value there."""
     best, second = -1, -np.inf
@@ -36,7 +35,7 @@ def leader(here, control, ahead, entries, sign):
     return best, a - second
 
 
-@njit(**COMPILED)
+@compiled()
 def _overtaken(a, m, b, size, position, width):
     """Where the difference of winner and rival first sinks below zero from ``position`` on; 1 if it does not.
 
@@ -52,7 +51,7 @@ def _overtaken(a, m, b, size, position, width):
     return max(position, second if count > 0 else position)
 
 
-@njit(**COMPILED)
+@compiled()
 def following(here, control, ahead, entries, sign, winner, position, width):
     """The entry that overtakes the winner first from ``position`` on, and where; -1 if none does."""
     w = entries[winner]
@@ -73,13 +72,13 @@ def following(here, control, ahead, entries, sign, winner, position, width):
     return found, nearest
 
 
-@njit(**COMPILED)
+@compiled()
 def _later(here, control, ahead, k, other, sign):
     """Whether entry ``k`` is ahead of the other at the end of the piece."""
     return above(sign * (ahead[k] - ahead[other]), sign * (control[k] - control[other]), sign * (here[k] - here[other]))
 
 
-@njit(**COMPILED)
+@compiled()
 def walk(here, control, ahead, entries, sign, width, winners, places):
     """Follow the envelope from its leader: winners in order and where each takes over; returns how many.
 
@@ -102,7 +101,7 @@ def walk(here, control, ahead, entries, sign, width, winners, places):
     return n
 
 
-@njit(**COMPILED)
+@compiled()
 def _doubts(here, control, ahead, entries, sign, width, winners):
     """How often an entry only just overtakes a winner, or only just does not, or is equal to the first one by chance.
 
@@ -123,7 +122,7 @@ def _doubts(here, control, ahead, entries, sign, width, winners):
     return doubts
 
 
-@njit(**COMPILED)
+@compiled()
 def scan(block, rule, found):
     """Count the changes of winner a piece, those exactly at its first vertex with it."""
     (h, path, width), (candidates, sign), (counts, _, closest, doubts) = block, rule, found
@@ -149,7 +148,7 @@ def scan(block, rule, found):
         closest[s] = near / scale if scale > 0.0 else np.inf
 
 
-@njit(**COMPILED)
+@compiled()
 def crossings(block, rule, found, doubts):
     """List each piece's changes of winner from ``start[s]`` on, in order of their share ``at``; adds to ``doubts``."""
     (h, path, width), (candidates, sign) = block, rule
@@ -199,7 +198,7 @@ def crossings(block, rule, found, doubts):
             value[i] = after[i, 0] + p * step + k * (after[i, 2] - after[i, 1] - step)
 
 
-@njit(**COMPILED)
+@compiled()
 def opened(block, rule, out):
     """The image at every vertex, and the control point of its part that starts there."""
     h, path, (candidates, sign) = block.h, block.path, rule
@@ -214,7 +213,7 @@ def opened(block, rule, out):
                 out[2 * s + 1, u] = control[k]
 
 
-@njit(**COMPILED)
+@compiled()
 def leaders(three, candidates, sign):
     """The winner of every unit just after the start of a piece."""
     winners = np.empty(len(candidates), np.int64)

@@ -9,11 +9,10 @@ parallel, nor a sum where they nearly cancel).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from netfold.exact.arc.elliptic import NODES, ORDERS, WEIGHTS, length_rule, piece_length, rule
 from netfold.exact.arc.harmonic import angle_over_tangent, at_point, direction
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 ZZ, ZP, ZG, PP, PG, GG, P_OFF_Z2, PG_OFF_Z, G_OFF_Z2, G_OFF_P2, QQ, PQ, GRAM = range(13)
 """Gram numbers: products of z, p and g; then |p|^2, p.g and |g|^2 off z's direction and |g|^2 off p's; then |q|^2 and
@@ -52,14 +51,14 @@ def _kronrod() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 FINE_NODES, FINE, COARSE = _kronrod()
 
 
-@njit(**COMPILED)
+@compiled()
 def piece_turn(gram):
     """How far the direction turns along a piece: the angle between ``p`` and ``p + g``; 0 where one vanishes."""
     moves = gram[PP] > STILL * (gram[ZZ] + gram[QQ]) and gram[QQ] > STILL * (gram[ZZ] + gram[PP])
     return np.arctan2(np.sqrt(gram[PP] * gram[G_OFF_P2]), gram[PQ]) if moves else 0.0
 
 
-@njit(**COMPILED)
+@compiled()
 def _planes(gram):
     """Products of the areas z^p, z^g and p^g: 11, 12, 22, 13, 23, 33."""
     z2 = gram[ZZ]
@@ -71,7 +70,7 @@ def _planes(gram):
     return b11, b12, b22, b13, b23, gram[PP] * gram[G_OFF_P2]
 
 
-@njit(**COMPILED)
+@compiled()
 def _rates(lam, width, gram, planes):
     """Squared speed at ``lam``, and speed on the unit sphere: area swept over squared distance.
 
@@ -88,7 +87,7 @@ def _rates(lam, width, gram, planes):
     return max(speed2, 0.0), np.sqrt(max(area2, 0.0)) / norm2 if norm2 > 0.0 else 0.0
 
 
-@njit(**COMPILED)
+@compiled()
 def _angle_rule(width, gram, planes):
     """The rule for the angle of a piece short beside its distance from the origin and from moving radially, or -1.
 
@@ -106,7 +105,7 @@ def _angle_rule(width, gram, planes):
     return i if i <= SIMPLE else -1
 
 
-@njit(**COMPILED)
+@compiled()
 def measure_piece(gram, width):
     """Length of a piece and of its projection on the unit sphere, and whether the latter has digits to 1e-9.
 
@@ -132,7 +131,7 @@ def measure_piece(gram, width):
     return length * scale, angle * scale, True
 
 
-@njit(**COMPILED)
+@compiled()
 def radial(gram):
     """Whether a piece stands still or lies on a straight line through the origin."""
     floor = STILL * gram[ZZ]
@@ -143,14 +142,14 @@ def radial(gram):
     return gram[P_OFF_Z2] <= STRAIGHT * gram[PP] and gram[G_OFF_Z2] <= STRAIGHT * gram[GG]
 
 
-@njit(**COMPILED)
+@compiled()
 def from_origin(gram):
     """Describe a piece that starts at the origin, to the last digit."""
     gram[ZZ], gram[ZP], gram[ZG] = 0.0, 0.0, 0.0
     gram[P_OFF_Z2], gram[PG_OFF_Z], gram[G_OFF_Z2] = gram[PP], gram[PG], gram[GG]
 
 
-@njit(**COMPILED)
+@compiled()
 def reverse(gram):
     """Describe a piece that ends at the origin from there."""
     area2 = gram[PP] * gram[G_OFF_P2]
@@ -159,7 +158,7 @@ def reverse(gram):
     from_origin(gram)
 
 
-@njit(**COMPILED)
+@compiled()
 def _adaptive(width, gram, planes):
     """Adaptive Gauss-Kronrod: parts are halved until both rules agree to 1e-9, when the finer has far more digits.
 

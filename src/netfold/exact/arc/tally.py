@@ -14,13 +14,12 @@ from itertools import pairwise
 from typing import Generic, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.arc import measures
 from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcPieces, ArcScan
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.sums import add_counts, keep_smallest, sum_exactly
 from netfold.exact.paths.domain import Changes
 from netfold.exact.paths.records import OutputTotals, Totals, join_totals
@@ -176,7 +175,7 @@ def _chain(saturated: Ints, following: Ints) -> int:
     return passages
 
 
-@njit(**COMPILED)
+@compiled()
 def saturate(path, found, pieces, saturated, passages):
     """Add passages from one end piece to the other; ``saturated`` takes each unit's first and last, path by path."""
     run = 0

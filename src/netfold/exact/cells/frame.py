@@ -9,13 +9,12 @@ from functools import cached_property
 
 import numpy as np
 import scipy.linalg
-from numba import njit
 
 from netfold.arrays import Floats, Ints
 from netfold.domains import Box, Domain
 from netfold.errors import InvalidInputError
 from netfold.exact.matrices.skip import Rows
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 
 @dataclass(frozen=True)
@@ -180,7 +179,7 @@ def _picked(rows: list[dict[int, Fraction]], columns: Ints, prime: int) -> list[
     return _echelon(matrix, prime).tolist()
 
 
-@njit(**COMPILED)
+@compiled()
 def _echelon(a, prime):
     """Pivot columns of a matrix modulo a prime."""
     rows, columns = a.shape

@@ -23,7 +23,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
@@ -31,7 +30,7 @@ from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.program import Layer
 from netfold.exact.certificate.rounding import Bounded, largest_of, ranked, spread
 from netfold.exact.matrices.coefficients import Pieces
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 REACH = 1e-7
 """How far from the true breakpoint a claimed one may be shown to be and stand; most are far closer than the bound."""
@@ -118,7 +117,7 @@ def decide(layer: Layer, h: Bounded) -> Decisions:
     return Decisions(state, other, margin, np.full_like(margin, np.inf), h.error, moved, fixed)
 
 
-@njit(**COMPILED)
+@compiled()
 def _beside_knots(high, low, knots, state, other, margin):
     """States, the states beyond the nearest knots, and the distances to these."""
     for i in range(high.shape[0]):
@@ -166,20 +165,20 @@ def _zero_knots(layer: Layer) -> Ints:
     return np.where(zero.any(1), zero.argmax(1), -1)
 
 
-@njit(**COMPILED)
+@compiled()
 def _safe(margin, error):
     """Whether a value is certainly off the knot, or certainly stays on it: without any error nothing moves."""
     return margin > error or (margin == 0.0 and error == 0.0)
 
 
-@njit(**COMPILED)
+@compiled()
 def _drift(t, left, middle, right, moved, j):
     """Bound on the slope of a value beside the breakpoint in a cell."""
     before = moved[left, j] / (t[middle] - t[left])
     return max(before, moved[middle, j] / (t[right] - t[middle]))
 
 
-@njit(**COMPILED)
+@compiled()
 def _judge_states(
     left, middle, right, t, state, other, margin, rest, error, moved, fixed, ordered, index,
     layer, unit, origin, target, reach, is_open,
@@ -215,7 +214,7 @@ def _judge_states(
                     is_open[c] = True
 
 
-@njit(**COMPILED)
+@compiled()
 def _judge_signs(
     left, middle, right, t, h, error, moved, zero_knot, state, layer, reach, is_open, signs, index
 ):  # fmt: skip

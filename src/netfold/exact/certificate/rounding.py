@@ -22,7 +22,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats
@@ -31,7 +30,7 @@ from netfold.capture.program import Layer
 from netfold.exact.matrices.coefficients import Pieces, Step, split
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.numerics import double_double
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.double_double import compiled_add as add
 from netfold.exact.numerics.double_double import compiled_multiply as multiply
 
@@ -139,7 +138,7 @@ class _Image:
         return made
 
 
-@njit(**COMPILED)
+@compiled()
 def _apply(
     high, low, error, knots, slopes, slopes_rest, offsets, offsets_rest, rounding, precise, out_high, out_low, out_error
 ):  # fmt: skip

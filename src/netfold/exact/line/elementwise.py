@@ -9,20 +9,20 @@ state changes or the knot is only touched. ``pieces`` holds the functions' param
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from netfold.exact.line.pieces import FAR, KNOT, OFFSET, SLOPE, VALUE, columns, entry, of
 from netfold.exact.numerics import bits
 from netfold.exact.numerics.angles import angle_beside, angle_of_chord
 from netfold.exact.numerics.bits import POWERS, WORD
-from netfold.exact.numerics.compiled import COMPILED, FAST, order
+from netfold.exact.numerics.compiled import FAST, compiled, order
+from netfold.exact.numerics.sums import largest
 from netfold.exact.paths.records import HIGH, LOW, ZERO, crossings_room, scan_room
 from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TIE, TURN
 
 LAST = 1.0 - 2.0**-53
 """The last position inside a segment."""
 
-FINITE = {**COMPILED, "fastmath": True}
+FINITE = True
 """For loops that meet no infinite value: smallest values too are then found with vector instructions."""
 
 FEW = 24
@@ -33,14 +33,14 @@ UNRANKED = np.empty(0, np.int64)
 FAR_BITS = np.array([FAR]).view(np.int64)[0]
 
 
-@njit(**FAST)
+@compiled(FAST)
 def piece(a, b, pieces, j):
     """The piece on which a unit leaves ``a`` on the way to ``b``."""
     low, high = entry(pieces, KNOT, j), entry(pieces, KNOT + 1, j)
     return ((a > low) | ((a == low) & (b > low))) + 0 + ((a > high) | ((a == high) & (b > high)))
 
 
-@njit(**FAST, inline="always")
+@compiled(FAST, inline=True)
 def slope_towards(table, a, b, j):
     """Slope of the piece on which a unit leaves ``a`` on the way to ``b``, without a jump."""
     low, high = of(table[KNOT], j), of(table[KNOT + 1], j)
@@ -49,7 +49,7 @@ def slope_towards(table, a, b, j):
     return of(table[SLOPE + 2], j) if (a > high) | ((a == high) & (b > high)) else found
 
 
-@njit(**FAST)
+@compiled(FAST)
 def turn(behind, here, ahead, pieces, into2, out2):
     """Angle between the image's directions before and after a vertex, accurate where it is small."""
     table = columns(pieces)
@@ -61,7 +61,7 @@ def turn(behind, here, ahead, pieces, into2, out2):
     return angle_of_chord(gap2)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def speed2_before(behind, here, pieces):
     """Squared length of the image's last direction before a vertex."""
     table, total = columns(pieces), 0.0
@@ -70,7 +70,7 @@ def speed2_before(behind, here, pieces):
     return total
 
 
-@njit(**FINITE)
+@compiled(FINITE)
 def states(h, pieces, above, touches, closest, sums):
     """Write which pre-activations of a row lie above the knots and above zero, as bits.
 
@@ -104,7 +104,7 @@ def states(h, pieces, above, touches, closest, sums):
         sums[s, TURN] = bits.to_float(met)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def crossed(a, b, pieces, j):
     """How many knots lie strictly between two pre-activations of a unit, and whether zero does."""
     low, high = entry(pieces, KNOT, j), entry(pieces, KNOT + 1, j)
@@ -112,7 +112,7 @@ def crossed(a, b, pieces, j):
     return knots + (((a < high) & (b > high)) | ((a > high) & (b < high))), (a < 0.0 < b) | (a > 0.0 > b)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def scan(h, path, before, pieces, opened):
     """Count the changes of state a segment and describe its image at its start.
 
@@ -173,7 +173,7 @@ def scan(h, path, before, pieces, opened):
     return found
 
 
-@njit(**FAST)
+@compiled(FAST)
 def size(row):
     """Sum of a row's sizes."""
     total = 0.0
@@ -182,7 +182,7 @@ def size(row):
     return total
 
 
-@njit(**FAST)
+@compiled(FAST)
 def unsure(behind, here, ahead, pieces, follows, joined, tie):
     """Whether a unit is near a knot or zero at a vertex and does not stand on it along a segment that ends there."""
     for j in range(len(here)):
@@ -194,7 +194,7 @@ def unsure(behind, here, ahead, pieces, follows, joined, tie):
     return False
 
 
-@njit(**FAST)
+@compiled(FAST)
 def passed(here, ahead, pieces):
     """Changes of state and of sign strictly inside a segment, unit by unit."""
     count, zero = 0, 0
@@ -205,7 +205,7 @@ def passed(here, ahead, pieces):
     return count, zero
 
 
-@njit(**FAST)
+@compiled(FAST)
 def touching(behind, here, ahead, pieces, follows, sums, image):
     """What `scan` finds at a vertex where a pre-activation equals a knot or zero: changes of state and of sign.
 
@@ -237,7 +237,7 @@ def touching(behind, here, ahead, pieces, follows, sums, image):
     return count, zero
 
 
-@njit(**FAST)
+@compiled(FAST)
 def crossings(h, path, before, pieces, scan):
     """List each segment's changes of state in order of their position.
 
@@ -247,7 +247,7 @@ def crossings(h, path, before, pieces, scan):
     start, at, unit, origin, target, slope_from, slope_to, value = made
     above, touches = scan.above, scan.touches
     units, everyone = h.shape[1], ~0
-    room = scan.counts.max()
+    room = largest(scan.counts)
     found, which, level = np.empty(room), np.empty(room, np.int64), np.empty(room, np.int64)
     for s in range(len(h) - 1):
         if start[s + 1] == start[s]:
@@ -298,7 +298,7 @@ def crossings(h, path, before, pieces, scan):
     return made
 
 
-@njit(**FAST)
+@compiled(FAST)
 def image(h, segment, at, pieces, cross, unit, value, out):
     """The image at refined rows: row ``i`` lies in segment ``segment[i]`` at position ``at[i]``.
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from netfold.arrays import Floats, Ints
+from netfold.arrays import Floats
 from netfold.exact.line import elementwise, selection
-from netfold.exact.numerics.compiled import COMPILED, ROUNDING
+from netfold.exact.numerics.compiled import ROUNDING, compiled
 from netfold.exact.numerics.products import padding
-from netfold.exact.numerics.sums import add_counts, keep_smallest, sum_exactly
+from netfold.exact.numerics.sums import add_counts, keep_smallest, largest, sum_exactly
 from netfold.exact.paths.records import Choice, Crossings, Refined
 from netfold.exact.paths.refinement import anchors, refine
 from netfold.exact.paths.segments import (
@@ -54,43 +53,43 @@ class Met(NamedTuple):
         refined: the vertices with those at the changes.
         opened: the image at the vertices in a padded matrix, if asked for.
         still: segments whose image stands still or nearly so; ``standing`` says whether there are any.
-        weak: segments whose length, angle and turning are still to be measured, since sums lose too many digits.
+        weak: whether a segment's length, angle and turning are still to be measured: sums lose too many digits.
         flat2: squared speed up to which rounding alone may move the image, a segment.
         near: rows at which rounding may have decided a state (`paths.records.Scan`).
-        close: changes so near to the next one in their segment that rounding may have put them in order.
+        close: whether a change is so near to the next one in its segment that rounding may have put them in order.
     """
 
     crowded: bool
     found: Crossings
     refined: Refined
     opened: Floats
-    still: NDArray[np.bool_]
+    still: Flags
     standing: bool
-    weak: Ints
+    weak: Flags
     flat2: Floats
     near: Flags
-    close: Ints
+    close: Flags
 
 
-@njit(**COMPILED)
+@compiled()
 def scan(h, path, before, rule):
     """Count the changes of state a segment and describe its image; ``before`` is the vertex before, or empty."""
     return _scan(h, path, before, rule, np.empty((0, 0)))
 
 
-@njit(**COMPILED)
+@compiled()
 def crossings(h, path, before, rule, scan):
     """List the changes of state that a scan counted."""
     return _crossings(h, path, before, rule, scan)
 
 
-@njit(**COMPILED)
+@compiled()
 def image(h, segment, at, cross, found, rule, out):
     """The layer's values at refined rows: row ``i`` lies in ``segment[i]`` at position ``at[i]``."""
     _image(h, segment, at, cross, found, rule, out)
 
 
-@njit(**COMPILED)
+@compiled()
 def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces, totals, spread):
     """Find a block's changes of state, add up its counts and lengths, and refine its rows.
 
@@ -101,21 +100,20 @@ def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces,
     scan = _scan(h, path, before, rule, opened)
     found = _crossings(h, path, before, rule, scan)
     still, flat2 = np.zeros(n, np.bool_), scan.sums[:, FLAT2].copy()
-    if spread and scan.counts.max() > 2 * CROWDED and len(anchors(found.start, found.at, CROWDED)[0]) > n:
+    if spread and largest(scan.counts) > 2 * CROWDED and len(anchors(found.start, found.at, CROWDED)[0]) > n:
         nothing = _refined(layer, t[:1], path, flips, first, found)
-        none = np.empty(0, np.int64)
-        return Met(True, found, nothing, opened, still, False, none, flat2, scan.near, none)
+        return Met(True, found, nothing, opened, still, False, still, flat2, scan.near, still)
     weak = _add(path, scan, found, saturated_pieces, totals)
     standing = False
     for s in range(n - 1):
         still[s] = weak[s] or scan.sums[s, SPEED2] <= flat2[s]
         standing |= still[s]
     refined = _refined(layer, t, path, flips, first, found)
-    close = np.flatnonzero(_close(found, flat2, units))
-    return Met(False, found, refined, opened, still, standing, np.flatnonzero(weak), flat2, scan.near, close)
+    close = _close(found, flat2, units)
+    return Met(False, found, refined, opened, still, standing, weak, flat2, scan.near, close)
 
 
-@njit(**COMPILED)
+@compiled()
 def _close(found, flat2, units):
     """Which changes inside segments are so near to the next one that the slower of the two units hardly moves."""
     close = np.zeros(len(found.at), np.bool_)
@@ -129,13 +127,13 @@ def _close(found, flat2, units):
     return close
 
 
-@njit(**COMPILED)
+@compiled()
 def _refined(layer, t, path, flips, first, found):
     start = found.start[: len(t)]
     return refine(layer, t, path, flips, first, start, found.at, found.unit, found.origin, found.target)
 
 
-@njit(**COMPILED)
+@compiled()
 def _add(path, scan, found, saturated_pieces, totals):
     """Add a block's counts and lengths to its paths' totals, but those of segments that it returns as weak."""
     counted = len(path) - 1
@@ -167,14 +165,14 @@ def _crossings(h: Any, path: Any, before: Any, rule: Any, scan: Any) -> Any: ...
 def _image(h: Any, segment: Any, at: Any, cross: Any, found: Any, rule: Any, out: Any) -> Any: ...
 
 
-@overload(_scan, jit_options=ROUNDING)
+@overload(_scan, jit_options=ROUNDING, inline="always")
 def _scan_of(h, path, before, rule, out):
     if rule.instance_class is Choice:
         return lambda h, path, before, rule, out: selection.scan(h, path, before, rule.candidates, rule.sign, out)
     return lambda h, path, before, rule, out: elementwise.scan(h, path, before, rule.pieces, out)
 
 
-@overload(_crossings, jit_options=ROUNDING)
+@overload(_crossings, jit_options=ROUNDING, inline="always")
 def _crossings_of(h, path, before, rule, scan):
     if rule.instance_class is Choice:
         return lambda h, path, before, rule, scan: selection.crossings(
@@ -183,7 +181,7 @@ def _crossings_of(h, path, before, rule, scan):
     return lambda h, path, before, rule, scan: elementwise.crossings(h, path, before, rule.pieces, scan)
 
 
-@overload(_image, jit_options=ROUNDING)
+@overload(_image, jit_options=ROUNDING, inline="always")
 def _image_of(h, segment, at, cross, found, rule, out):
     if rule.instance_class is Choice:
         return lambda h, segment, at, cross, found, rule, out: selection.image(

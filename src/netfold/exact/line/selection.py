@@ -9,22 +9,21 @@ those of `netfold.exact.line.elementwise`.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from netfold.exact.numerics.angles import angle_of_chord
-from netfold.exact.numerics.compiled import COMPILED, order
+from netfold.exact.numerics.compiled import compiled, order
 from netfold.exact.paths.envelope import _last, _leader, _next
 from netfold.exact.paths.records import crossings_room, scan_room
 from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TIE, TURN
 
 
-@njit(**COMPILED)
+@compiled()
 def _behind(s, path, before):
     """Whether a row has a vertex before it on its path."""
     return before.shape[0] > 0 if s == 0 else path[s - 1] == path[s]
 
 
-@njit(**COMPILED)
+@compiled()
 def image(h, segment, at, candidates, sign, out):
     """The image at refined rows: the winning entry of every unit."""
     for i in range(len(at)):
@@ -39,7 +38,7 @@ def image(h, segment, at, candidates, sign, out):
             out[i, u] = sign * best
 
 
-@njit(**COMPILED)
+@compiled()
 def _slack(behind, here, ahead, entries, w, comes, joined):
     """How far the nearest other entry is from the winner ``w``; those left out that are equal to it on a segment."""
     smallest = np.inf
@@ -52,7 +51,7 @@ def _slack(behind, here, ahead, entries, w, comes, joined):
     return smallest
 
 
-@njit(**COMPILED)
+@compiled()
 def scan(h, path, before, candidates, sign, opened):
     """Count the changes of winner a segment and describe its image at its start.
 
@@ -108,7 +107,7 @@ def scan(h, path, before, candidates, sign, opened):
     return found
 
 
-@njit(**COMPILED)
+@compiled()
 def crossings(h, path, before, candidates, sign, scan):
     """List each segment's changes of winner in order of their position; a unit's pieces are its candidates."""
     made = crossings_room(scan.counts)

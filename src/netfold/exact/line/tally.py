@@ -79,9 +79,10 @@ class LineTally:
         self.last = _doubts(block, met, end, end + 1)
         if met.near[begin:end].any():
             self.doubts.append(_doubts(block, met, begin, end))
-        if len(met.close):
-            s = np.searchsorted(met.found.start, met.close, side="right") - 1
-            t = block.t[s] + met.found.at[met.close] * (block.t[s + 1] - block.t[s])
+        if met.close.any():
+            close = np.flatnonzero(met.close)
+            s = np.searchsorted(met.found.start, close, side="right") - 1
+            t = block.t[s] + met.found.at[close] * (block.t[s + 1] - block.t[s])
             self.doubts.append((block.path[s], t))
 
     def all_doubts(self) -> list[Doubts]:

@@ -110,7 +110,7 @@ class Points(PathDomain):
         met = layer.meet(level, block, mine.vertex_before(block), mine.totals, self.spreads[level] is not None)
         if met.crowded:
             return self._thinned(level, block, met.found)
-        for s in met.weak.tolist():
+        for s in np.flatnonzero(met.weak).tolist():
             measures = _measured_directly(layer, block.h, s, met.found, float(met.flat2[s]))
             mine.add_measures(int(block.path[s]), measures)
         mine.doubt(block, met)

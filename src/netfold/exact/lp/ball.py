@@ -11,12 +11,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from netfold.errors import InvalidInputError
 from netfold.exact.lp.dictionary import begin, blocking, descending, exchange
-from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
+from netfold.exact.numerics.compiled import FAST, NOTHING, compiled
 from netfold.exact.numerics.threads import aside
 
 SHARE = 1e-13
@@ -57,7 +56,7 @@ def room_for(rows: int, m: int) -> BallProgram:
     return BallProgram(np.zeros((rows, m)), np.zeros(rows), tables[0], side, tables[1], basis, zero)
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def widest(columns, norm, side, m, end, inner, limit, room):
     """The radius of the cell, or ``limit`` where it is at least that.
 
@@ -90,7 +89,7 @@ def widest(columns, norm, side, m, end, inner, limit, room):
     return min(limit, ball(count, m, limit, room))
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def ball(count, m, limit, room):
     """Radius of ``rows @ y + slack >= r`` for ``count`` rows with ``slack > 0``; the centre is in ``zero``.
 

@@ -16,9 +16,8 @@ program that decides whether it cuts the cell, and a constraint afterwards, with
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import LEAN_FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 
 OPTIMAL, CROSSES, STUCK = range(3)
 """How a descent ends: no column descends further; the next edge reaches zero; too many exchanges."""
@@ -33,7 +32,7 @@ NEAR = 1e-10
 """Share of an edge within which zero counts as reached at its end, not before."""
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def exchange(D, m, end, q, r):
     """Make position ``r`` the function of column ``q``, for the positions before ``end``."""
     column = D[q]
@@ -51,7 +50,7 @@ def exchange(D, m, end, q, r):
                 other[r] = 0.0
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def blocking(D, m, end, side, q, toward):
     """The constraint met first where column ``q`` moves ``toward``, and how far that is; -1 and infinity if none."""
     column, value = D[q], D[m]
@@ -66,7 +65,7 @@ def blocking(D, m, end, side, q, toward):
     return first, reach
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def descending(D, m, basis, side, h, sign, flat, careful):
     """A column along which ``sign * g_h`` falls, its direction, and how fast; -1 where there is none.
 
@@ -86,7 +85,7 @@ def descending(D, m, basis, side, h, sign, flat, careful):
     return chosen, toward, speed
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def descend(D, m, end, basis, side, h, sign):
     """Lower ``sign * g_h``, which is not negative at the start, until it is least or the next edge crosses zero.
 
@@ -110,7 +109,7 @@ def descend(D, m, end, basis, side, h, sign):
     return STUCK, -1, 0.0, 0.0, -1, limit
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def begin(D, m, end, basis, columns, x):
     """The dictionary at a point, all coordinates free; ``columns[j, i]`` is the coefficient j of position i."""
     for q in range(m):
@@ -131,7 +130,7 @@ def begin(D, m, end, basis, columns, x):
             value[i] += step * source[i]
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def begin_at(D, m, end, basis, columns, x, left):
     """The dictionary with the given rows tight, built anew; at the point ``x`` if some column is to be free.
 
@@ -157,7 +156,7 @@ def begin_at(D, m, end, basis, columns, x, left):
         left[chosen] = -1
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def add_positions(D, m, start, end, columns):
     """Write the positions from ``start`` to ``end`` in terms of the dictionary's columns."""
     for q in range(m + 1):

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import COMPILED, FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 
 STEPS = 16
 
@@ -14,7 +13,7 @@ KNOWN = np.arctan(np.arange(STEPS + 1) / STEPS)
 """Angles whose tangents are multiples of 1 / ``STEPS``."""
 
 
-@njit(**FAST)
+@compiled(FAST)
 def norm2(row):
     """Squared Euclidean length."""
     total = 0.0
@@ -23,7 +22,7 @@ def norm2(row):
     return total
 
 
-@njit(**COMPILED)
+@compiled()
 def angle_of_chord(gap2):
     """Angle between two unit vectors from the squared distance between them; a series where it is small."""
     if gap2 < 1e-3:
@@ -31,7 +30,7 @@ def angle_of_chord(gap2):
     return 2.0 * np.arcsin(min(1.0, 0.5 * np.sqrt(gap2)))
 
 
-@njit(**COMPILED)
+@compiled()
 def angle_beside(across, along):
     """Angle to an axis from the distance to it, at least 0, and the way along it.
 

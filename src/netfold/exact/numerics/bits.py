@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 WORD = 64
 POWERS = np.left_shift(np.int64(1), np.arange(WORD, dtype=np.int64))
@@ -73,25 +73,25 @@ _from_float: Any = intrinsic(_float_bits)
 _to_float: Any = intrinsic(_bits_float)
 
 
-@njit(**COMPILED, inline="always")
+@compiled(inline=True)
 def count(word):
     """How many bits are set."""
     return _count(word)
 
 
-@njit(**COMPILED, inline="always")
+@compiled(inline=True)
 def first(word):
     """Number of the lowest bit that is set."""
     return _trailing(word)
 
 
-@njit(**COMPILED, inline="always")
+@compiled(inline=True)
 def of_float(x):
     """The bits of a float; of floats that are not negative, in their order."""
     return _from_float(x)
 
 
-@njit(**COMPILED, inline="always")
+@compiled(inline=True)
 def to_float(word):
     """The float of these bits."""
     return _to_float(word)

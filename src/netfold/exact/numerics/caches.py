@@ -9,10 +9,13 @@ neither can be written, in a folder of the user.
 from __future__ import annotations
 
 import atexit
+import os
 import re
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -26,6 +29,11 @@ from numba.core import caching, event
 from numba.misc.appdirs import AppDirs
 
 from netfold import progress
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -146,6 +154,43 @@ def _writable(folder: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """While a pass is looked for and compiled: another process that wants the same one waits, and then finds it.
+
+    Waiting cannot go round in a circle, since passes do not; where locks do not work, both compile.
+    """
+    held = _locked(name)
+    try:
+        yield
+    finally:
+        if held is not None:
+            fcntl.lockf(held[0], fcntl.LOCK_UN, 1, held[1])
+
+
+def _locked(name: str) -> tuple[int, int] | None:
+    """The file and the byte of it that stands for a name, locked."""
+    if fcntl is None or not home().shared:
+        return None
+    byte = int.from_bytes(sha256(name.encode()).digest()[:7], "little")
+    try:
+        file = _lock_file()
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+        except BlockingIOError:
+            tell("passes", "up to a minute")
+            fcntl.lockf(file, fcntl.LOCK_EX, 1, byte)
+    except OSError:
+        return None
+    return file, byte
+
+
+@cache
+def _lock_file() -> int:
+    """Open for good: closing it would give all of this process's locks away."""
+    return os.open(home().folder / "lock", os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
 @cache

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics import caches
+from netfold.exact.numerics.dispatch import dispatcher
 
-caches.install()
+FAST = frozenset({"reassoc", "contract", "nsz"})
+"""Sums over units may be reordered into vectors; the order is fixed when the code is compiled."""
 
 ROUNDING: dict[str, Any] = {"error_model": "numpy", "fastmath": False}
 """Said for every pass: one that said nothing would get what the pass has that is the first to call it."""
 
-COMPILED: dict[str, Any] = {"cache": True, "nogil": True, **ROUNDING}
 
-FAST: dict[str, Any] = {**COMPILED, "fastmath": {"reassoc", "contract", "nsz"}}
-"""Sums over units may be reordered into vectors; the order is fixed when the code is compiled."""
+def compiled(
+    rounding: frozenset[str] | bool = False, *, lean: bool = False, inline: bool = False
+) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a pass when it is first called, and keep its code.
 
-
-LEAN: dict[str, Any]
-LEAN_FAST: dict[str, Any]
-LEAN, LEAN_FAST = ({**options, "_nrt": False} for options in (COMPILED, FAST))
-"""For passes that allocate nothing: their arrays need no reference counts, which cost more than the arithmetic."""
-
-INLINED: dict[str, Any] = {**LEAN, "inline": "always"}
-"""For steps that many arrays pass through: handing them over costs as much as a step."""
+    Args:
+        rounding: what may be done to its sums: nothing, `FAST`, or all that LLVM knows.
+        lean: it allocates nothing: its arrays need no reference counts, which cost more than the arithmetic.
+        inline: a step that many arrays pass through: handing them over costs as much as the step.
+    """
+    options = {"nopython": True, "nogil": True, **ROUNDING}
+    if rounding:
+        options["fastmath"] = True if rounding is True else set(rounding)
+    if lean:
+        options["_nrt"] = False
+    if inline:
+        options["inline"] = "always"
+    return dispatcher(options)
 
 
 NONE, NOTHING = np.int64(-1), np.int64(0)
@@ -34,24 +41,36 @@ NONE, NOTHING = np.int64(-1), np.int64(0)
 compiled once more, which takes seconds."""
 
 
-@njit(**COMPILED)
+@compiled()
 def put(array, begin, values):
     """Write values from a place on. The assignment of a slice would compile for two seconds: it words an error."""
     for i in range(len(values)):
         array[begin + i] = values[i]
 
 
-@njit(**COMPILED)
+@compiled()
 def order(values):
-    """Stable order of positions; insertion for the few of a usual segment."""
-    m = len(values)
-    if m > 24:
-        return np.argsort(values, kind="mergesort")
+    """Stable order of positions: insertion in runs of a usual segment's length, which are then merged."""
+    m, width = len(values), 24
     rank = np.empty(m, np.int64)
     for i in range(m):
         k = i
-        while k > 0 and values[rank[k - 1]] > values[i]:
+        while k % width and values[rank[k - 1]] > values[i]:
             rank[k] = rank[k - 1]
             k -= 1
         rank[k] = i
+    other = np.empty(m if m > width else 0, np.int64)
+    while width < m:
+        for begin in range(0, m, 2 * width):
+            middle, end = min(begin + width, m), min(begin + 2 * width, m)
+            a, b = begin, middle
+            for k in range(begin, end):
+                if b == end or (a < middle and not values[rank[b]] < values[rank[a]]):
+                    other[k] = rank[a]
+                    a += 1
+                else:
+                    other[k] = rank[b]
+                    b += 1
+        rank, other = other, rank
+        width *= 2
     return rank

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from numba import njit
-
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 
 def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
@@ -43,11 +41,11 @@ def multiply(a: Any, a_low: Any, b: Any, b_low: Any) -> tuple[Any, Any]:
     return two_sum(p, e + (a * b_low + a_low * b))
 
 
-_two_sum = njit(**COMPILED, inline="always")(two_sum)
-_two_product = njit(**COMPILED, inline="always")(two_product)
+_two_sum = compiled(inline=True)(two_sum)
+_two_product = compiled(inline=True)(two_product)
 
 
-@njit(**COMPILED)
+@compiled()
 def compiled_add(a, a_low, b, b_low):
     """`add`, compiled."""
     s, e = _two_sum(a, b)
@@ -56,14 +54,14 @@ def compiled_add(a, a_low, b, b_low):
     return _two_sum(s, e + g)
 
 
-@njit(**COMPILED)
+@compiled()
 def compiled_multiply(a, a_low, b, b_low):
     """`multiply`, compiled."""
     p, e = _two_product(a, b)
     return _two_sum(p, e + (a * b_low + a_low * b))
 
 
-@njit(**COMPILED)
+@compiled()
 def matrix_product(begin, entry, near, rest, high, low, out_high, out_low):
     """Add a sparse matrix (its rows begin at ``begin``) times every row of values to what ``out`` holds.
 

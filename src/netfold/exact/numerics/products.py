@@ -12,18 +12,17 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from netfold.arrays import Floats
 from netfold.capture.program import Node, Program
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.threads import aside
 
 ROUND = 8
 
 
-@njit(**COMPILED)
+@compiled()
 def padding(rows, columns):
     """Room for a matrix in one with zero rows and columns up to multiples of eight."""
     out = np.empty((-(-rows // ROUND) * ROUND, -(-columns // ROUND) * ROUND))
@@ -38,7 +37,7 @@ def transposed(matrix: Floats) -> Floats:
     return out
 
 
-@njit(**COMPILED)
+@compiled()
 def _transpose(matrix, out):
     rows, columns = matrix.shape
     for i in range(0, rows, ROUND):

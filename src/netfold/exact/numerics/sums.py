@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 
-@njit(**COMPILED)
+@compiled()
 def add_counts(counts, path, totals):
     """Add counts to their paths' totals.
 
@@ -23,7 +22,16 @@ def add_counts(counts, path, totals):
             total = 0
 
 
-@njit(**COMPILED)
+@compiled()
+def largest(counts):
+    """The largest of some counts."""
+    most = 0
+    for count in counts:
+        most = max(most, count)
+    return most
+
+
+@compiled()
 def keep_smallest(values, path, smallest):
     """Keep each path's smallest value."""
     least = np.inf
@@ -34,7 +42,7 @@ def keep_smallest(values, path, smallest):
             least = np.inf
 
 
-@njit(**COMPILED)
+@compiled()
 def sum_exactly(values, path, totals):
     """Add values to their paths' totals without rounding: three limbs of 2^0, 2^-62 and 2^-124.
 
@@ -59,7 +67,7 @@ def sum_exactly(values, path, totals):
             whole, middle, low = 0, 0, 0
 
 
-@njit(**COMPILED)
+@compiled()
 def _add_limbs(whole, middle, low, total):
     """Add an exact sum to a total."""
     low += total[2]
@@ -69,7 +77,7 @@ def _add_limbs(whole, middle, low, total):
     total[0] += whole + (middle >> 62)
 
 
-@njit(**COMPILED)
+@compiled()
 def add_exactly(sums, totals):
     """Add exact sums (`sum_exactly`) to others."""
     for p in range(len(totals)):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 
-@njit(**COMPILED)
+@compiled()
 def _leader(here, ahead, entries, sign):
     """The entry that wins just after ``here`` on the way ``ahead``, and the gap to the next other value."""
     best, top, rise, second = -1, -np.inf, -np.inf, -np.inf
@@ -26,7 +25,7 @@ def _leader(here, ahead, entries, sign):
     return best, top - second
 
 
-@njit(**COMPILED)
+@compiled()
 def _next(here, ahead, entries, sign, winner, position):
     """The entry that overtakes the winner first after ``position``, and where; -1 if none does."""
     w = entries[winner]
@@ -44,7 +43,7 @@ def _next(here, ahead, entries, sign, winner, position):
     return following, nearest
 
 
-@njit(**COMPILED)
+@compiled()
 def _last(here, ahead, entries, sign):
     """The entry that wins at the end of a segment: the leader seen from its far end."""
     return _leader(ahead, here, entries, sign)[0]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.arrays import Floats, Ints
+from netfold.arrays import Floats, Ints, Keys
 from netfold.exact.numerics.columns import Columns
 from netfold.exact.numerics.sums import add_exactly
 from netfold.exact.paths import readout
@@ -40,6 +41,22 @@ class PathOutput:
     classes: Ints
     sign_changes: Ints
     merged: int
+
+
+class Seen(NamedTuple):
+    """What a block of rows holds besides what is added up.
+
+    Attributes:
+        t: the breakpoints' parameters, with ``flips`` the keys that switch there and ``first`` the first layer.
+        moment: parameters at which the largest output changes, on path ``changed``, to class ``target``.
+    """
+
+    t: Floats
+    flips: Keys
+    first: Ints
+    moment: Floats
+    changed: Ints
+    target: Ints
 
 
 class OutputTally:
@@ -85,8 +102,18 @@ class OutputTally:
             return np.empty(0), np.empty((0, block.h.shape[1]))
         return self.before[1:]
 
-    def _seen(self, earlier: Floats, behind: Floats, block: PathBlock, totals: OutputTotals) -> readout.Seen:
-        return readout.see(earlier, behind, block.t, block.path, block.flips, block.first, block.h, totals)
+    def _seen(self, earlier: Floats, behind: Floats, block: PathBlock, totals: OutputTotals) -> Seen:
+        """What is on a block's rows; the segment before them was counted with the block before."""
+        t, path, first, y = block.t, block.path, block.first, block.h
+        lead = len(earlier)
+        if lead:
+            t, path, y = np.append(earlier, t), np.append(path[:1], path), np.concatenate([behind, y])
+            first = np.append(readout.NO_LAYER, first)
+        rivals = y if y.shape[1] > 1 else np.hstack([np.zeros_like(y), y])  # a single output against zero
+        entries = np.arange(rivals.shape[1])
+        kept, segment, at, target = readout.see(t, path, first, y, rivals, entries, lead, totals)
+        moment = t[segment] + at * (t[segment + 1] - t[segment])
+        return Seen(t[kept], block.flips[kept - lead], first[kept], moment, path[segment], target)
 
     def _meet(self, following: OutputTally) -> None:
         """Count what happens at the first vertex that follows, of which both have seen one side."""

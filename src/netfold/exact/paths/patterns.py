@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 SHARE = 2**19
 """Hashes that are compared with each other at a time: their table stays in the processor's cache."""
@@ -15,7 +14,7 @@ NO_LAYER = 32767
 """Layer number of a row at which no unit changes its state."""
 
 
-@njit(**COMPILED)
+@compiled()
 def merge_equal(t, flips, first, met):
     """Join neighbouring breakpoints of one path at one parameter, in place; ``met`` counts those of each path.
 
@@ -40,7 +39,7 @@ def merge_equal(t, flips, first, met):
     return n
 
 
-@njit(**COMPILED)
+@compiled()
 def count_distinct(flips, met):
     """Distinct patterns a path, from the keys switched at its breakpoints in order; ``flips`` is used up.
 
@@ -59,7 +58,7 @@ def count_distinct(flips, met):
     return counts
 
 
-@njit(**COMPILED)
+@compiled()
 def _distinct(hashes):
     """Distinct 128-bit hashes and zero, by tables with open addressing, one for each share of the hashes."""
     shares = 1

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from numba import njit
 
-from netfold.arrays import Floats, Ints, Keys
 from netfold.exact.numerics.angles import angle_beside, angle_of_chord, norm2
-from netfold.exact.numerics.compiled import COMPILED, FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 from netfold.exact.numerics.sums import add_counts, sum_exactly
 from netfold.exact.paths.envelope import _last, _leader, _next
 from netfold.exact.paths.patterns import NO_LAYER
@@ -22,7 +18,7 @@ CANCELS = 1e-6
 """Share of its terms below which a difference of squares is found again from differences of vectors."""
 
 
-@njit(**FAST)
+@compiled(FAST)
 def measure(t, path, first, y):
     """Length and angle of the segment after each row, turn and kink at the row; zero where there is none.
 
@@ -73,7 +69,7 @@ def measure(t, path, first, y):
     return lengths, angles, bends, kinks, signs
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _angle(a, a0, b, b0, scale_a, scale_b):
     gap2 = 0.0
     for j in range(len(a)):
@@ -82,7 +78,7 @@ def _angle(a, a0, b, b0, scale_a, scale_b):
     return angle_of_chord(gap2)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _turn(a, b, c, into, out):
     gap2 = 0.0
     for j in range(len(a)):
@@ -91,7 +87,7 @@ def _turn(a, b, c, into, out):
     return angle_of_chord(gap2)
 
 
-@njit(**COMPILED)
+@compiled()
 def count_signs(path, y, lead, signs, changes):
     """Add each output's sign changes from row ``lead`` on: strict ones, and those exactly at a vertex.
 
@@ -112,17 +108,14 @@ def count_signs(path, y, lead, signs, changes):
                 count[j] = 0
 
 
-@njit(**COMPILED)
-def class_changes(path, y, lead, starts):
+@compiled()
+def class_changes(path, y, entries, lead, starts):
     """Segments, positions in them and new classes where the largest output changes, from row ``lead`` on.
 
     The largest of straight lines is the same all along a segment if it is at both ends, so only the other segments
-    are followed. ``starts`` takes the class with which each path begins. A single output counts as the second of
-    two, the first of which is zero.
+    are followed. ``starts`` takes the class with which each path begins.
     """
-    if y.shape[1] == 1:
-        y = np.concatenate((np.zeros_like(y), y), axis=1)
-    entries, room = np.arange(y.shape[1]), (len(y) + 1) * y.shape[1]
+    room = (len(y) + 1) * y.shape[1]
     segment, at, target = np.empty(room, np.int64), np.empty(room), np.empty(room, np.int64)
     n = 0
     old, old_tied = _largest(y[lead])
@@ -145,7 +138,7 @@ def class_changes(path, y, lead, starts):
     return segment[:n].copy(), at[:n].copy(), target[:n].copy()
 
 
-@njit(**COMPILED)
+@compiled()
 def _largest(row):
     """The first largest entry, and whether another equals it."""
     best, tied = 0, False
@@ -157,33 +150,12 @@ def _largest(row):
     return best, tied
 
 
-class Seen(NamedTuple):
-    """What a block of rows holds besides what is added up.
+@compiled()
+def see(t, path, first, y, rivals, entries, lead, totals):
+    """Add up what paths do on rows, and list breakpoints and changes of class (`class_changes` of the ``rivals``).
 
-    Attributes:
-        t: the breakpoints' parameters, with ``flips`` the keys that switch there and ``first`` the first layer.
-        moment: parameters at which the largest output changes, on path ``changed``, to class ``target``.
+    The segments before row ``lead`` were counted with the block before.
     """
-
-    t: Floats
-    flips: Keys
-    first: Ints
-    moment: Floats
-    changed: Ints
-    target: Ints
-
-
-@njit(**COMPILED)
-def see(earlier, behind, t, path, flips, first, y, totals):
-    """Add up what paths do on a block of rows, and list what they meet there.
-
-    ``earlier`` and ``behind`` are the parameter and the values of the vertex before row 0, or empty; then the segment
-    they begin was counted with the block before.
-    """
-    lead = len(earlier)
-    if lead > 0:
-        t, y = np.concatenate((earlier, t)), np.concatenate((behind, y))
-        path, first = np.concatenate((path[:1], path)), np.concatenate((np.array([NO_LAYER]), first))
     kept = breakpoints(path, first, totals.met)
     lengths, angles, bends, kinks, signs = measure(t, path, first, y)
     sum_exactly(lengths[lead:], path[lead:], totals.lengths)
@@ -191,12 +163,10 @@ def see(earlier, behind, t, path, flips, first, y, totals):
     sum_exactly(bends, path, totals.bends)
     add_counts(kinks, path, totals.kinks)
     count_signs(path, y, lead, signs, totals.sign_changes)
-    segment, at, target = class_changes(path, y, lead, totals.start_class)
-    moment = t[segment] + at * (t[segment + 1] - t[segment])
-    return Seen(t[kept], flips[kept - lead], first[kept], moment, path[segment], target)
+    return kept, *class_changes(path, rivals, entries, lead, totals.start_class)
 
 
-@njit(**COMPILED)
+@compiled()
 def breakpoints(path, first, met):
     """Rows inside their paths at which a unit switches; ``met`` adds up how many each path has."""
     kept, n, counted = np.empty(len(path), np.int64), 0, 0

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints, Keys
 from netfold.exact.numerics import bits
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.sums import add_exactly
 from netfold.exact.paths.patterns import NO_LAYER
 from netfold.exact.paths.segments import SUMS
@@ -181,7 +180,7 @@ class OutputTotals(NamedTuple):
         return OutputTotals(lengths, angles, bends, changes, kinks, classes, met)
 
 
-@njit(**COMPILED)
+@compiled()
 def scan_room(n, units):
     """Room for a scan of ``n`` rows with bits of some units."""
     above = np.empty((n, PLANES, -(-units // bits.WORD)), np.int64)
@@ -196,7 +195,7 @@ def scan_room(n, units):
     )
 
 
-@njit(**COMPILED)
+@compiled()
 def crossings_room(counts):
     """Room for the crossings that a scan counted; the last row starts no segment."""
     start = np.zeros(len(counts), np.int64)
@@ -209,7 +208,7 @@ def crossings_room(counts):
     )  # fmt: skip
 
 
-@njit(**COMPILED)
+@compiled()
 def join_totals(mine, theirs):
     """Add what comes after to what is there."""
     _join_passages(mine, theirs)
@@ -225,7 +224,7 @@ def join_totals(mine, theirs):
     mine.closest[:] = np.minimum(mine.closest, theirs.closest)
 
 
-@njit(**COMPILED)
+@compiled()
 def _join_passages(mine, theirs):
     first, last = theirs.saturated_paths
     if first == NOWHERE:

@@ -7,16 +7,15 @@ there, so patterns are told apart by running exclusive ors, and in whatever orde
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import COMPILED, FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 from netfold.exact.paths.records import Refined
 
 KEYS = 2
 """Words of a state's key."""
 
 
-@njit(**COMPILED)
+@compiled()
 def refine(layer, t, path, flips, first, start, at, unit, origin, target):
     """Insert a vertex at every crossing; crossings at one position share theirs.
 
@@ -54,7 +53,7 @@ def refine(layer, t, path, flips, first, start, at, unit, origin, target):
     return out
 
 
-@njit(**COMPILED)
+@compiled()
 def _room(n, keys):
     return Refined(
         np.empty(n, np.int64), np.empty(n), np.empty(n + 1, np.int64), np.empty(n), np.empty(n, np.int64),
@@ -62,7 +61,7 @@ def _room(n, keys):
     )  # fmt: skip
 
 
-@njit(**COMPILED)
+@compiled()
 def _count(start, at):
     """How many refined rows there are: crossings at one position share a row."""
     total = len(start)
@@ -72,7 +71,7 @@ def _count(start, at):
     return total
 
 
-@njit(**COMPILED)
+@compiled()
 def _mix(x):
     """A 64-bit mixing function (splitmix64)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -80,7 +79,7 @@ def _mix(x):
     return x ^ (x >> np.uint64(31))
 
 
-@njit(**COMPILED)
+@compiled()
 def key(layer, unit, piece, half):
     """One half of the 128-bit key of a unit's state."""
     x = _mix(np.uint64(layer) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(unit) + np.uint64(0x632BE59BD9B4E019))
@@ -88,14 +87,14 @@ def key(layer, unit, piece, half):
     return _mix(x + np.uint64(half + 1) * np.uint64(0x8CB92BA72F3D8DD7))
 
 
-@njit(**COMPILED)
+@compiled()
 def switch(layer, unit, origin, target, flips):
     """Switch a unit's key in the words of a row."""
     for half in range(len(flips)):
         flips[half] ^= key(layer, unit, origin, half) ^ key(layer, unit, target, half)
 
 
-@njit(**COMPILED)
+@compiled()
 def switch_first(layer, unit, origin, target, flips, first):
     """Switch units' keys at the first row alone."""
     for c in range(len(unit)):
@@ -103,7 +102,7 @@ def switch_first(layer, unit, origin, target, flips, first):
         first[0] = min(first[0], layer)
 
 
-@njit(**COMPILED)
+@compiled()
 def anchors(start, at, crowded):
     """Rows with a plain vertex after every ``crowded`` crossings of a segment with more than twice as many.
 
@@ -125,7 +124,7 @@ def anchors(start, at, crowded):
     return segment[:i], position[:i]
 
 
-@njit(**FAST)
+@compiled(FAST)
 def interpolate(values, segment, at):
     """Values at refined rows of a quantity that is affine on every segment."""
     out = np.empty((len(at), values.shape[1]))

@@ -7,10 +7,9 @@ These passes are the same for every kind of layer. A crossing is described by it
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from netfold.exact.numerics.angles import angle_beside
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 
 # what describes the image x + lam d at the start of a segment: |d|^2, x.d, |x|^2, the turn at its first vertex, and
 # the |d|^2 up to which rounding alone may move the image, so that it has no direction
@@ -24,7 +23,7 @@ TIE = 1e-12
 LENGTH, ANGLE, BEND, MEASURES = range(4)
 
 
-@njit(**COMPILED)
+@compiled()
 def measure_segments(path, sums, start, at, slope_from, slope_to, value, measures, weak):
     """Length, angle and turning inside every segment's image, following it from crossing to crossing.
 
@@ -77,7 +76,7 @@ def measure_segments(path, sums, start, at, slope_from, slope_to, value, measure
         measures[s, BEND] = bend
 
 
-@njit(**COMPILED)
+@compiled()
 def count_passages(path, start, unit, origin, target, pieces, first, last, paths, passages):  # fmt: skip
     """Add passages from one end piece to the other.
 

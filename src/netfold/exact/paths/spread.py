@@ -15,11 +15,10 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numba import njit
 
 from netfold.arrays import Floats, Ints
 from netfold.capture.program import Layer, Node, Program, Stage
-from netfold.exact.numerics.compiled import FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 from netfold.exact.numerics.products import ROUND, padded, transposed
 from netfold.exact.paths.records import Crossings
 
@@ -170,7 +169,7 @@ def _convolution(layer: Layer, node: Node) -> Spread | None:
     )
 
 
-@njit(**FAST)
+@compiled(FAST)
 def spread_dense(features, y, segment, at, found, unit, columns):
     """Refined rows: the straight line between a segment's ends and a tent for every unit that crosses in it.
 
@@ -199,13 +198,13 @@ def spread_dense(features, y, segment, at, found, unit, columns):
     return out
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _height(lam, peak, bend):
     """Height at ``lam`` of a tent over [0, 1] whose slope falls by ``bend`` at its peak."""
     return bend * (lam * (1.0 - peak) if lam < peak else (1.0 - lam) * peak)
 
 
-@njit(**FAST)
+@compiled(FAST)
 def spread_convolution(y, segment, at, found, weights, shape_in, shape_out, geometry):
     """The same for a convolution, where a unit's column reaches the few outputs around it alone."""
     out = np.empty((len(at), shape_out[0] * shape_out[1] * shape_out[2]))

@@ -10,17 +10,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from netfold.exact.numerics import bits
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.plane.vertices import STEEP
 
 APART = 1e-9
 """Share of an edge or a line within which two places on it count as close."""
 
 
-@njit(**COMPILED)
+@compiled()
 def _ends(loop, line, units, levels, least, vertices, ends):
     """Where a line enters and leaves a polygon: positions along the border, and coordinates.
 
@@ -51,13 +50,13 @@ def _ends(loop, line, units, levels, least, vertices, ends):
     return n == 2
 
 
-@njit(**COMPILED)
+@compiled()
 def _alternate(a, b):
     """Whether two lines cross inside; the border position of each line's first end comes first."""
     return (a[0, 0] < b[0, 0] < a[1, 0]) != (a[0, 0] < b[1, 0] < a[1, 0])
 
 
-@njit(**COMPILED)
+@compiled()
 def _crossing(a, b):
     """Position along one line where another meets it."""
     px, py = a[1, 1] - a[0, 1], a[1, 2] - a[0, 2]
@@ -66,14 +65,14 @@ def _crossing(a, b):
     return ((b[0, 1] - a[0, 1]) * qy - (b[0, 2] - a[0, 2]) * qx) / area if area != 0.0 else np.nan
 
 
-@njit(**COMPILED)
+@compiled()
 def _close(values):
     """Whether two of the values are closer than `APART`."""
     gaps: Any = np.diff(np.sort(values))
     return not np.all(gaps > APART)
 
 
-@njit(**COMPILED)
+@compiled()
 def count_cuts(ends):
     """Pieces of a polygon cut by lines with given ends; -1 where two places are too close to tell."""
     count = len(ends)
@@ -100,7 +99,7 @@ def count_cuts(ends):
     return 1 + count + crossings
 
 
-@njit(**COMPILED)
+@compiled()
 def count_pieces(polygons, vertices, knots, counts):
     """Pieces of every polygon; -1 where it has to be cut to know."""
     levels, least = knots.levels, STEEP * knots.tolerance

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.threads import aside
 from netfold.exact.plane.splitting import PER_LAYER, Loops
 from netfold.exact.plane.vertices import Vertices, mix
@@ -137,7 +136,7 @@ class MeshSink:
         )
 
 
-@njit(**COMPILED)
+@compiled()
 def _size(entries):
     size = 16
     while size < 2 * entries:
@@ -145,7 +144,7 @@ def _size(entries):
     return size
 
 
-@njit(**COMPILED)
+@compiled()
 def number_keys(keys):
     """Numbers of distinct keys in order of appearance, and where each appears first."""
     size = _size(len(keys))
@@ -162,7 +161,7 @@ def number_keys(keys):
     return number, first[:n].copy()
 
 
-@njit(**COMPILED)
+@compiled()
 def find_twins(tails, heads):
     """For every directed edge the one that runs the other way; -1 if there is none."""
     size = _size(len(tails))
@@ -181,7 +180,7 @@ def find_twins(tails, heads):
     return twin
 
 
-@njit(**COMPILED)
+@compiled()
 def polygon_areas(xy, start, loop):
     """Areas by the shoelace formula, around each polygon's first vertex so that small ones keep their digits."""
     areas = np.zeros(len(start) - 1)
@@ -193,7 +192,7 @@ def polygon_areas(xy, start, loop):
     return areas
 
 
-@njit(**COMPILED)
+@compiled()
 def outlines(begin, tails, heads, labels, made, layer):
     """Loops around cells from the edges that remain: edges ``begin[c]`` to ``begin[c + 1]`` belong to cell ``c``."""
     start, loop, label = np.zeros(len(begin), np.int64), np.empty_like(tails), np.empty_like(labels)
@@ -222,7 +221,7 @@ def outlines(begin, tails, heads, labels, made, layer):
     return start, loop[:total].copy(), label[:total].copy()
 
 
-@njit(**COMPILED)
+@compiled()
 def border_lengths(xy, loop, heads, label, layers, frame, counts):
     """Length of the borders inside the rectangle, by the layer that made them; each is an edge of two polygons."""
     lengths = np.zeros(counts)
@@ -237,7 +236,7 @@ def border_lengths(xy, loop, heads, label, layers, frame, counts):
     return lengths
 
 
-@njit(**COMPILED)
+@compiled()
 def _inside(x, y, xy, start, loop, p):
     """Whether a polygon holds a point, its border included."""
     for i in range(start[p], start[p + 1]):
@@ -247,7 +246,7 @@ def _inside(x, y, xy, start, loop, p):
     return True
 
 
-@njit(**COMPILED)
+@compiled()
 def find_polygons(points, xy, start, loop):
     """For every point the first polygon that holds it, by way of a grid of buckets; -1 where none does."""
     polygons = len(start) - 1

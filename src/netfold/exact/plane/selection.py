@@ -8,14 +8,13 @@ takes from every piece the part where it beats the piece's winner. Parts with on
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import COMPILED, NOTHING, put
+from netfold.exact.numerics.compiled import NOTHING, compiled, put
 from netfold.exact.plane.splitting import PER_LAYER, Loops, cut, grown, push, run_below
 from netfold.exact.plane.vertices import EQUAL, IRREGULAR, LAST, STEEP, find, insert, mix, remember
 
 
-@njit(**COMPILED)
+@compiled()
 def leader(loop, entries, sign, tolerance, h):
     """The first entry that wins at every vertex of a polygon; -1 if none does."""
     for e in range(len(entries)):
@@ -35,7 +34,7 @@ def leader(loop, entries, sign, tolerance, h):
     return -1
 
 
-@njit(**COMPILED)
+@compiled()
 def doubt(loop, entries, sign, knots, vertices, found):
     """Mark the vertices of a polygon where rounding may hide which entry wins.
 
@@ -52,7 +51,7 @@ def doubt(loop, entries, sign, knots, vertices, found):
                 found[EQUAL] += gap == 0.0 and h[v, best] != 0.0 and vertices.made[v] < knots.layer
 
 
-@njit(**COMPILED)
+@compiled()
 def _winner(v, entries, sign, h):
     """The first entry that is largest at a vertex."""
     best = -1
@@ -62,7 +61,7 @@ def _winner(v, entries, sign, h):
     return best
 
 
-@njit(**COMPILED)
+@compiled()
 def _contenders(loop, entries, sign, tolerance, h):
     """The entries that may win somewhere in a polygon: not beaten everywhere by one that wins at a vertex."""
     kept = np.empty(len(entries), np.int64)
@@ -86,7 +85,7 @@ def _contenders(loop, entries, sign, tolerance, h):
     return kept[:m]
 
 
-@njit(**COMPILED)
+@compiled()
 def _ahead(a, b, entries, sign, tolerance, h, at, winner):
     """The entry that overtakes the winner first after a position from ``a`` to ``b``, and where; -1 if none does."""
     base, end = sign * h[a, winner], sign * h[b, winner]
@@ -104,7 +103,7 @@ def _ahead(a, b, entries, sign, tolerance, h, at, winner):
     return following, nearest
 
 
-@njit(**COMPILED)
+@compiled()
 def _first_winner(a, b, entries, sign, tolerance, h):
     """The entry that wins just after ``a`` on the way to ``b``."""
     top = -np.inf
@@ -119,7 +118,7 @@ def _first_winner(a, b, entries, sign, tolerance, h):
     return best
 
 
-@njit(**COMPILED)
+@compiled()
 def _cut_edge(a, b, entries, sign, knots, mark, n, vertices, edges):
     """Cut an edge where its winner changes; the new vertices follow each other in the table from ``a`` to ``b``."""
     h = vertices.h
@@ -143,7 +142,7 @@ def _cut_edge(a, b, entries, sign, knots, mark, n, vertices, edges):
         winner, at = following, meet
 
 
-@njit(**COMPILED)
+@compiled()
 def _refined(loop, label, entries, sign, knots, mark, n, vertices, edges):
     """The loop with the vertices where the winner changes along its edges."""
     m, size = len(loop), 0
@@ -171,7 +170,7 @@ def _refined(loop, label, entries, sign, knots, mark, n, vertices, edges):
     return n, out[:size].copy(), tags[:size].copy()
 
 
-@njit(**COMPILED)
+@compiled()
 def _meet(v, w, e, f, sign, knots, mark, n, vertices, known, count):
     """The vertex inside a polygon where entry ``e`` overtakes ``f`` on an edge from a place below to one above."""
     for i in range(count):
@@ -188,7 +187,7 @@ def _meet(v, w, e, f, sign, knots, mark, n, vertices, known, count):
     return n, n + 1, count
 
 
-@njit(**COMPILED)
+@compiled()
 def _sides(loop, e, f, sign, tolerance, vertices, side, closest):
     """On which side of the line where ``e`` and ``f`` are equal the vertices lie; how many above and below."""
     up, down = 0, 0
@@ -209,7 +208,7 @@ def _sides(loop, e, f, sign, tolerance, vertices, side, closest):
     return up, down
 
 
-@njit(**COMPILED)
+@compiled()
 def envelope(loop, label, entries, sign, knots, mark, n, vertices, closest):
     """Part a polygon among the entries that win; returns the vertices, the parts, their labels and their winners."""
     loops, labels, winners = [loop], [label], [entries[0]]
@@ -241,7 +240,7 @@ def envelope(loop, label, entries, sign, knots, mark, n, vertices, closest):
     return n, loops, labels, winners
 
 
-@njit(**COMPILED)
+@compiled()
 def joined(loops, labels, winners, which):
     """One loop around all parts with a winner: edges that two of them share are gone."""
     total = 0
@@ -279,7 +278,7 @@ def joined(loops, labels, winners, which):
     return loop[:size].copy(), label[:size].copy()
 
 
-@njit(**COMPILED)
+@compiled()
 def parts(loop, label, entries, sign, knots, mark, n, vertices, edges, closest):
     """A polygon's parts, one a winner, without the vertices that only helped to find them."""
     n, loop, label = _refined(loop, label, entries, sign, knots, mark, n, vertices, edges)
@@ -310,7 +309,7 @@ def parts(loop, label, entries, sign, knots, mark, n, vertices, edges, closest):
     return n, merged_loops, merged_labels
 
 
-@njit(**COMPILED)
+@compiled()
 def subdivide(n, polygons, vertices, knots, candidates, sign, edges, found, closest):
     """Cut polygons among the winners of every unit, as far as there is room for new vertices.
 
@@ -356,7 +355,7 @@ def subdivide(n, polygons, vertices, knots, candidates, sign, edges, found, clos
     return n, made, finished
 
 
-@njit(**COMPILED)
+@compiled()
 def states(polygons, candidates, sign, tolerance, h, out):
     """The winner of every unit in each polygon: bit ``b`` of the winner's number stands in plane ``b``."""
     words = -(-len(candidates) // 64)
@@ -375,7 +374,7 @@ def states(polygons, candidates, sign, tolerance, h, out):
                 plane += 1
 
 
-@njit(**COMPILED)
+@compiled()
 def central(loop, entries, sign, h):
     """The entry that wins at the middle of a polygon's vertices."""
     best, top = 0, -np.inf
@@ -389,7 +388,7 @@ def central(loop, entries, sign, h):
     return best
 
 
-@njit(**COMPILED)
+@compiled()
 def select(rows, h, candidates, sign, out):
     """The winning entry of every unit at some vertices."""
     for i in range(len(rows)):

@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from netfold.arrays import Ints
 from netfold.exact.numerics import bits
-from netfold.exact.numerics.compiled import COMPILED, NOTHING, put
+from netfold.exact.numerics.compiled import NOTHING, compiled, put
 from netfold.exact.plane.vertices import IRREGULAR, cross
 
 PER_LAYER = 1 << 32
@@ -37,7 +36,7 @@ class Loops(NamedTuple):
     parent: Ints
 
 
-@njit(**COMPILED)
+@compiled()
 def grown(array: Any, size: Any) -> Any:
     """The array with room for more."""
     if size <= len(array):
@@ -47,7 +46,7 @@ def grown(array: Any, size: Any) -> Any:
     return larger
 
 
-@njit(**COMPILED)
+@compiled()
 def first_cut(loop, word, above, below):
     """The first line, from a word on, that has vertices of the loop strictly on both sides; -1 if there is none."""
     for w in range(word, above.shape[1]):
@@ -60,7 +59,7 @@ def first_cut(loop, word, above, below):
     return -1
 
 
-@njit(**COMPILED)
+@compiled()
 def run_below(side):
     """Where the run of vertices below begins, and the first vertex after it."""
     m = len(side)
@@ -73,7 +72,7 @@ def run_below(side):
     return begin, end % m
 
 
-@njit(**COMPILED)
+@compiled()
 def cut(loop, label, side, begin, end, low, high, mark, out) -> Any:
     """Part a loop in two: the run of vertices below from ``begin`` to ``end``, and the others.
 
@@ -105,7 +104,7 @@ def cut(loop, label, side, begin, end, low, high, mark, out) -> Any:
     return n, k + 1, out
 
 
-@njit(**COMPILED)
+@compiled()
 def push(stack, size, loop, label, cursor) -> Any:
     """Put a polygon on the stack: its loop, its labels, a cursor and its length."""
     m = len(loop)
@@ -116,7 +115,7 @@ def push(stack, size, loop, label, cursor) -> Any:
     return stack, size + 2 * m + 2
 
 
-@njit(**COMPILED)
+@compiled()
 def subdivide(n, polygons, vertices, knots, edges, found, closest):
     """Cut polygons along every knot, depth-first, as far as there is room for new vertices.
 
@@ -174,7 +173,7 @@ def subdivide(n, polygons, vertices, knots, edges, found, closest):
     return n, made, finished
 
 
-@njit(**COMPILED)
+@compiled()
 def states(polygons, above, out):
     """Which knots each polygon lies above, as bits."""
     for p in range(len(polygons.start) - 1):
@@ -185,7 +184,7 @@ def states(polygons, above, out):
             out[p, w] = word
 
 
-@njit(**COMPILED)
+@compiled()
 def take(first, last, polygons, most, index, used):
     """Consecutive polygons from ``first`` to ``last``, at least one, with at most ``most`` vertices between them.
 
@@ -212,7 +211,7 @@ def take(first, last, polygons, most, index, used):
     return n, p, loop[: polygons.start[p] - polygons.start[first]].copy()
 
 
-@njit(**COMPILED)
+@compiled()
 def activate(rows, h, knots, slopes, offsets, values, out):
     """An elementwise layer's values at some vertices, exact on the knots."""
     units = h.shape[1]

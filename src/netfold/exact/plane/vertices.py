@@ -13,12 +13,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.numerics import bits
-from netfold.exact.numerics.compiled import COMPILED, FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 
 LAST = 1.0 - 2.0**-53
 """The last position inside an edge."""
@@ -70,7 +69,7 @@ class Knots(NamedTuple):
     tolerance: float
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _nearest(values, knots):
     """Smallest distance of a word's values to their knots."""
     near = 1e300
@@ -79,7 +78,7 @@ def _nearest(values, knots):
     return near
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _word(values, knots, powers):
     """Bits of the values above their knots."""
     word = np.int64(0)
@@ -88,14 +87,14 @@ def _word(values, knots, powers):
     return word
 
 
-@njit(**COMPILED)
+@compiled()
 def full(units, word):
     """The bits of a word that stand for units."""
     last = units - word * bits.WORD
     return np.int64(-1) if last >= bits.WORD else (np.int64(1) << last) - 1
 
 
-@njit(**COMPILED)
+@compiled()
 def classify(count, vertices, knots, powers, closest):
     """Set the sides of vertices, with values near a knot put on it.
 
@@ -127,7 +126,7 @@ def classify(count, vertices, knots, powers, closest):
                 vertices.below[v, r * words + w] = full(h.shape[1], w) & ~(up | on)
 
 
-@njit(**COMPILED)
+@compiled()
 def mix(x):
     """A 64-bit mixing function (splitmix64)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -135,7 +134,7 @@ def mix(x):
     return x ^ (x >> np.uint64(31))
 
 
-@njit(**FAST)
+@compiled(FAST)
 def between(row, other, at, out):
     """The row at a position between two rows, kept between them."""
     for j in range(len(row)):
@@ -144,7 +143,7 @@ def between(row, other, at, out):
         out[j] = min(max(x, min(a, b)), max(a, b))
 
 
-@njit(**COMPILED)
+@compiled()
 def insert(a, b, at, label, knots, n, vertices):
     """Add the vertex at a position between two others; its sides are still open."""
     between(vertices.h[a], vertices.h[b], at, vertices.h[n])
@@ -156,7 +155,7 @@ def insert(a, b, at, label, knots, n, vertices):
     vertices.ends[n, 0], vertices.ends[n, 1], vertices.at[n] = a, b, at
 
 
-@njit(**COMPILED)
+@compiled()
 def settle(a, b, line, rise, knots, n, vertices, closest):
     """Set the sides of a new vertex: those of its ends where both agree, the others by its own values.
 
@@ -192,7 +191,7 @@ def settle(a, b, line, rise, knots, n, vertices, closest):
         vertices.above[n, w], vertices.below[n, w] = up, down
 
 
-@njit(**COMPILED)
+@compiled()
 def find(v, w, edges):
     """The slot of an edge in the table: its own, or the free one where it belongs."""
     pair = (np.int64(min(v, w)) << 32) | np.int64(max(v, w))
@@ -202,13 +201,13 @@ def find(v, w, edges):
     return pair, slot
 
 
-@njit(**COMPILED)
+@compiled()
 def remember(slot, pair, line, middle, edges):
     """Enter a cut edge in the table."""
     edges.pair[slot], edges.line[slot], edges.middle[slot] = pair, line, middle
 
 
-@njit(**COMPILED)
+@compiled()
 def cross(v, w, line, label, knots, n, vertices, edges, found, closest):
     """The vertex where a unit's knot crosses an edge, and how many vertices there are then."""
     pair, slot = find(v, w, edges)
@@ -230,7 +229,7 @@ def cross(v, w, line, label, knots, n, vertices, edges, found, closest):
     return n, n + 1
 
 
-@njit(**FAST)
+@compiled(FAST)
 def extend(first, ends, at, values):
     """Rows of a quantity that is affine on every polygon, at new vertices from ``first`` on."""
     for n in range(first, len(values)):

@@ -14,7 +14,6 @@ from fractions import Fraction
 from functools import partial
 
 import numpy as np
-from numba import njit
 
 from netfold.arrays import Bools, Floats, Ints
 from netfold.capture.activations import Elementwise, Selection
@@ -23,7 +22,7 @@ from netfold.exact.lp.dictionary import CROSSES, OPTIMAL, begin, descend
 from netfold.exact.lp.rational import implied
 from netfold.exact.matrices.forced import CONSTANT, IntegerRow, dense_rows
 from netfold.exact.matrices.skip import SkipForm
-from netfold.exact.numerics.compiled import COMPILED
+from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.threads import aside
 from netfold.exact.regions.maps import RegionMaps
 
@@ -210,7 +209,7 @@ IMPLIED, FACE, CLOSE = range(3)
 """What is known of a half-space: implied by the others, a face, or too close for float64."""
 
 
-@njit(**COMPILED)
+@compiled()
 def classify(rows, slack, chosen):
     """For the chosen half-spaces: whether it is implied by the other chosen ones; `CLOSE` where that is in doubt."""
     count, m = rows.shape

@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from netfold.exact.numerics.compiled import COMPILED, FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 
 CHORDS = 8
 """Chords through a cell. With 6, 12 or 32 the estimates of R3 and R4 spread alike, within the error of 60 seeds."""
@@ -22,7 +21,7 @@ INSIDE = 1e-3
 """How far from its ends, as a share of a chord, units are looked at."""
 
 
-@njit(**FAST)
+@compiled(FAST)
 def _rows(net, layer, z, tau, h):
     """Pre-activations of a layer at homogeneous coordinates: constants count ``tau`` times."""
     for r in range(net.row_begin[layer], net.row_begin[layer + 1]):
@@ -38,7 +37,7 @@ def _rows(net, layer, z, tau, h):
         h[r] = value
 
 
-@njit(**COMPILED)
+@compiled()
 def _units(net, layer, state, tau, h, z):
     """Outputs of a layer's units in given states."""
     shift = net.row_begin[layer] - net.unit_begin[layer]
@@ -50,7 +49,7 @@ def _units(net, layer, state, tau, h, z):
             z[net.m + u] = net.slopes[u, s] * h[u + shift] + net.offsets[u, s] * tau
 
 
-@njit(**COMPILED)
+@compiled()
 def _see(net, layer, known, state, tau, h):
     """Fill in the states of a layer's undecided units."""
     shift = net.row_begin[layer] - net.unit_begin[layer]
@@ -71,7 +70,7 @@ def _see(net, layer, known, state, tau, h):
         state[u] = s
 
 
-@njit(**COMPILED)
+@compiled()
 def _narrow(a, b, ends):
     """Keep the part of the circle ``v cos + d sin`` on which a function with values a at v and b at d is positive."""
     if a <= 0.0:
@@ -83,7 +82,7 @@ def _narrow(a, b, ends):
     ends[1] = min(ends[1], angle + 0.5 * math.pi)
 
 
-@njit(**COMPILED)
+@compiled()
 def _bounded_by(net, layer, known, state, h, slope, tau, rise, ends):
     """Shorten a chord to where a layer's decided units keep their states."""
     shift = net.row_begin[layer] - net.unit_begin[layer]
@@ -108,7 +107,7 @@ def _bounded_by(net, layer, known, state, h, slope, tau, rise, ends):
             _narrow(k * tau - h[r], k * rise - slope[r], ends)
 
 
-@njit(**COMPILED)
+@compiled()
 def _chord(net, walls, depth, known, state, v, d, z, h, dz, dh, ends):
     """The ends of a chord, as angles from ``v`` towards ``d``."""
     m = net.m
@@ -132,7 +131,7 @@ def _chord(net, walls, depth, known, state, v, d, z, h, dz, dh, ends):
             _units(net, layer, state, d[m], dh, dz)
 
 
-@njit(**COMPILED)
+@compiled()
 def _normalise(v):
     total = 0.0
     for x in v:
@@ -141,7 +140,7 @@ def _normalise(v):
         v /= math.sqrt(total)
 
 
-@njit(**COMPILED)
+@compiled()
 def _across(v, draw, d):
     """A unit direction at right angles to ``v``."""
     along = 0.0
@@ -152,7 +151,7 @@ def _across(v, draw, d):
     _normalise(d)
 
 
-@njit(**COMPILED)
+@compiled()
 def richness(net, walls, prefixes, points, draws):
     """One more than the number of undecided units seen to cut each cell.
 

@@ -6,14 +6,12 @@ pairs of rays that span one are found by their incidence bits.
 
 from __future__ import annotations
 
-from numba import njit
-
 from netfold.exact.cells.description.generators import LOOSE, bits, combine, set_bit
 from netfold.exact.cells.description.verification import verify
-from netfold.exact.numerics.compiled import INLINED, LEAN
+from netfold.exact.numerics.compiled import compiled
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def copy(vec, dev, inc, ids, words, size, source, to):
     """Copy a generator with all that belongs to it."""
     for j in range(size):
@@ -24,7 +22,7 @@ def copy(vec, dev, inc, ids, words, size, source, to):
     ids[to] = ids[source]
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _keep(vec, dev, inc, ids, sgn, columns, words, size, begin, end, side, bit, to):
     """Copy the generators that are not beyond a row: lines, rays on ``side`` and rays on it, which get its bit."""
     count = 0
@@ -45,7 +43,7 @@ def _keep(vec, dev, inc, ids, sgn, columns, words, size, begin, end, side, bit, 
     return to + count
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _copy_block(vec, dev, inc, words, size, source, count, to):
     """Copy new generators next to each other."""
     for j in range(size):
@@ -58,7 +56,7 @@ def _copy_block(vec, dev, inc, words, size, source, count, to):
         dev[to + i] = dev[source + i]
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def edges(inc, sgn, scratch, first_words, pairs, words, begin, end, needed):
     """The pairs of a positive and a negative ray that span an edge, as columns; their number, or -1 if too many.
 
@@ -95,7 +93,7 @@ def edges(inc, sgn, scratch, first_words, pairs, words, begin, end, needed):
     return count
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _crowd(inc, words, column):
     """How many constraints a generator lies on."""
     crowd = 0
@@ -104,7 +102,7 @@ def _crowd(inc, words, column):
     return crowd
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _third(inc, words, begin, end, a, b):
     """Whether a third ray lies on all the constraints that two rays share."""
     for k in range(begin, end):
@@ -121,7 +119,7 @@ def _third(inc, words, begin, end, a, b):
     return False
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _on_edges(vec, dev, inc, ids, val, pairs, words, size, lead, base, bit, count, to):
     """The rays in which a row meets edges; the largest bound of their distances from the true ones."""
     worst = 0.0
@@ -137,7 +135,7 @@ def _on_edges(vec, dev, inc, ids, val, pairs, words, size, lead, base, bit, coun
     return worst
 
 
-@njit(**INLINED)
+@compiled(lean=True, inline=True)
 def split(store, planes, words, size, begin, end, lines, lead, base, bit, below, above):
     """Cut a cell by a row whose signs on all generators are known, 0 on lines.
 
@@ -169,7 +167,7 @@ def split(store, planes, words, size, begin, end, lines, lead, base, bit, below,
     return first, to
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def split_line(store, words, size, begin, end, lines, pivot, lead, base, bit, below, above):
     """Cut a cell by a row that is not 0 on the line ``pivot``, so that both parts have one line less.
 

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from netfold.exact.numerics.compiled import LEAN, LEAN_FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 
 U = 2.0**-53
 SAFE = 1.0 + 1e-10
@@ -45,25 +45,25 @@ def _bits(typing_context, word):  # pyright: ignore[reportUnusedParameter]
     return types.uint64(types.uint64), build
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def bits(word):
     """Number of bits set in a 64-bit word."""
     return _bits(word)  # pyright: ignore[reportCallIssue]
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def set_bit(inc, column, bit):
     """Note that a generator lies on a constraint."""
     inc[bit >> 6, column] |= np.uint64(1) << np.uint64(bit & 63)
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def has_bit(inc, column, bit):
     """Whether a generator lies on a constraint."""
     return (inc[bit >> 6, column] >> np.uint64(bit & 63)) & np.uint64(1) != 0
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def evaluate(vec, begin, end, row, size, val):
     """Values of a row at generators."""
     first = row[0]
@@ -75,7 +75,7 @@ def evaluate(vec, begin, end, row, size, val):
             val[k] += factor * vec[j, k]
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def signs(begin, end, val, dev, lead, base, sgn):
     """Signs of values, `OPEN` where they are within their bound; how many are positive and negative."""
     positive, negative = 0, 0
@@ -88,7 +88,7 @@ def signs(begin, end, val, dev, lead, base, sgn):
     return positive, negative
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def tally(begin, end, sgn):
     """How many signs are positive, negative and open."""
     positive, negative, unknown = 0, 0, 0
@@ -99,7 +99,7 @@ def tally(begin, end, sgn):
     return positive, negative, unknown
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def tight(vec, dev, column, row, size, lead, error):
     """A row's value at one generator, with the bound that the actual entries give."""
     value, sizes = 0.0, 0.0
@@ -110,7 +110,7 @@ def tight(vec, dev, column, row, size, lead, error):
     return value, (lead * dev[column] + size * error + (size + 1) * U * sizes) * SAFE
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def combine(vec, dev, size, a, factor_a, b, factor_b, lead, base, to):
     """Store ``x = factor_a a + factor_b b``, the place where a row is 0 between two generators.
 

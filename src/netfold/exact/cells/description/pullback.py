@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
 from netfold.exact.cells.description.generators import SAFE, TINY, U, has_bit
-from netfold.exact.numerics.compiled import LEAN, LEAN_FAST, NONE
+from netfold.exact.numerics.compiled import FAST, NONE, compiled
 
 WALL, KNOT, PAIR = range(3)
 """Kinds of constraint: a half-space of the domain (-1: t >= 0), a unit's knot, one candidate above another."""
@@ -24,7 +22,7 @@ KIND, FIRST, SECOND, SIGN = range(4)
 """Columns of a constraint: kind, then wall / unit and knot / two rows, and the side of the row that the cell is on."""
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def _sum(net, rows, r, size, affine):
     """One row from the outputs of earlier units; its error."""
     m = net.m
@@ -54,7 +52,7 @@ def _sum(net, rows, r, size, affine):
     return (error + net.slack[r] * (sizes + largest)) * SAFE
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def _sum_full(net, rows, layer, size, affine):
     """All rows of a layer of which every row takes every unit of the layer before, and nothing else: a matrix product.
 
@@ -91,7 +89,7 @@ def _sum_full(net, rows, layer, size, affine):
     return True
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def units_of(net, rows, state, layer, size, affine):
     """The outputs of a layer's units as rows, from its pre-activations and their states."""
     first_row = net.row_begin[layer]
@@ -115,7 +113,7 @@ def units_of(net, rows, state, layer, size, affine):
         rows.unit_error[u] = error * SAFE
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def level(source, error, size, knot, target):
     """A row minus a knot, scaled by a power of two.
 
@@ -148,7 +146,7 @@ def level(source, error, size, knot, target):
     target[size + 3] = error * scale
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def constant(row, error, size, affine):
     """Whether a row is certainly constant in x: its own entries there are 0 without any error."""
     zeros = error == 0.0
@@ -157,7 +155,7 @@ def constant(row, error, size, affine):
     return zeros
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def enter(net, rows, state, layer, size, affine):
     """Make the rows of a layer on the current cell, and the states of units whose row is constant."""
     if layer > 0:
@@ -179,7 +177,7 @@ def enter(net, rows, state, layer, size, affine):
             rows.fixed[u] = below
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def screen(net, rows, vec, dev, begin, end, layer, size):
     """Find units that are certainly in one state on a whole cell without lines, all of a layer side by side."""
     shift = net.row_begin[layer] - net.unit_begin[layer]
@@ -204,7 +202,7 @@ def screen(net, rows, vec, dev, begin, end, layer, size):
                 rows.fixed[u] = k + 1
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def _tally_lanes(lanes, errors, shifts, tallies, vec, dev, begin, end, size, count):
     """How many generators are certainly above and below each row less its knot.
 
@@ -232,7 +230,7 @@ def _tally_lanes(lanes, errors, shifts, tallies, vec, dev, begin, end, size, cou
             tallies[1, r] += lanes[size + 2, r] < -bound
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def levels(net, rows, layer, size):
     """Make the rows of all knots of the units of a layer that may have several states."""
     shift = net.row_begin[layer] - net.unit_begin[layer]
@@ -242,7 +240,7 @@ def levels(net, rows, layer, size):
             level(rows.raw[r], rows.raw_error[r], size, net.knots[u, k], rows.level[u, k])
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _at_zero(net, path, rows, inc, column, u, r, affine, flat):
     """Whether a row is certainly 0 at a generator: all its terms are, or the generator lies on its unit's knots."""
     if flat or not affine or net.const[r] == 0.0:
@@ -267,7 +265,7 @@ def _at_zero(net, path, rows, inc, column, u, r, affine, flat):
     return False
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _on_pair(path, inc, column, a, b):
     """Whether a generator lies on the constraint that two candidates are equal."""
     for c in range(path.total[0]):
@@ -278,7 +276,7 @@ def _on_pair(path, inc, column, a, b):
     return False
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def structurally_zero(net, path, rows, state, inc, column, layer, r, rival, affine, knot):
     """Whether a row minus a knot, or minus a rival's row, is exactly 0 at a generator: all it is made of is.
 

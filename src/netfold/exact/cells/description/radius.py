@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.exact.cells.description.generators import U
 from netfold.exact.cells.description.pullback import KIND, PAIR, SIGN
 from netfold.exact.lp.ball import BallProgram, room_for, widest
-from netfold.exact.numerics.compiled import LEAN
+from netfold.exact.numerics.compiled import compiled
 
 RELATIVE = 1e-9
 """Relative error of a radius up to which float64 will do."""
@@ -45,7 +44,7 @@ class Radius(NamedTuple):
         return Radius(np.full(1, np.inf), gram, *numbers, room_for(constraints, m))
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def middle(vec, first, end, m, affine, point):
     """A point strictly inside a cell, between all its rays."""
     total = 1.0
@@ -60,7 +59,7 @@ def middle(vec, first, end, m, affine, point):
         point[j] = x / total
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def measure(radius, planes, con, count, m):
     """Note the radius of a cell where it is the smallest; whether float64 was good enough for that."""
     x = radius.inner

@@ -16,12 +16,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.exact.cells.description.cutting import edges
 from netfold.exact.cells.description.generators import SAFE, TINY, U, set_bit
-from netfold.exact.numerics.compiled import LEAN, LEAN_FAST, NOTHING
+from netfold.exact.numerics.compiled import FAST, NOTHING, compiled
 
 FLATS = 10_000
 """Flats that one count may have, as nothing can stop it half way: about a millisecond."""
@@ -69,7 +68,7 @@ def most_hyperplanes(size: int) -> int:
     return limit
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def note(flats, h, begin, end, val, sgn, dev, lead, base):
     """Note a hyperplane that certainly cuts the cell, with its values and signs on the cell's generators."""
     flats.cutting[0, h] = h
@@ -79,7 +78,7 @@ def note(flats, h, begin, end, val, sgn, dev, lead, base):
         error[k] = lead * dev[k] + base if sgn[k] != 0 else 0.0
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def _worth(value, error, side, own, own_error, pairs, fresh, count):
     """The values of a hyperplane where another one, ``own``, meets edges; whether their signs are certain.
 
@@ -105,7 +104,7 @@ def _worth(value, error, side, own, own_error, pairs, fresh, count):
     return certain
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _restrict(store, flats, words, total, size, depth, place):
     """Make the flat in which a hyperplane meets the current one; whether all signs on it are certain.
 
@@ -153,7 +152,7 @@ def _restrict(store, flats, words, total, size, depth, place):
     return True
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def count_regions(store, flats, hyperplanes, words, total, size, begin, end):
     """Regions into which the noted hyperplanes cut the cell from column to column, or `GIVEN_UP`; and decisions.
 

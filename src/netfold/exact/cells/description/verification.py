@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from netfold.exact.cells.description.generators import SAFE, U, bits
-from netfold.exact.numerics.compiled import LEAN
+from netfold.exact.numerics.compiled import compiled
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def verify(store, planes, words, size, column):
     """Find a ray again from the constraints that it lies on, with a bound that these prove.
 
@@ -85,7 +84,7 @@ def verify(store, planes, words, size, column):
             store.vec[j, column] = r[j, last] * scale
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def inverted(b, r, a, size, smallest):
     """Approximate inverse by Gauss-Jordan elimination with row pivots above ``smallest``; whether there is one.
 

@@ -13,7 +13,6 @@ count walls (negative) and then units in decision order.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from netfold.exact.cells.description.cutting import split, split_line
 from netfold.exact.cells.description.generators import OPEN, U, evaluate, signs, tally, tight
@@ -51,13 +50,13 @@ from netfold.exact.cells.description.state import (
     THIN_CELL,
 )
 from netfold.exact.cells.description.verification import verify
-from netfold.exact.numerics.compiled import INLINED, LEAN, NONE, NOTHING
+from netfold.exact.numerics.compiled import NONE, NOTHING, compiled
 
 KEEP, RENEW = np.bool_(False), np.bool_(True)
 """Whether generators may be found again from their constraints (typed as `compiled.NONE` is)."""
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _settle(net, store, path, rows, layer, r, rival, knot, size, affine, renew):
     """Decide open signs as far as float64 goes; how many stay open.
 
@@ -84,7 +83,7 @@ def _settle(net, store, path, rows, layer, r, rival, knot, size, affine, renew):
     return left
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _line_decides(sgn, begin, lines):
     """Whether the row is certainly not 0 on a line of the cell."""
     decided = False
@@ -93,7 +92,7 @@ def _line_decides(sgn, begin, lines):
     return decided
 
 
-@njit(**INLINED)
+@compiled(lean=True, inline=True)
 def _classify(net, store, path, rows, layer, r, rival, knot, size, affine):
     """Whether the current cell is above, below or cut by the current row, or the same as it."""
     reg, val, sgn = path.reg[0], store.val, store.sgn
@@ -128,7 +127,7 @@ def _classify(net, store, path, rows, layer, r, rival, knot, size, affine):
     return answer
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _pivot(sgn, val, begin, lines):
     """The line of the cell on which the row is largest; -1 where it is 0 on all."""
     pivot, largest = -1, 0.0
@@ -138,7 +137,7 @@ def _pivot(sgn, val, begin, lines):
     return pivot
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _room(path, rows, size):
     """Prepare to cut by the current row; -1, or the code of what is missing."""
     c = path.total[0]
@@ -151,7 +150,7 @@ def _room(path, rows, size):
     return -1
 
 
-@njit(**INLINED)
+@compiled(lean=True, inline=True)
 def _record(con, count, kind, first, second, side):
     """Note what the current row is, as a constraint of the current cell."""
     c = count[0]
@@ -159,7 +158,7 @@ def _record(con, count, kind, first, second, side):
     count[0] = c + 1
 
 
-@njit(**INLINED)
+@compiled(lean=True, inline=True)
 def _push(pending, reg, t, state, select, begin, end, lines, count):
     """Note a cell for later."""
     p = reg.pending
@@ -169,7 +168,7 @@ def _push(pending, reg, t, state, select, begin, end, lines, count):
     reg.pending = p + 1
 
 
-@njit(**INLINED)
+@compiled(lean=True, inline=True)
 def _decide(order, states, reg, state):
     """Give the current unit its state and go to the next."""
     t = reg.t
@@ -179,7 +178,7 @@ def _decide(order, states, reg, state):
     reg.rival = 0
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _pop(order, states, reg, pending, con, count):
     """Go on with the latest pending cell; whether there was one."""
     if reg.pending == 0:
@@ -198,7 +197,7 @@ def _pop(order, states, reg, pending, con, count):
     return True
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _finish(net, store, path, found, affine):
     """Note the states of a finished cell and a point inside; whether there was room."""
     reg = path.reg[0]
@@ -213,7 +212,7 @@ def _finish(net, store, path, found, affine):
     return True
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _rest_begins(net, path, rows, flats, layer):
     """The position from which so few hyperplanes are left that `_count_rest` can do them; -1 where it may not."""
     reg = path.reg[0]
@@ -230,7 +229,7 @@ def _rest_begins(net, path, rows, flats, layer):
     return t
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _count_rest(net, store, path, rows, flats, layer, size, affine):
     """Count the regions into which all units to come cut the current cell; whether float64 could."""
     reg, n = path.reg[0], NOTHING
@@ -260,7 +259,7 @@ def _count_rest(net, store, path, rows, flats, layer, size, affine):
     return regions > 0
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _next_wall(walls, reg, rows, size, affine):
     """Prepare the next half-space of the domain."""
     wall = walls[len(walls) + reg.t]
@@ -273,7 +272,7 @@ def _next_wall(walls, reg, rows, size, affine):
     return MOVED
 
 
-@njit(**INLINED)
+@compiled(lean=True, inline=True)
 def _next_knot(net, path, rows, size):
     """Prepare the next knot of the current unit."""
     reg = path.reg[0]
@@ -293,7 +292,7 @@ def _next_knot(net, path, rows, size):
     return step
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _next_candidate(net, u, i):
     """The first candidate of a unit from a place on."""
     while i < net.candidates.shape[1] and net.candidates[u, i] < 0:
@@ -301,7 +300,7 @@ def _next_candidate(net, u, i):
     return i
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _next_rival(net, path, rows, layer, size, affine):
     """Prepare the difference between the current candidate and its next rival."""
     reg = path.reg[0]
@@ -334,7 +333,7 @@ def _next_rival(net, path, rows, layer, size, affine):
     return _beaten(net, path, ABOVE if value > 0.0 else (BELOW if value < 0.0 else SAME))
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _beaten(net, path, answer):
     """Go on after a candidate was compared to a rival: to the next rival, or to what is pending."""
     reg = path.reg[0]
@@ -346,7 +345,7 @@ def _beaten(net, path, answer):
     return MOVED
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def _passed(net, path, answer, upper, counting, first, last, lines):
     """Go on after a unit's knot: to its next knot, or to the next unit."""
     reg = path.reg[0]
@@ -376,7 +375,7 @@ def _passed(net, path, answer, upper, counting, first, last, lines):
     return MOVED
 
 
-@njit(**INLINED)
+@compiled(lean=True, inline=True)
 def _decision(net, store, path, rows, layer, selects, size, affine):
     """Decide the current row, cut the current cell where it has to be, and go on."""
     reg = path.reg[0]
@@ -434,7 +433,7 @@ def _decision(net, store, path, rows, layer, selects, size, affine):
     return code
 
 
-@njit(**LEAN)
+@compiled(lean=True)
 def walk(net, walls, layer_of, store, path, rows, flats, found, radius, size, affine):
     """Walk on until the item is done, the budget is spent or help is needed; which of these."""
     reg = path.reg[0]

@@ -14,13 +14,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from netfold.arrays import Bools, Floats, Ints
 from netfold.exact.cells.description.verification import inverted
 from netfold.exact.cells.simplex.rows import ROUNDING
 from netfold.exact.lp.dictionary import FLAT
-from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
+from netfold.exact.numerics.compiled import FAST, NOTHING, compiled
 
 FLATTEST = 1e-12
 """Pivot below which the constraints of a proof are not taken to be independent."""
@@ -66,7 +65,7 @@ def basis_of(m: int) -> Basis:
     )
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def inside(rows, side, m, end, x, scratch):
     """How far a point is inside all constraints, less what rounding can do; their values are left in ``scratch``."""
     spread = 0.0
@@ -84,7 +83,7 @@ def inside(rows, side, m, end, x, scratch):
     return least
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def value_at(rows, m, i, x):
     """A split at a point, and its sign: 0 where rounding may have made it."""
     value, spread, row = rows.splits[0, i, m], 0.0, rows.splits[0, i]
@@ -95,7 +94,7 @@ def value_at(rows, m, i, x):
     return value, (1 if value > bound else (-1 if value < -bound else 0))
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def proves(D, m, basis, side, rows, frame, h, sign, room):
     """Whether the dictionary's tight constraints prove ``sign * h >= 0`` on the cell, and ``h`` not the zero function.
 
@@ -128,7 +127,7 @@ def proves(D, m, basis, side, rows, frame, h, sign, room):
     return False
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def spans(rows, f, h, m, count, room):
     """Whether a frame knows all functions and they occupy ``count`` of its coordinates; marks these."""
     if not rows.known[f, h]:
@@ -147,7 +146,7 @@ def spans(rows, f, h, m, count, room):
     return occupied == count
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def gather(rows, f, h, m, count, room):
     """Copy the functions of a proof: all coordinates, or those marked."""
     k = 0
@@ -163,7 +162,7 @@ def gather(rows, f, h, m, count, room):
         room.errors[a, 0], room.errors[a, 1] = rows.split_error[f, b, 0], rows.split_error[f, b, 1]
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def invert(n, room):
     """The inverse of the gathered rows by elimination, and the multipliers it gives; false where it breaks down."""
     # rows are eliminated as equations rows @ x = constraints, the inverse being x by constraint
@@ -177,7 +176,7 @@ def invert(n, room):
     return True
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def encloses(constant, errors, n, sign, room):
     """Whether the true multipliers are positive and what they leave over is not negative."""
     A, R, multipliers = room.rows, room.inverse, room.multipliers

@@ -15,12 +15,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Bools, Floats, Ints
 from netfold.exact.cells.network import Arrays
-from netfold.exact.numerics.compiled import LEAN_FAST, NOTHING
+from netfold.exact.numerics.compiled import FAST, NOTHING, compiled
 
 ROUNDING = 2.0**-52
 """Twice the relative error of one operation: room for the terms of second order."""
@@ -187,7 +186,7 @@ def rows_of(plan: SplitPlan) -> CellRows:
     return made
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def enter_layer(plan, rows, states, layer):
     """Write the functions of a layer, given the states of all units before it; returns the end of its positions."""
     net = plan.net
@@ -211,7 +210,7 @@ def enter_layer(plan, rows, states, layer):
     return plan.first + plan.split_begin[layer + 1]
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def set_value(plan, rows, states, u, f):
     """The output of a unit on the piece it is on."""
     net, m = plan.net, plan.net.m
@@ -240,7 +239,7 @@ def set_value(plan, rows, states, u, f):
     rows.value_error[f, slot, 0], rows.value_error[f, slot, 1] = error, constant
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def varies(rows, f, slot, m):
     """Whether a value is more than a constant, as far as the structure of the network tells."""
     found = False
@@ -249,7 +248,7 @@ def varies(rows, f, slot, m):
     return found
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def narrow(plan, rows, states, layer, frame):
     """Start a new frame where fewer values than coordinates reach a layer and those after it."""
     m = plan.net.m
@@ -282,7 +281,7 @@ def narrow(plan, rows, states, layer, frame):
     return f
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def express_knots(plan, rows, states, slot, j, f):
     """Splits of a unit whose output is coordinate ``j`` of a frame, up to a positive factor."""
     net, m = plan.net, plan.net.m
@@ -305,7 +304,7 @@ def express_knots(plan, rows, states, slot, j, f):
         rows.known[f, i] = True
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def compose(net, rows, r, f):
     """A pre-activation from the values it reads."""
     m = net.m
@@ -344,7 +343,7 @@ def compose(net, rows, r, f):
     rows.row_error[f, r, 1] = error_constant + 1.01 * net.slack[r] * relative
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def set_split(plan, rows, s, f):
     """A split from the pre-activations it compares."""
     m, i = plan.net.m, plan.first + s
@@ -374,7 +373,7 @@ def set_split(plan, rows, s, f):
     rows.split_error[f, i, 0], rows.split_error[f, i, 1] = error, constant
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def finish_split(plan, rows, i, last):
     """Scale a split by a power of two so that its coefficients are below one, and note its kind and its bounds."""
     m = plan.net.m

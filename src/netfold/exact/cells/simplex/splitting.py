@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.cells.simplex.proof import Basis, basis_of, inside, proves, value_at
 from netfold.exact.cells.simplex.rows import CONSTANT, DOUBTFUL, SplitPlan
 from netfold.exact.lp.ball import BallProgram, ball, room_for
 from netfold.exact.lp.dictionary import CROSSES, FLAT, OPTIMAL, begin_at, descend, exchange
-from netfold.exact.numerics.compiled import LEAN_FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 
 BELOW, ZERO, ABOVE, BOTH, OPEN = -1, 0, 1, 2, 3
 """Answers: the split is negative on the cell, zero, positive, of both signs, or float64 cannot tell."""
@@ -73,7 +72,7 @@ def cell_of(plan: SplitPlan) -> SplitCell:
     )
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def split(rows, cell, m, end, h, frame):
     """Whether position ``h`` cuts the cell; after `BOTH`, ``halves`` are set and ``h`` is tight in the dictionary."""
     kind = rows.kind[h]
@@ -92,7 +91,7 @@ def split(rows, cell, m, end, h, frame):
     return answer
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def anew(rows, cell, m, end):
     """Build the dictionary from its rows."""
     for q in range(m):
@@ -101,7 +100,7 @@ def anew(rows, cell, m, end):
     cell.used[0] = 0
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def attempt(rows, cell, m, end, h, frame):
     """Answer from the dictionary as it is; `OPEN` where it does not lead to a certificate."""
     D, basis, side = cell.dictionary, cell.basis, cell.side
@@ -133,7 +132,7 @@ def attempt(rows, cell, m, end, h, frame):
     return BOTH
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def widen(rows, cell, m, end, x):
     """Move a point strictly inside a cell away from its border."""
     margin = inside(rows, cell.side, m, end, x, cell.scratch)
@@ -158,7 +157,7 @@ def widen(rows, cell, m, end, x):
             x[j] = made[j]
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def witnesses(rows, cell, m, end, h, sign, here, certain, q, toward, reach, stop):
     """Points strictly inside both parts of a cell that the edge along column ``q`` shows to be cut."""
     D, points = cell.dictionary, cell.points
@@ -181,7 +180,7 @@ def witnesses(rows, cell, m, end, h, sign, here, certain, q, toward, reach, stop
     )
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def halve(rows, cell, m, end, h, target, here, there, near):
     """Points in the middle of both parts of the chord from the inner point to a target on the other side."""
     if not (here > 0.0 and there < 0.0):
@@ -199,7 +198,7 @@ def halve(rows, cell, m, end, h, target, here, there, near):
     return True
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def chord(rows, cell, m, end, target):
     """How far the cell reaches back from the inner point, in steps to a target; at most three."""
     rates, room, side, x = cell.scratch, cell.slack, cell.side, cell.inner
@@ -218,7 +217,7 @@ def chord(rows, cell, m, end, target):
     return back
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def reaches(rows, cell, m, end, h, target, share, half):
     """Whether the point at a share of the way to a target is strictly inside one part of the cell; written there."""
     x, made = cell.inner, cell.halves[half]

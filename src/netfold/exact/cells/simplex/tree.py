@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
@@ -13,7 +12,7 @@ from netfold.exact.cells.simplex.rows import CellRows, SplitPlan, enter_layer, r
 from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, OPEN, ZERO, SplitCell, cell_of, split
 from netfold.exact.lp.ball import widest
 from netfold.exact.lp.dictionary import add_positions, begin
-from netfold.exact.numerics.compiled import LEAN_FAST
+from netfold.exact.numerics.compiled import FAST, compiled
 
 DONE, SPENT, FULL, EMPTY, DOUBT = range(5)
 """Why the walk stops: the tree is walked; the budget is used up; the buffer is full; the item is an empty cell; a
@@ -97,7 +96,7 @@ def place_of(plan: SplitPlan, depth: int, cells: int) -> Place:
     return Place(rows_of(plan), cell_of(plan), walk)
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def advance(plan, rows, cell, walk):
     """Walk until there is a reason to stop."""
     net = plan.net
@@ -127,7 +126,7 @@ def advance(plan, rows, cell, walk):
             return EMPTY if now.unit < now.given else DONE
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def enter(plan, rows, cell, walk):
     """Go on to the next layer: its splits become positions of the dictionary."""
     now, m = walk.now[0], plan.net.m
@@ -143,7 +142,7 @@ def enter(plan, rows, cell, walk):
         add_positions(cell.dictionary, m, start, end, rows.columns)
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def restart(plan, rows, cell, walk):
     """The dictionary at the inner point, with all coordinates free."""
     now = walk.now[0]
@@ -153,7 +152,7 @@ def restart(plan, rows, cell, walk):
     now.bare = 0
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def ask(plan, rows, cell, walk, h, layer):
     """The answer about a split: from outside if it was given, or from `split`."""
     now = walk.now[0]
@@ -170,7 +169,7 @@ def ask(plan, rows, cell, walk, h, layer):
     return answer
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def bend(plan, rows, cell, walk, u, layer):
     """One knot of an elementwise unit."""
     now, t = walk.now[0], walk.now[0].unit
@@ -209,7 +208,7 @@ def bend(plan, rows, cell, walk, u, layer):
     return DONE
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def choose(plan, rows, cell, walk, u, layer):
     """One comparison of a selecting unit: candidate ``step // count`` against candidate ``step % count``."""
     now, t = walk.now[0], walk.now[0].unit
@@ -249,7 +248,7 @@ def choose(plan, rows, cell, walk, u, layer):
     return DONE
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def settle(walk, u, state):
     """A unit's state is known."""
     walk.states[u] = state
@@ -257,14 +256,14 @@ def settle(walk, u, state):
     walk.now[0].step = 0
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def stand(cell, half):
     """Go to one part of a cell that was cut."""
     for j in range(len(cell.inner)):
         cell.inner[j] = cell.halves[half, j]
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def constrain(cell, walk, h, side):
     """A split becomes a constraint."""
     cell.side[h] = side
@@ -272,7 +271,7 @@ def constrain(cell, walk, h, side):
     walk.logged[0] += 1
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def deep(walk, t):
     """Whether dictionaries are no longer saved; a matter of the path alone, so that every walk does the same."""
     return t + walk.logged[0] >= len(walk.dictionaries)
@@ -282,7 +281,7 @@ BELOW_KNOT, NEXT = np.bool_(False), np.bool_(True)
 """What is left for later: the part below a knot, or the next candidate (typed as `compiled.NONE` is)."""
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def push(plan, cell, walk, t, step, layer, selecting):
     """Leave a branch for later: the part below a knot, or the next candidate."""
     now, d, m = walk.now[0], walk.now[0].depth, plan.net.m
@@ -301,7 +300,7 @@ def push(plan, cell, walk, t, step, layer, selecting):
     now.depth = d + 1
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def back(plan, rows, cell, walk):
     """Take up the branch last left; false where none is."""
     now, m = walk.now[0], plan.net.m
@@ -332,7 +331,7 @@ def back(plan, rows, cell, walk):
     return True
 
 
-@njit(**LEAN_FAST)
+@compiled(FAST, lean=True)
 def finish(plan, rows, cell, walk):
     """A cell is finished: count it, keep it, measure it."""
     now = walk.now[0]

@@ -1,0 +1,123 @@
+"""All passes compiled before they are needed, on the command line: ``netfold warmup``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from netfold.commands.options import AsJson, answer
+from netfold.errors import InvalidInputError
+
+# Commands import what they need when they run, so that --help does not wait for torch.
+
+
+def warmup(
+    *,
+    workers: Annotated[int | None, Parameter(help="Processes, by default one a core.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compile everything now, so that no first call waits: for an image, a cluster or a class.
+
+    Compiled passes are kept beside the package, or in the folder that
+    NUMBA_CACHE_DIR names, and serve every later process on processors of
+    this kind. Processes that compile at once share the work.
+
+    For example:
+
+      netfold warmup
+      NUMBA_CACHE_DIR=/shared/passes netfold warmup --workers 8
+    """
+    import os
+    import time
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    from netfold.exact.numerics.caches import home
+    from netfold.progress import progress_bar
+
+    if workers is not None and workers < 1:
+        raise InvalidInputError(f"--workers must be at least 1, got {workers}")
+    begun, seconds = time.monotonic(), {}
+    with (
+        ProcessPoolExecutor(workers or os.cpu_count(), get_context("spawn")) as pool,
+        progress_bar(len(VERBS), "compiling", "verb", None) as bar,
+    ):
+        for done in as_completed([pool.submit(warm, verb) for verb in VERBS]):
+            verb, took = done.result()
+            seconds[verb] = took
+            bar.update()
+    numbers = {"folder": str(home().folder), "seconds": time.monotonic() - begun, "verbs": seconds}
+    answer(as_json, numbers, f"compiled for {len(VERBS)} verbs in {numbers['seconds']:.0f} s, into {home().folder}")
+
+
+def warm(verb: str) -> tuple[str, float]:
+    """Run a verb on small networks, in a process of its own: its name, and the seconds it took."""
+    import time
+
+    import netfold as nf
+
+    begun = time.monotonic()
+    VERBS[verb](nf)
+    return verb, time.monotonic() - begun
+
+
+def _dense(nf: Any, inputs: int, activation: str = "relu") -> Any:
+    return nf.random_network(inputs, 6, 2, 3, activation, seed=0)
+
+
+def _pooled() -> Any:
+    from torch import nn
+
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3)).eval()
+
+
+def _lines(nf: Any) -> None:
+    nf.trace_path(_dense(nf, 3), nf.Line([0.0] * 3, [1.0] * 3))
+
+
+def _other_lines(nf: Any) -> None:
+    line = nf.Line([0.0] * 3, [1.0] * 3)
+    nf.trace_path(_dense(nf, 3, "hardtanh"), line)
+    nf.trace_path(_dense(nf, 3), line, certify=True)
+    nf.trace_path(_pooled(), nf.Line([[[0.0] * 8] * 8], [[[1.0] * 8] * 8]))
+
+
+def _arcs(nf: Any) -> None:
+    nf.trace_path(_dense(nf, 3), nf.Circle([1.0, 0.0, 0.5], [0.0, 1.0, 0.5]))
+
+
+def _planes(nf: Any) -> None:
+    nf.partition_plane(_dense(nf, 2), nf.Plane([0, 0], [1, 0], [0, 1]), bounds=(-1, 1, -1, 1))
+
+
+def _counts(nf: Any) -> None:
+    nf.count_regions(_dense(nf, 3))
+    nf.count_regions(_dense(nf, 3), nf.Box([-1.0] * 3, [1.0] * 3))
+
+
+def _counts_of_many_inputs(nf: Any) -> None:
+    nf.count_regions(_dense(nf, 8))
+
+
+def _regions(nf: Any) -> None:
+    nf.estimate_regions(_dense(nf, 3))
+    nf.region_graph(_dense(nf, 2))
+
+
+def _smooth(nf: Any) -> None:
+    nf.trace_path(_dense(nf, 3, "tanh"), nf.Line([0.0] * 3, [1.0] * 3))
+
+
+VERBS: dict[str, Callable[[Any], None]] = {
+    "count, many inputs": _counts_of_many_inputs,
+    "trace, circles": _arcs,
+    "trace, lines": _lines,
+    "count": _counts,
+    "partition": _planes,
+    "trace, other lines": _other_lines,
+    "estimate": _regions,
+    "trace, smooth": _smooth,
+}
+"""What is run, the longest first."""
