@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from multiprocessing import get_context
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -69,3 +71,35 @@ def test_only_netfold_is_located(tmp_path: Path) -> None:
     file = tmp_path / "theirs.py"
     file.write_text("")
     assert caches.PassLocator.from_function(_forget, str(file)) is None
+
+
+def test_one_process_compiles_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another that wants the same pass waits until it is there; one that wants another pass does not."""
+    context = get_context("spawn")
+    here, there = context.Event(), context.Event()
+    monkeypatch.setattr(caches.SETTINGS, "CACHE_DIR", str(tmp_path))
+    caches.home.cache_clear()
+    caches._lock_file.cache_clear()
+    try:
+        with caches.alone("one"):
+            other = context.Process(target=_wait, args=(str(tmp_path), there, here))
+            other.start()
+            assert there.wait(600)  # it is past "two", and now at "one"
+            (tmp_path / "made").touch()
+        assert here.wait(600)
+        other.join(600)
+        assert other.exitcode == 0
+    finally:
+        monkeypatch.undo()
+        caches.home.cache_clear()
+        caches._lock_file.cache_clear()
+
+
+def _wait(folder: str, there: Event, here: Event) -> None:
+    caches.SETTINGS.CACHE_DIR = folder
+    caches.home.cache_clear()
+    with caches.alone("two"):
+        there.set()
+    with caches.alone("one"):
+        assert (Path(folder) / "made").exists()
+        here.set()
