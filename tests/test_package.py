@@ -46,7 +46,7 @@ def test_a_star_or_eager_import_has_every_name():
     assert _loaded(lines, EAGER_IMPORT="1")[0] == "True"
 
 
-@pytest.mark.parametrize("first", ["", "import netfold.capture.program", "netfold.trace_path", "import netfold.sweep"])
+@pytest.mark.parametrize("first", ["import netfold.capture.program", "netfold.trace_path"])
 def test_a_function_is_not_hidden_by_the_folder_of_its_name(first):
     """`capture` stays the function whatever is imported first."""
     assert _loaded(f"import netfold\n{first}\nprint(callable(netfold.capture))")[0] == "True"

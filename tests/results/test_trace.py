@@ -27,7 +27,7 @@ def trace() -> Trace:
 
 
 @given(traces())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_saving_and_loading_changes_nothing(original: Trace) -> None:
     """load(save(x)) = x, provenance included, whatever values a trace holds."""
     with TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ def measured() -> Traces:
 
 
 @given(st.data())
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 def test_saving_and_loading_changes_nothing(data: st.DataObject) -> None:
     """load(save(x)) = x for any traces of one network, with ragged breakpoints and class changes."""
     architecture = data.draw(architectures())
