@@ -91,13 +91,14 @@ class InputCurve:
         Raises:
             InvalidInputError: a path of another kind.
         """
-        way: Any = path if isinstance(path, Path) else None
-        size = 1 if way is None else int(np.prod(way.shape))
-        if hasattr(way, "vertices"):
+        way: Any = path
+        known = isinstance(path, Path)
+        size = int(np.prod(way.shape)) if known else 1
+        if known and hasattr(way, "vertices"):
             points = np.reshape(way.vertices[1], (-1, size))
             spans = [np.stack([a, b - a]) for a, b in pairwise(points)]
             angle = None
-        elif hasattr(way, "ellipse"):
+        elif known and hasattr(way, "ellipse"):
             ellipse = way.ellipse
             spans = [np.stack([np.reshape(p, size) for p in (ellipse.center, ellipse.u, ellipse.v)])]
             angle = float(ellipse.angle)

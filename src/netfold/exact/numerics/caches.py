@@ -21,6 +21,7 @@ from functools import cache
 from hashlib import sha256
 from multiprocessing import current_process
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self
 
 import numba
@@ -30,10 +31,11 @@ from numba.misc.appdirs import AppDirs
 
 from netfold import progress
 
+locks: ModuleType | None
 try:
-    import fcntl
+    import fcntl as locks
 except ImportError:  # Windows
-    fcntl = None
+    locks = None
 
 PACKAGE = Path(__file__).resolve().parents[2]
 
@@ -166,22 +168,22 @@ def alone(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        if held is not None:
-            fcntl.lockf(held[0], fcntl.LOCK_UN, 1, held[1])
+        if locks is not None and held is not None:
+            locks.lockf(held[0], locks.LOCK_UN, 1, held[1])
 
 
 def _locked(name: str) -> tuple[int, int] | None:
     """The file and the byte of it that stands for a name, locked."""
-    if fcntl is None or not home().shared:
+    if locks is None or not home().shared:
         return None
     byte = int.from_bytes(sha256(name.encode()).digest()[:7], "little")
     try:
         file = _lock_file()
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            locks.lockf(file, locks.LOCK_EX | locks.LOCK_NB, 1, byte)
         except BlockingIOError:
             tell("passes", "up to a minute")
-            fcntl.lockf(file, fcntl.LOCK_EX, 1, byte)
+            locks.lockf(file, locks.LOCK_EX, 1, byte)
     except OSError:
         return None
     return file, byte

@@ -12,7 +12,7 @@ from netfold.exact.numerics.dispatch import dispatcher
 FAST = frozenset({"reassoc", "contract", "nsz"})
 """Sums over units may be reordered into vectors; the order is fixed when the code is compiled."""
 
-ROUNDING: dict[str, Any] = {"error_model": "numpy", "fastmath": False}
+ROUNDING: Any = {"error_model": "numpy", "fastmath": False}
 """Said for every pass: one that said nothing would get what the pass has that is the first to call it."""
 
 

