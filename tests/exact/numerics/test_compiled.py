@@ -13,6 +13,7 @@ from numba.core.dispatcher import Dispatcher
 from numpy.testing import assert_array_equal
 
 import netfold
+from netfold.exact.numerics import caches
 from netfold.exact.numerics.compiled import FAST, compiled, order
 
 
@@ -54,6 +55,19 @@ def written(x):
 def reordered(x):
     """A pass that may reorder its own."""
     return written(x)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_numba_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its insides are left alone: passes are compiled as functions of any user."""
+    monkeypatch.setattr(caches, "KNOWN", False)
+    made = compiled(FAST, lean=True)(_half)
+    assert made(3.0) == 1.5
+    assert not hasattr(made, "inner")
+
+
+def _half(x):
+    return x / 2.0
 
 
 def test_order_is_stable() -> None:

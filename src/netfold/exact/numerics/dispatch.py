@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import llvmlite.binding as llvm
-from numba import njit
+from numba import jit
 from numba.core import caching, compiler
 from numba.core import dispatcher as dispatchers
 from numba.core.codegen import JITCodeLibrary
@@ -24,7 +24,7 @@ caches.install()
 
 def dispatcher(options: dict[str, Any]) -> Callable[[Callable[..., Any]], Any]:
     """What turns a function into a pass that numba compiles when it is first called."""
-    return (lambda function: Pass(function, options)) if caches.KNOWN else njit(cache=True, **options)
+    return (lambda function: Pass(function, options)) if caches.KNOWN else jit(cache=True, **options)
 
 
 class _Dispatcher(CPUDispatcher):
