@@ -1,6 +1,12 @@
 """The site: ``pip install -c constraints.txt -e '.[docs]'``, then ``sphinx-build -W docs docs/_build``."""
 
+import sys
 from importlib.metadata import version as installed
+
+import netfold
+
+# Public names of modules that live elsewhere: autodoc imports a module by the name that the reference gives it.
+sys.modules |= {"netfold.bounds": netfold.bounds, "netfold.monitors": netfold.monitors}
 
 project = "netfold"
 author = "The netfold developers"

@@ -43,8 +43,8 @@ class PhaseDiagram(Result):
     xi_q: Array = measured("layers in which the length settles by a factor e", GRID, "layers")
     xi_c: Array = measured("layers in which the correlation settles by a factor e", GRID, "layers")
     error: Array = measured("relative error estimate of these numbers", GRID)
-    phase: NDArray[np.object_] = measured("ordered, critical or chaotic", GRID)
-    status: NDArray[np.object_] = measured("how the length ends", GRID)
+    phase: NDArray[Any] = measured("ordered, critical or chaotic", GRID)
+    status: NDArray[Any] = measured("how the length ends", GRID)
 
     plot = above("netfold.plots.theory:phases")
 
