@@ -1,8 +1,8 @@
 """How numba compiles netfold's passes: once in all processes, and no more of each than is called.
 
 A pass that only other passes call needs no wrapper for Python and no machine code of its own: it is linked into theirs.
-That is most of them, and a fifth of the time. This file knows numba's insides as `caches` does; with a numba that is
-not known, passes are compiled as any function of its users.
+That is most of them. This file knows numba's insides as `caches` does; with a numba that is not known, passes are
+compiled as any function of its users.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Pass(_Dispatcher):
 
 
 class _Flags(compiler.Flags):
-    """Numba's, which asks for all of them one by one whenever it looks for something: a seventh of its time."""
+    """Numba's, which asks for all of them one by one whenever it looks for something."""
 
     _defaults: ClassVar = {name: option.default for name, option in compiler.Flags.options.items()}
 
