@@ -30,6 +30,7 @@ from .measures.region_graph import RegionGraph as RegionGraph
 from .measures.region_graph import region_graph as region_graph
 from .measures.regions import Region as Region
 from .measures.regions import enumerate_regions as enumerate_regions
+from .measures.simplify import simplify as simplify
 from .measures.trace_estimates import estimate_trace as estimate_trace
 from .measures.tracing import trace_path as trace_path
 from .measures.tracing import trace_paths as trace_paths
