@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 
 from netfold.capture.activations import Rule
 from netfold.capture.data import tensor_of
+from netfold.capture.labels import label
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
 
 
@@ -158,6 +159,7 @@ class Layer:
         shape: the shape of its output at one point.
         rule: its pieces, or ``None`` where it is not piecewise linear.
         node: the program node that applies it.
+        follows: the modules whose weights lead to it since the nonlinearities before it, by path.
     """
 
     name: str
@@ -166,6 +168,12 @@ class Layer:
     shape: tuple[int, ...]
     rule: Rule | None
     node: Node
+    follows: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What every table and picture calls the layer: the weights that lead to it, and its name."""
+        return label(self.name, self.op, self.follows)
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,7 @@ class Program:
         device: where the program computes.
         parameters: how many numbers the model's parameters hold.
         layouts: how the network itself keeps the values that are not one row a point.
+        readout: the modules whose weights lead to the output since the last nonlinearities, by path.
     """
 
     name: str
@@ -217,6 +226,12 @@ class Program:
     device: torch.device
     parameters: int
     layouts: Mapping[int, Layout] = field(default_factory=dict, repr=False)
+    readout: tuple[str, ...] = ()
+
+    @property
+    def output_label(self) -> str:
+        """What every table and picture calls the output: the weights that lead to it, and its name."""
+        return label("output", "", self.readout)
 
     def __call__(self, points: Tensor) -> Tensor:
         """Outputs at a batch of points: ``(points, *input_shape)`` gives ``(points, *output_shape)``."""

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from netfold.arguments import checked
-from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, short
+from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, layer_ticks, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.intervals import estimate
 from netfold.results.trace import Trace
@@ -175,7 +175,7 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
                 fontsize=10,
                 color=_on(colours[int(label)]),
             )
-    names = [f"{i} · {short(layer.label)}" for i, layer in enumerate(trace.layers, 1)]
+    names = [f"{i} · {short(layer.label, 26)}" for i, layer in enumerate(trace.layers, 1)]
     rows = list(range(0, count, -(-count // 24)))
     ax.set_yticks([count - i for i in rows] + [0], [names[i] for i in rows] + ["class"])
     ax.set_ylim(-0.55, count + 0.55)
@@ -219,11 +219,8 @@ def estimated(
         ax.plot(at, least, "_", color=theme.other, markersize=9, label="at least", zorder=3)
     ax.errorbar(at, value, bars, color=theme.main, marker="o", label="exact" if result.exact else percent, **_MEANS)
     ax.set_ylim(bottom=0)
-    names = ["input", *(short(layer.name, 16) for layer in result.layers), "output"]
-    names = names if lengths else names[1:-1]
-    every = -(-len(names) // 24)
-    tilted = len(names) > 5
-    ax.set_xticks(at[::every], names[::every], rotation=45 if tilted else 0, ha="right" if tilted else "center")
+    names = ["input", *(layer.label for layer in result.layers), result.output_label]
+    layer_ticks(ax, at.tolist(), names if lengths else names[1:-1])
     ax.set_xlabel("layer")
     unit = "length of the image (units of the layer)" if lengths else LABELS["transitions"]
     ax.set_ylabel("sign transitions per path" if measure == "sign_transitions" else unit)
@@ -257,13 +254,12 @@ def _theory(
 def _layer_ticks(ax: Axes, trace: Trace, measure: str) -> None:
     count = len(trace.layers)
     named = count <= 7
-    names = [f"{i}\n{short(layer.label, 9)}" if named else f"{i}" for i, layer in enumerate(trace.layers, 1)]
-    at = list(range(1, count + 1))
-    if measure == "length":
-        names, at = ["input", *names], [0, *at]
-    if measure in ("length", "growth"):
-        names, at = [*names, "output"], [*at, count + 1]
-    every = 1 if named else -(-len(at) // 9)
-    ax.set_xticks(at[::every], names[::every])
+    first, last = int(measure != "length"), count + int(measure in ("length", "growth"))
+    at = list(range(first, last + 1))
+    if named:
+        layer_ticks(ax, at, trace.labels[first : last + 1])
+    else:
+        every = -(-len(at) // 9)
+        ax.set_xticks(at[::every], ["input" if i == 0 else "output" if i > count else f"{i}" for i in at[::every]])
     ax.set_xlim(at[0] - 0.5, at[-1] + 0.5)
     ax.set_xlabel("layer")

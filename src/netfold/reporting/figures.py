@@ -107,7 +107,7 @@ def _pictures(data: ReportData, theme: Theme) -> Figure:
 
 
 def _title(shown: Picture) -> str:
-    name = "output" if shown.name == "output" else f"{shown.number} · {short(shown.name, 9)}"
+    name = "output" if shown.name == "output" else f"{shown.number} · {short(shown.name, 20)}"
     return f"{name}\nlength ×{shown.length:.3g}"
 
 

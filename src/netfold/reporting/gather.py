@@ -22,6 +22,7 @@ from netfold.reporting.example import Example, example
 from netfold.reporting.pairs import Pairs, choose_pairs
 from netfold.reporting.planes import Slice, slice_through
 from netfold.reporting.sensitivity import disturbed
+from netfold.results.complexity import WatchedLayer
 from netfold.results.provenance import provenance
 from netfold.results.traces import Traces
 from netfold.sensitivity import Sensitivity
@@ -55,7 +56,7 @@ class ReportData:
 
     Attributes:
         story: where network and inputs come from.
-        layers: name, operation and units of every nonlinearity.
+        layers: every nonlinearity.
         input_shape: shape of one input; ``outputs`` and ``parameters`` are numbers of the network.
         outputs: numbers the network returns.
         parameters: trainable numbers.
@@ -78,7 +79,7 @@ class ReportData:
     """
 
     story: Story
-    layers: tuple[tuple[str, str, int], ...]
+    layers: tuple[WatchedLayer, ...]
     input_shape: tuple[int, ...]
     outputs: int
     parameters: int
@@ -101,7 +102,7 @@ class ReportData:
     @property
     def units(self) -> int:
         """Units in all layers together."""
-        return sum(units for _, _, units in self.layers)
+        return sum(layer.units for layer in self.layers)
 
 
 def gather(
@@ -167,7 +168,7 @@ def gather(
     }
     return ReportData(
         story=story,
-        layers=tuple((layer.name, layer.op, layer.units) for layer in program.layers),
+        layers=tuple(WatchedLayer(la.name, la.op, la.units, la.label) for la in program.layers),
         input_shape=program.input_shape,
         outputs=int(np.prod(program.output_shape)),
         parameters=program.parameters,

@@ -19,6 +19,9 @@ class WatchedLayer(Record):
     name: str = measured("its module path", coordinate=True)
     op: str = measured("its operation", coordinate=True)
     units: int = measured("how many units it has", coordinate=True)
+    label: str = measured(
+        "what tables and pictures call it: the weights that lead to it, and its name", coordinate=True
+    )
 
 
 class LocalComplexity(Result):
@@ -66,9 +69,9 @@ class LocalComplexity(Result):
         return self.counts.std(0, ddof=1) / np.sqrt(len(self.counts))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a layer: ``name``, ``op``, ``units``; ``mean`` and its standard ``error`` over points; ``share``.
+        """One row a layer: ``name``, ``label``, ``op``, ``units``; ``mean``, its ``error``, ``share``.
 
-        The last is the mean over the number of units.
+        The error is the standard error over points, the last the mean over the number of units.
         """
         import pandas as pd
 
@@ -77,6 +80,7 @@ class LocalComplexity(Result):
             {
                 "layer": np.arange(1, len(self.layers) + 1),
                 "name": [layer.name for layer in self.layers],
+                "label": [layer.label for layer in self.layers],
                 "op": [layer.op for layer in self.layers],
                 "units": units,
                 "mean": self.mean,

@@ -115,12 +115,12 @@ class Traces(Saved, Sequence[Trace]):
 
         Returns:
             One row a measure and layer: ``measure``, ``layer`` (0 is the input, layers + 1 the output),
-            ``name``, ``mean``, ``standard_error``, ``low``, ``high``, ``paths`` (how many had a value). With
+            ``name``, ``label``, ``mean``, ``standard_error``, ``low``, ``high``, ``paths`` (how many had a value). With
             one path there is no error and no interval (NaN).
         """
         import pandas as pd
 
-        names = ["input", *(layer.name for layer in self[0].layers), "output"]
+        names, labels = self[0]._stages, self[0].labels
         rows = []
         for measure in MEASURES:
             values = self.values(measure)
@@ -128,7 +128,7 @@ class Traces(Saved, Sequence[Trace]):
             for column in range(values.shape[1]):
                 layer = column + first
                 found = estimate(values[:, column], geometric=measure == "growth")
-                rows.append({"measure": measure, "layer": layer, "name": names[layer], **found})
+                rows.append({"measure": measure, "layer": layer, "name": names[layer], "label": labels[layer], **found})
         return pd.DataFrame(rows)
 
     def to_dataframe(self) -> pd.DataFrame:

@@ -146,6 +146,7 @@ def _layer(
         growth = weights.sigma_w.value
     return LayerDiagnosis(
         name=weight.name,
+        label=block.label,
         activation=block.layer.op if block.layer is not None else "",
         function=function,
         units=len(weight.matrix),
