@@ -344,7 +344,7 @@ def length_hardtanh(settings: Settings) -> Made:
     return measure(settings, "hardtanh")
 
 
-@experiment("Theorem 3 and Figure 4", "Growth of length with depth, width and σ_w: ReLU")
+@experiment("Theorem 3", "Growth of length with depth, width and σ_w: ReLU")
 def length_relu(settings: Settings) -> Made:
     """Length of an arc's image through random ReLU networks, layer by layer, beside theory."""
     return measure(settings, "relu")
