@@ -83,7 +83,7 @@ def test_words_and_figure(tmp_path: Path) -> None:
     """Every score is named, with its interval."""
     y = RNG.random(15)
     found = nf.rank_correlation({"regions": y + 0.3 * RNG.random(15), "flops": RNG.random(15)}, y, resamples=100)
-    text = str(found)
+    text = repr(found)
     assert text.startswith("15 models, 95% bootstrap intervals")
     assert "regions  Spearman +0." in text
     ax = found.plot("kendall")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
@@ -227,6 +228,24 @@ class Program:
     parameters: int
     layouts: Mapping[int, Layout] = field(default_factory=dict, repr=False)
     readout: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        shapes = " -> ".join(str(shape).replace(" ", "") for shape in (self.input_shape, self.output_shape))
+        exact = "piecewise linear" if self.piecewise_linear else "not piecewise linear"
+        lines = [
+            f"Program of {self.name}: {shapes}, {self.parameters:,} parameters, {len(self.nodes)} operations, {exact}"
+        ]
+        width = max(map(len, [*(layer.label for layer in self.layers), self.output_label]))
+        shown = self.layers if len(self.layers) <= 30 else self.layers[:25]
+        lines += [f"  {layer.label:<{width}}  {layer.op:<12} {layer.units:>9,} units" for layer in shown]
+        lines += [f"  ... {len(self.layers) - len(shown)} more layers"] if len(shown) < len(self.layers) else []
+        return "\n".join([*lines, f"  {self.output_label}"])
+
+    def __str__(self) -> str:
+        return repr(self).splitlines()[0]
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
 
     @property
     def output_label(self) -> str:

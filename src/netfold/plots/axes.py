@@ -55,11 +55,12 @@ def layer_ticks(ax: Axes, at: Sequence[float], labels: Sequence[str], most: int 
 
 
 def _plain_log_ticks(ax: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low, high = ax.get_ylim()
     if high / low < 1000:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        fine = LogLocator(subs=(1.0, 2.0, 5.0)) if high / low > 8 else MaxNLocator(5, steps=[1, 2, 5, 10])
+        ax.yaxis.set_major_locator(fine)
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
 

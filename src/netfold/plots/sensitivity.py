@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from netfold.arguments import checked
-from netfold.plots.axes import axes_or_new, layer_ticks, short
+from netfold.plots.axes import _plain_log_ticks, axes_or_new, layer_ticks, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.sensitivity.dichotomies import Dichotomies
 from netfold.sensitivity.result import Effect, Sensitivity
@@ -101,8 +101,13 @@ def dichotomies(result: Dichotomies, ax: Axes | None = None, theme: Theme = LIGH
     order = np.argsort(result.remaining_depth)
     mean = np.exp(np.log(result.counts).mean(1))
     ax.semilogy(result.remaining_depth[order], mean[order], "-", label="geometric mean", **style)
-    ax.axhline(result.ceiling, color=theme.ink, linestyle=(0, (5, 3)), label=f"ceiling, {result.ceiling:,}")
+    highest = int(result.counts.max())
+    if result.ceiling <= 10 * highest:
+        ax.axhline(result.ceiling, color=theme.ink, linestyle=(0, (5, 3)), label=f"ceiling, {result.ceiling:,}")
+    else:  # a line that far above would leave the counts no room
+        ax.plot([], [], " ", label=f"ceiling, {result.ceiling:,}: far above")
     ax.set_xticks(np.unique(result.remaining_depth))
+    _plain_log_ticks(ax)
     ax.set_xlabel("remaining depth (nonlinearities behind the swept layer)")
     ax.set_ylabel(f"labellings of {result.inputs} inputs")
     ax.legend()

@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from netfold.arguments import checked
 from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, layer_ticks, short
 from netfold.plots.themes import LIGHT, Theme
+from netfold.results.base import counted
 from netfold.results.intervals import estimate
 from netfold.results.trace import Trace
 from netfold.results.trace_estimate import TraceEstimate
@@ -25,6 +27,18 @@ LABELS = {
 }
 
 THEORY = "theory, random weights"
+
+AROUND = {
+    "Line": "on the line, from x0 to x1",
+    "Arc": "on the arc, from x0 to x1",
+    "Circle": "around the circle, once",
+    "Polyline": "along the polyline",
+    "Curve": "along the curve",
+}
+"""What t runs along, by the kind of path."""
+
+NAMED = 0.045
+"""Share of a path from which on a stretch has room for the name of its class."""
 
 MOST_DRAWN = 4000
 """Marks beyond which a figure holds pixels in place of shapes, so that a page stays small."""
@@ -164,7 +178,7 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
     colours = class_colours(trace.output.classes, theme)
     for left, right, label in zip(edges[:-1], edges[1:], trace.output.classes, strict=True):
         ax.barh(0, right - left, left=left, height=0.72, color=colours[int(label)], edgecolor=theme.paper)
-        if right - left > 0.045:
+        if right - left > NAMED:
             name = str(classes[int(label)]) if label < len(classes) else str(label)
             ax.text(
                 (left + right) / 2,
@@ -181,10 +195,31 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
     ax.set_ylim(-0.55, count + 0.55)
     ax.set_xlim(-0.005, 1.005)
     ax.spines["bottom"].set_bounds(0, 1)
-    ax.set_xlabel("position t on the path, from first to second input")
+    for side in ("left", "top", "right"):
+        ax.spines[side].set_visible(False)
+    ax.set_xlabel(
+        f"position t {AROUND.get(trace.provenance.get('path', ''), 'on the path, from its start to its end')}"
+    )
     ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
+    told = (
+        f"{counted(trace.regions, 'activation region')} ({trace.method}); a tick: a unit of the layer changes its state"
+    )
+    ax.set_title(told, loc="left", fontsize="small")
+    _class_key(ax, edges, trace.output.classes, colours, classes)
     return ax
+
+
+def _class_key(
+    ax: Axes, edges: NDArray[np.float64], labels: NDArray[np.int64], colours: Mapping[int, str], classes: Sequence[str]
+) -> None:
+    """A legend of the classes whose stretches are all too narrow for their name."""
+    widths = np.diff(edges)
+    narrow = [label for label in colours if (widths[labels == label] <= NAMED).all()]
+    if narrow:
+        names = [str(classes[label]) if label < len(classes) else str(label) for label in narrow]
+        handles = [Patch(color=colours[label]) for label in narrow]
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0}
+        ax.legend(handles, names, title="class", fontsize="small", **place)
 
 
 @checked

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from netfold.capture import Model, Program, capture
+from netfold.capture import Data, Model, Program, capture
+from netfold.capture.data import without_labels
 from netfold.errors import InvalidInputError
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Line
@@ -120,7 +121,7 @@ def gather(
 
     Args:
         model: a piecewise-linear network in evaluation mode.
-        data: inputs, first axis the rows.
+        data: inputs, first axis the rows; or ``(x, y)`` with their labels.
         initial: the network with the weights it was initialised with, to set beside it.
         labels: the class of every input, for the accuracy.
         pairs: how many pairs of inputs to walk between.
@@ -144,6 +145,8 @@ def gather(
         (2, 16)
     """
     begin = time.perf_counter()
+    if labels is None and (inputs := without_labels(data)) is not data:
+        data, labels = inputs, data.labels if isinstance(data, Data) else data[1]  # type: ignore[index]
     points = _points(data)
     chosen = choose_pairs(points, pairs, seed)
     program = capture(model, shape=points.shape[1:])

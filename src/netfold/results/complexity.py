@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.results.base import Record, Result, Variable, above, measured, variable
+from netfold.results.base import Record, Result, Variable, above, counted, measured, variable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +50,19 @@ class LocalComplexity(Result):
     )
 
     plot = above("netfold.plots.complexity:by_layer")
+
+    def _headline(self) -> str:
+        total, points = self.total.mean(), counted(len(self.counts), "point")
+        return f"LocalComplexity: {total:.4g} units switch around each of {points} on average, radius {self.radius:g}"
+
+    def __repr__(self) -> str:
+        width = max([5, *(len(layer.label) for layer in self.layers)])
+        lines = [self._headline(), f"  {'layer':<{width}}  {'units':>7} {'switching':>10} {'+-':>8}"]
+        rows = list(zip(self.layers, self.mean, self.error, strict=True))
+        shown = rows if len(rows) <= 40 else rows[:30]
+        lines += [f"  {la.label:<{width}}  {la.units:>7} {mean:>10.4g} {error:>8.2g}" for la, mean, error in shown]
+        lines += [f"  ... {len(rows) - len(shown)} more layers: see to_dataframe()"] if len(shown) < len(rows) else []
+        return "\n".join([*lines, f"counted: {self.counting_rule}"])
 
     @property
     def total(self) -> NDArray[np.int64]:

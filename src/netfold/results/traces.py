@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netfold.arguments import checked, require, sequence
 from netfold.errors import InvalidInputError
-from netfold.results.base import Saved, Variable, above, counted, dataset, declared, variable
+from netfold.results.base import Saved, Variable, above, counted, dataset, declared, plain, variable
 from netfold.results.intervals import estimate
 from netfold.results.trace import Trace
 
@@ -138,6 +138,11 @@ class Traces(Saved, Sequence[Trace]):
         tables = [trace.to_dataframe().assign(path=number) for number, trace in enumerate(self)]
         joined = pd.concat(tables, ignore_index=True)
         return joined.reindex(columns=["path", *(column for column in joined if column != "path")])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Means and intervals by measure and layer, and every trace (`Trace.to_dict`), for JSON."""
+        rows = self.summary().to_dict(orient="records")
+        return plain({"paths": len(self), "summary": rows, "traces": [trace.to_dict() for trace in self]})
 
     def to_xarray(self) -> xr.Dataset:
         """Everything the traces hold, as a dataset that netCDF can store without loss.
