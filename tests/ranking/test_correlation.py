@@ -55,10 +55,12 @@ def test_invariance() -> None:
 
 
 def test_perfect_and_constant() -> None:
-    """A perfect score has no spread; one that is the same for all models has no correlation."""
+    """A perfect score tells nothing of its spread; one that is the same for all models has no correlation."""
     y = RNG.random(12)
     found = nf.rank_correlation({"same": y, "constant": np.ones(12)}, y, resamples=100)
-    np.testing.assert_allclose(found.table.loc["same"], 1.0, rtol=1e-12)
+    assert found.table.loc["same", ["spearman", "kendall"]].tolist() == pytest.approx([1.0, 1.0])
+    assert found.table.loc["same"].isna().sum() == 4
+    assert "+1.00 (no interval)" in repr(found)
     assert found.table.loc["constant"].isna().all()
     assert found.against("same").loc["constant"].isna().all()
 
