@@ -170,7 +170,8 @@ def lengths(net: nn.Module, part: Part) -> list[float]:
 
 def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     """Accuracy over steps and against the learning rate; length by layer."""
-    axes = figure.subplots(1, 3)
+    panels = figure.subplot_mosaic([["steps", "steps"], ["rates", "layers"]])
+    axes = [panels[name] for name in ("steps", "rates", "layers")]
     looks = zip(VARIANTS, (theme.ink, theme.other, theme.main), ("D", "s", "o"), strict=True)
     ends = 1 - numbers.accuracy.isel(step=-1)
     for name, colour, mark in looks:
@@ -186,12 +187,13 @@ def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     for ax in axes[:2]:
         ax.set_ylim(0.8 * least, 1.05)
         drawing.plain_log(ax)
-    drawing.step_axis(axes[0], numbers.step.values, every=4)
+    drawing.step_axis(axes[0], numbers.step.values, every=2)
+    axes[0].margins(x=0.03)
     axes[0].set(ylabel="test error", title="at the best rate")
-    axes[1].set(xlabel="learning rate", xscale="log", title="at the end, by rate")
+    axes[1].set(xlabel="learning rate", ylabel="test error", xscale="log", title="at the end, by rate")
     axes[1].set_xticks(numbers.rate.values, [f"{rate:g}" for rate in numbers.rate.values])
     axes[1].minorticks_off()
-    axes[2].set(xlabel="hidden layer", ylim=(0, None), title="length / images'")
+    axes[2].set(xlabel="hidden layer", ylim=(0, None), ylabel="length / that of the images", title="length by layer")
     drawing.whole_axis(axes[2], list(range(1, DEPTH + 1)))
     drawing.legend(figure, axes[0])
 
@@ -211,7 +213,7 @@ def trajectory_regularization(settings: Settings) -> Made:
         "start and batches for all three."
     )
     caption = (
-        f"Left: test error (1 − accuracy) on {settings.data.name} over steps. Middle: at the end, by learning rate. "
+        f"Top: test error (1 − accuracy) on {settings.data.name} over steps. Bottom left: at the end, by learning rate. "
         "Right: mean step of the polyline through consecutive test images after each ReLU, over that of the images. "
         f"{setting} Points: means over seeds; bars: 95% intervals (Student's t)."
     )
@@ -222,7 +224,7 @@ def trajectory_regularization(settings: Settings) -> Made:
                 partial(draw, numbers=found),
                 caption,
                 "Test accuracy with neither, batch norm and trajectory regularisation, and length by layer.",
-                height=3.8,
+                height=5.6,
             )
         },
         tables={"accuracy": found.accuracy.to_dataframe().reset_index()},
