@@ -213,7 +213,7 @@ def trajectory_regularization(settings: Settings) -> Made:
         "start and batches for all three."
     )
     caption = (
-        f"Top: test error (1 − accuracy) on {settings.data.name} over steps. Bottom left: at the end, by learning rate. "
+        f"Top: test error (1 − accuracy) on {settings.data.name} over steps. Bottom left: at the end, by rate. "
         "Right: mean step of the polyline through consecutive test images after each ReLU, over that of the images. "
         f"{setting} Points: means over seeds; bars: 95% intervals (Student's t)."
     )

@@ -1,37 +1,34 @@
-"""How long numba compiled while something ran."""
+"""How long passes were compiled, or waited for, while something ran."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from numba.core import event
+_open: list[list[float]] = []
+_here = threading.local()
 
 
-class _Clock(event.Listener):
-    """Adds up outermost compilations; numba's lock lets one thread compile at a time."""
-
-    def __init__(self, spent: list[float]) -> None:
-        self.spent, self.depth, self.begin = spent, 0, 0.0
-
-    def on_start(self, event: Any) -> None:
-        """A pass begins to be compiled."""
-        if self.depth == 0:
-            self.begin = time.perf_counter()
-        self.depth += 1
-
-    def on_end(self, event: Any) -> None:
-        """It is compiled, or failed to."""
-        self.depth -= 1
-        if self.depth == 0:
-            self.spent.append(time.perf_counter() - self.begin)
+@contextmanager
+def timed() -> Iterator[None]:
+    """Add what the block takes to all open clocks; blocks inside another are part of it."""
+    if getattr(_here, "inside", False):
+        yield
+        return
+    _here.inside, begin = True, time.perf_counter()
+    try:
+        yield
+    finally:
+        _here.inside = False
+        for spent in _open:
+            spent.append(time.perf_counter() - begin)
 
 
 @contextmanager
 def compile_time() -> Iterator[list[float]]:
-    """Seconds of every compilation of this process while the block runs, in a list that grows.
+    """Seconds of every compilation that this process made or waited for while the block runs, in a list that grows.
 
     Example:
         >>> with compile_time() as spent:
@@ -40,5 +37,8 @@ def compile_time() -> Iterator[list[float]]:
         0
     """
     spent: list[float] = []
-    with event.install_listener("numba:compile", _Clock(spent)):
+    _open.append(spent)
+    try:
         yield spent
+    finally:
+        _open[:] = [other for other in _open if other is not spent]
