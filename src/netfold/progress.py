@@ -57,11 +57,10 @@ class LogLines(tqdm):
         timing = {"file": io.StringIO(), "mininterval": EVERY, "maxinterval": EVERY, "delay": EVERY, "ncols": 100}
         super().__init__(*args, **{**options, **timing, "disable": False, "ascii": True})
 
-    def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
         """Write a line to stderr; nothing when the bar is to be wiped."""
         if msg != "":
             print(str(self) if msg is None else msg, file=sys.stderr, flush=True)
-        return True
 
 
 @contextmanager

@@ -27,6 +27,7 @@ def results() -> dict[str, Saved]:
         "patterns": nf.count_patterns(SMALL, X),
         "complexity": nf.local_complexity(SMALL, X, radius=0.1),
         "sensitivity": nf.layer_sensitivity(SMALL, (X, Y), repeats=2),
+        "history": nf.monitors.follow([(0, SMALL), (5, SMALL)], [nf.monitors.AlongPaths(line)]),
         "dichotomies": nf.count_dichotomies(SMALL, X[:5]),
     }
 

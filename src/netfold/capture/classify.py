@@ -37,7 +37,7 @@ class Classifier:
         ends = [
             n.index for n in nodes if n.kind is not NodeKind.AFFINE and self.tape.batch[n.index].is_floating_point()
         ]
-        names = {id(tensor): name for name, tensor in reversed(self.tape.weights.items())}
+        names = {id(tensor): name for name, tensor in reversed(list(self.tape.weights.items()))}
         follows = leading(nodes, ends, lambda n: weights_read(n, self.tape.varying, lambda v: names.get(id(v), "")))
         called = dict(zip(ends, layer_names([node for node in nodes if node.index in ends]), strict=True))
         layers = [

@@ -92,7 +92,7 @@ def labels_of_weights(
     for node in nodes:
         if not varying.isdisjoint(node.inputs):
             varying.add(node.index)
-    owners = {i: name for name, i in reversed(parameters.items())}
+    owners = {i: name for name, i in reversed(list(parameters.items()))}
     layers = [node for node in nodes if node.index in real and nonlinear(node, varying)]
     ends = {node.index for node in layers}
     name_of: Naming = lambda leaf: owners.get(leaf.index, "") if isinstance(leaf, Ref) else ""  # noqa: E731
