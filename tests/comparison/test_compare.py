@@ -291,7 +291,7 @@ def test_forms() -> None:
     traces = ensemble(4, LINE, width=20, depth=2)
     found = compare(traces, LINE, activation="relu", sigma_w=HE, draws="networks")
     frame = found.to_dataframe()
-    assert list(frame.columns)[:7] == ["measure", "layer", "name", "measured", "predicted", "error", "gap"]
+    assert list(frame.columns)[:7] == ["measure", "layer", "name", "label", "measured", "predicted", "error"]
     assert "4 networks beside random weights" in repr(found)
     for measure in ("growth", "transitions", "sign_transitions", "sign_transitions_from_angle"):
         axes = found.plot(measure)
