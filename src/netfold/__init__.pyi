@@ -55,8 +55,11 @@ from .results.units import Units as Units
 from .sensitivity import GaussianNoise as GaussianNoise
 from .sensitivity import Prune as Prune
 from .sensitivity import Quantise as Quantise
+from .sensitivity import Quantize as Quantize
 from .sensitivity import Reinitialise as Reinitialise
+from .sensitivity import Reinitialize as Reinitialize
 from .sensitivity import Rerandomise as Rerandomise
+from .sensitivity import Rerandomize as Rerandomize
 from .sensitivity import Sensitivity as Sensitivity
 from .sensitivity import Zero as Zero
 from .sensitivity import layer_sensitivity as layer_sensitivity

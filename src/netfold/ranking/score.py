@@ -19,6 +19,7 @@ from netfold.arguments import PositiveInt, Seed, checked, require, sequence
 from netfold.arrays import numbers
 from netfold.capture import Model, Program, capture
 from netfold.capture.capture import is_exported
+from netfold.capture.data import without_labels
 from netfold.errors import InvalidInputError
 from netfold.exact.numerics.threads import aside
 from netfold.measures.tracing import Method, trace_paths
@@ -223,7 +224,7 @@ def _made(factory: Factory, seed: int) -> nn.Module:
 
 
 def _points(inputs: Any) -> NDArray[np.float64]:
-    points = numbers(inputs, "inputs")
+    points = numbers(without_labels(inputs), "inputs")
     if points.ndim < 2:
         raise InvalidInputError(f"inputs must be points, one a row, got an array of shape {points.shape}")
     return points
