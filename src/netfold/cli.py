@@ -135,10 +135,18 @@ def trace(
         Parameter(help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot."),
         Flag,
     ] = False,
-    budget: Annotated[
+    seconds: Annotated[
         float | None,
         Parameter(
-            help="Seconds that it may take: a path that is too long to follow in them is estimated, which it says."
+            name=["--seconds", "--budget"],
+            help="How long it may take: a path that is too long to follow is then estimated, which it says.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        Parameter(
+            help="Relative error of lengths where they are sampled, 1e-6 by default; with --seconds half width of the "
+            "intervals of an estimate over its values, 0.05 by default."
         ),
     ] = None,
     save: Save = None,
@@ -150,7 +158,7 @@ def trace(
 
       netfold trace model.pt2 --data inputs.npy --from 0 --to 7
       netfold trace model.pt2 --data inputs.npy --path circle --save trace.nc
-      netfold trace resnet.pt2 --data images.npy --budget 120
+      netfold trace resnet.pt2 --data images.npy --seconds 120
       netfold trace vit.pt2 --data tokens.npy --input vit.layers.3 --output logits
     """
     from netfold.capture.loading import load_model
@@ -161,15 +169,16 @@ def trace(
     ends = [row_of(inputs, row) for row in (start, end)]
     shapes = {"line": Line, "arc": Arc, "circle": Circle}
     between = shapes[path](*ends)
-    if certify and budget is not None:
-        raise InvalidInputError("a certificate takes the whole path: give either --certify or --budget")
+    if certify and seconds is not None:
+        raise InvalidInputError("a certificate takes the whole path: give either --certify or --seconds")
+    limits = {name: value for name, value in (("seconds", seconds), ("tolerance", tolerance)) if value is not None}
     net = load_model(model, weights, input=input, output=output)
-    if budget is None:
-        found = trace_path(net, between, certify=certify)
+    if seconds is None:
+        found = trace_path(net, between, certify=certify, **limits)
     else:
         from netfold.measures.trace_estimates import estimate_trace
 
-        estimated = estimate_trace(net, between, budget=budget)
+        estimated = estimate_trace(net, between, **limits)
         found = estimated.trace or estimated
     if save is not None:
         found.save(save)

@@ -63,7 +63,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "count": lambda: nf.count_regions(network(), inradius=True),
     "count on a plane": lambda: nf.count_regions(network(), PLANE),
     "estimate": lambda: nf.estimate_regions(network(), effort=500, relative_error=1e-3),
-    "estimated trace": lambda: nf.estimate_trace(network(), LINE, budget=None, evaluations=1, whole="never"),
+    "estimated trace": lambda: nf.estimate_trace(network(), LINE, seconds=None, evaluations=1, whole="never"),
     "patterns": lambda: nf.count_patterns(network(), np.repeat(POINTS[:2], 3, 0)),
     "sensitivity": lambda: nf.layer_sensitivity(network(), POINTS, strengths=[0.1, 1.0], repeats=2),
     "sensitivity to pruning": lambda: nf.layer_sensitivity(network(), POINTS, perturbation=nf.Zero()),

@@ -15,7 +15,7 @@ from netfold.exact.cells.counting.queue import Work
 from netfold.exact.plane.tracer import TIE, PlaneTracer, corners_of, margins
 from netfold.measures.cell_counts import CellJob, count_cells
 from netfold.measures.plane_proof import doubts_of, prove
-from netfold.measures.tracing import trace_path
+from netfold.measures.tracing import trace_paths
 from netfold.paths import Path, Plane, rectangle
 from netfold.results.counts import CountResult
 from netfold.results.provenance import provenance
@@ -24,6 +24,13 @@ PLANE_RULE = (
     "activation regions: maximal connected sets of the rectangle, of positive area, on which every unit of every "
     f"hidden layer keeps its state; a vertex closer to a knot than {TIE:.1e} of the layer's scale counts as on it"
 )
+
+
+def part_rule(network: Program) -> str:
+    """What is added to the rule where only a part of a network is exact."""
+    if network.piecewise_linear or network.split is None:
+        return ""
+    return f"; of the network {network.split.where}"
 
 
 @checked
@@ -86,8 +93,9 @@ def count_regions(
     if domain is None or isinstance(domain, Box | Polytope):
         if bounds is not None:
             raise InvalidInputError("bounds belong to a Plane; for a box give nf.Box(low, high) as the domain")
-        job = CellJob(program_on(model, domain, shape), domain, inradius)
-        return _on_cells(job, count_cells(job, threads, checkpoint, progress, client))
+        network = program_on(model, domain, shape)
+        job = CellJob(network.exact_part, domain, inradius)
+        return _told(network, _on_cells(job, count_cells(job, threads, checkpoint, progress, client)))
     options = {"shape": shape, "threads": threads, "checkpoint": checkpoint, "client": client}
     given = [name for name, value in {**options, "inradius": inradius or None}.items() if value is not None]
     if given and (isinstance(domain, Plane) or isinstance(domain, Path)):  # noqa: SIM101  a protocol takes no union
@@ -95,15 +103,23 @@ def count_regions(
             f"{', '.join(given)}: only for all of R^m, a Box or a Polytope, not for a {type(domain).__name__}"
         )
     if isinstance(domain, Plane):
-        return _on_plane(capture(model, shape=domain.shape), domain, rectangle(bounds or domain.bounds))
+        network = capture(model, shape=domain.shape)
+        return _told(network, _on_plane(network.exact_part, domain, rectangle(bounds or domain.bounds)))
     if bounds is not None:
         raise InvalidInputError("bounds belong to a Plane; a path brings its own ends")
     if isinstance(domain, Path):
-        return _on_path(model, domain)
+        network = capture(model, shape=domain.shape)
+        return _told(network, _on_path(network.exact_part, domain))
     raise InvalidInputError(
         "regions are counted in all of R^m (None), a Box, a Polytope, on a Plane or on a path, got "
         f"{type(domain).__name__}"
     )
+
+
+def _told(network: Program, count: CountResult) -> CountResult:
+    """The count, which says of which part of a network it is."""
+    rule = part_rule(network)
+    return replace(count, counting_rule=count.counting_rule + rule) if rule else count
 
 
 def program_on(model: Model, domain: Domain, shape: Sequence[int] | None = None) -> Program:
@@ -148,7 +164,6 @@ def _thinnest(job: CellJob) -> float | None:
 
 
 def _on_plane(program: Program, plane: Plane, bounds: tuple[float, float, float, float]) -> CountResult:
-    program.require_piecewise_linear()
     tracer = PlaneTracer(program, *corners_of(program, plane, bounds))
     tracer.run()
     proof = prove(tracer, plane, bounds, certify=False)
@@ -166,8 +181,8 @@ def _on_plane(program: Program, plane: Plane, bounds: tuple[float, float, float,
     )
 
 
-def _on_path(model: Model, path: Path) -> CountResult:
-    trace = trace_path(model, path, "exact")
+def _on_path(program: Program, path: Path) -> CountResult:
+    trace = trace_paths(program, [path], "exact", progress=False)[0]
     return CountResult(
         regions=trace.regions,
         by_layer=tuple(int(n) for n in trace.regions_by_layer),

@@ -251,7 +251,11 @@ class PathSample:
 
     @property
     def tally(self) -> PathEstimates:
-        """What there is, estimated; at least two rounds."""
+        """What there is, estimated; before a second round lower bounds alone."""
+        if len(self.rounds) < 2:
+            least = self.least.sum(0)
+            unknown = np.full(len(least), np.inf)
+            return PathEstimates(np.maximum(self.shown.sum(0), least), unknown, unknown, unknown, least)
         rounds = np.array(self.rounds)
         count, least = len(rounds), self.least.sum(0)
         parts = rounds.var(0, ddof=1) / count

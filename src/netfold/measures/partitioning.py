@@ -13,7 +13,7 @@ from netfold.errors import InvalidInputError
 from netfold.exact.numerics.threads import aside
 from netfold.exact.plane.mesh import Mesh, border_lengths
 from netfold.exact.plane.tracer import PlaneTracer, corners_of, margins
-from netfold.measures.counts import PLANE_RULE
+from netfold.measures.counts import PLANE_RULE, part_rule
 from netfold.measures.plane_proof import doubts_of, prove
 from netfold.paths import Plane, rectangle
 from netfold.results.partition import Partition, PartitionLayer
@@ -31,8 +31,11 @@ def partition_plane(
     grid. The polygons are cut along the decision boundary too. Where rounding may have decided something, the patterns
     found are held against those that exact arithmetic finds, if that takes no more than about a second.
 
+    Of a network that is piecewise linear up to its last operations (a softmax, a normalisation of the output) it is the
+    part before them that is cut, classes too, and the counting rule says so.
+
     Args:
-        model: a piecewise-linear module in evaluation mode, or a captured program.
+        model: a module in evaluation mode, or a captured program; piecewise linear, or up to its last operations.
         plane: origin + a u + b v; ``Plane.through(x, y, z)`` for three inputs.
         bounds: the rectangle (a from, a to, b from, b to); the plane's own by default.
         certify: hold the patterns against those of exact arithmetic in any case, however long that takes.
@@ -56,8 +59,8 @@ def partition_plane(
     """
     if not isinstance(plane, Plane):
         raise InvalidInputError(f"partition_plane takes a Plane, got {type(plane).__name__}; see nf.Plane.through")
-    program = capture(model, shape=plane.shape)
-    program.require_piecewise_linear()
+    network = capture(model, shape=plane.shape)
+    program = network.exact_part
     chosen = rectangle(plane.bounds if bounds is None else bounds)
     tracer = PlaneTracer(program, *corners_of(program, plane, chosen), keep=True)
     tracer.run()
@@ -71,7 +74,7 @@ def partition_plane(
         method="polygons cut layer by layer in float64",
         uncertain=doubts_of(tracer),
         margin=margins(tracer),
-        counting_rule=PLANE_RULE,
+        counting_rule=PLANE_RULE + part_rule(network),
         provenance=provenance(program),
         program=program,
     )
