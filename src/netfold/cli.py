@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -81,6 +81,12 @@ def report(
     ] = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The page to write.")] = Path("report.html"),
     pairs: Annotated[int, Parameter(help="Pairs of inputs to walk between.")] = 40,
+    seconds: Annotated[
+        float,
+        Parameter(
+            help="How long the measurements may take, about: what does not fit is estimated, sampled or left out."
+        ),
+    ] = 120.0,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -103,7 +109,7 @@ def report(
         _refuse_without_model(weights, data, initial, input, part_output)
         found = report_on_digits(output, pairs=pairs, seed=seed, progress=True)
     else:
-        found = _report_on(model, weights, shape, (input, part_output), data, initial, output, pairs, seed)
+        found = _report_on(model, weights, shape, (input, part_output), data, initial, output, pairs, seconds, seed)
     from netfold.reporting.numbers import numbers
     from netfold.reporting.words import describe
 
@@ -171,7 +177,9 @@ def trace(
     between = shapes[path](*ends)
     if certify and seconds is not None:
         raise InvalidInputError("a certificate takes the whole path: give either --certify or --seconds")
-    limits = {name: value for name, value in (("seconds", seconds), ("tolerance", tolerance)) if value is not None}
+    limits: dict[str, Any] = {
+        name: value for name, value in (("seconds", seconds), ("tolerance", tolerance)) if value is not None
+    }
     net = load_model(model, weights, input=input, output=output)
     if seconds is None:
         found = trace_path(net, between, certify=certify, **limits)
@@ -299,6 +307,7 @@ def _report_on(
     initial: Path | None,
     output: Path,
     pairs: int,
+    seconds: float,
     seed: int,
 ) -> ReportData:
     from netfold.capture.loading import load_model
@@ -320,6 +329,7 @@ def _report_on(
         initial=before,
         labels=found.labels,
         pairs=pairs,
+        seconds=seconds,
         seed=seed,
         story=Story(network=model, data=data.name),
         progress=True,

@@ -292,14 +292,14 @@ def test_a_status_keeps_its_kind(kind: Certainty) -> None:
 
 LAYOUT = {
     "trace": "angular_length(layer) breakpoint_layers(breakpoint) breakpoints(breakpoint) class_changes(class_change) "
-    "classes(stretch) doubtful() error(stage) growth(layer) input_length() layer(layer) length(layer) "
+    "classes(stretch) covered() doubtful() error(stage) growth(layer) input_length() layer(layer) length(layer) "
     "linear_pieces() margin() name(layer) op(layer) output_angular_length() output_length() output_turning() "
     "patterns() regions() resolved() saturation_passages(layer) sign_changes(output) sign_transitions(layer) "
     "stage_name(stage) transitions(layer) turning(layer) uncertain() units(layer) "
     "@counting_rule @format @method @provenance @status",
     "traces": "angular_length(path,layer) breakpoint_layers(breakpoint) breakpoint_path(breakpoint) "
     "breakpoints(breakpoint) class_change_path(class_change) class_changes(class_change) classes(stretch) "
-    "counting_rule(path) doubtful(path) error(path,stage) growth(path,layer) input_length(path) layer(layer) "
+    "counting_rule(path) covered(path) doubtful(path) error(path,stage) growth(path,layer) input_length(path) layer(layer) "
     "length(path,layer) linear_pieces(path) margin(path) method(path) name(layer) op(layer) "
     "output_angular_length(path) output_length(path) output_turning(path) patterns(path) provenance(path) "
     "regions(path) resolved(path) saturation_passages(path,layer) sign_changes(path,output) "

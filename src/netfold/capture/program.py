@@ -6,7 +6,7 @@ import enum
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,6 @@ from torch.utils import _pytree as pytree
 from netfold.capture.activations import Rule
 from netfold.capture.data import tensor_of
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
-
-if TYPE_CHECKING:
-    from netfold.capture.splitting import Split
 
 
 class NodeKind(enum.Enum):
@@ -267,25 +264,6 @@ class Program:
     def piecewise_linear(self) -> bool:
         """Whether every operation is affine or piecewise linear, so that exact methods apply."""
         return all(node.kind is not NodeKind.OTHER for node in self.nodes)
-
-    @cached_property
-    def split(self) -> Split | None:
-        """The program cut before its first operation that is not piecewise linear, where the part before is exact."""
-        from netfold.capture.splitting import split
-
-        return split(self)
-
-    @property
-    def exact_part(self) -> Program:
-        """The program itself where it is piecewise linear, or the part before what is not.
-
-        Raises:
-            NotPiecewiseLinearError: an operation that is not piecewise linear stands before a knot.
-        """
-        if not self.piecewise_linear and self.split is not None:
-            return self.split.exact
-        self.require_piecewise_linear()
-        return self
 
     def require_piecewise_linear(self) -> None:
         """Refuse a program that exact methods cannot follow, naming the first operation at fault.

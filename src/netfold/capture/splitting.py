@@ -12,9 +12,12 @@ from netfold.capture.activations import continuous
 from netfold.capture.program import Layer, Layout, Node, NodeKind, Operation, Program, Ref
 from netfold.capture.smooth import alone, knots
 
+KEPT = "_exact_split"
+"""Where a program keeps its parts, so that they are made once."""
+
 
 @dataclass(frozen=True)
-class Split:
+class ExactSplit:
     """The exact part of a program, and the rest, which reads nothing but its output.
 
     Attributes:
@@ -38,13 +41,33 @@ class Split:
         return f"up to what {self.op} in '{self.name}' reads"
 
 
-def split(program: Program) -> Split | None:
+def split_of(program: Program) -> ExactSplit | None:
     """Cut a program before its first operation that is not piecewise linear.
 
     Returns:
-        The parts; ``None`` where it has no such operation, or a knot behind one, or where what is behind reads more
-        than one value, or has units with a state after its first layer.
+        The parts; ``None`` where it has no such operation, no knot before it or one behind, or where what is behind
+        reads more than one value, or has units with a state after its first layer.
     """
+    known = vars(program)
+    if KEPT not in known:
+        known[KEPT] = _split(program)
+    return known[KEPT]
+
+
+def exact_part(program: Program) -> Program:
+    """The program itself where it is piecewise linear, or the part before what is not.
+
+    Raises:
+        NotPiecewiseLinearError: an operation that is not piecewise linear stands before a knot, or there is none.
+    """
+    split = None if program.piecewise_linear else split_of(program)
+    if split is not None:
+        return split.exact
+    program.require_piecewise_linear()
+    return program
+
+
+def _split(program: Program) -> ExactSplit | None:
     first = next((p for p, node in enumerate(program.nodes) if node.kind is NodeKind.OTHER), None)
     if first is None:
         return None
@@ -58,6 +81,8 @@ def split(program: Program) -> Split | None:
     others = {i for node in behind for i in node.inputs if i in varying and i not in made} | (
         {program.output} - made if program.output in varying else set()
     )
+    if not any(node.kind is NodeKind.PIECEWISE_LINEAR for node in nodes[:first]):
+        return None
     if len(read) != 1 or others != {read[0]} or any(n.kind is NodeKind.PIECEWISE_LINEAR for n in behind):
         return None
     if program.layouts.get(read[0], Layout()) != Layout():
@@ -65,7 +90,7 @@ def split(program: Program) -> Split | None:
     return _cut(program, first, read[0], varying)
 
 
-def _cut(program: Program, first: int, at: int, varying: set[int]) -> Split | None:
+def _cut(program: Program, first: int, at: int, varying: set[int]) -> ExactSplit | None:
     behind = program.nodes[first:]
     layers = [layer for layer in program.layers if layer.node.index in {node.index for node in behind}]
     if not layers or layers[0].node is not behind[0]:
@@ -96,7 +121,7 @@ def _cut(program: Program, first: int, at: int, varying: set[int]) -> Split | No
     signed = exact
     if alone(layers[0], units):
         signed = _with_knots(exact, layers[0], shape)
-    return Split(exact, signed, rest, layers[0].name, layers[0].op)
+    return ExactSplit(exact, signed, rest, layers[0].name, layers[0].op)
 
 
 def _with_knots(exact: Program, behind: Layer, shape: tuple[int, ...]) -> Program:

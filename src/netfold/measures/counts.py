@@ -9,6 +9,7 @@ from typing import Any
 
 from netfold.arguments import FileName, Threads, checked
 from netfold.capture import Model, Program, capture
+from netfold.capture.splitting import exact_part, split_of
 from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
 from netfold.exact.cells.counting.queue import Work
@@ -28,9 +29,8 @@ PLANE_RULE = (
 
 def part_rule(network: Program) -> str:
     """What is added to the rule where only a part of a network is exact."""
-    if network.piecewise_linear or network.split is None:
-        return ""
-    return f"; of the network {network.split.where}"
+    split = None if network.piecewise_linear else split_of(network)
+    return "" if split is None else f"; of the network {split.where}"
 
 
 @checked
@@ -94,7 +94,7 @@ def count_regions(
         if bounds is not None:
             raise InvalidInputError("bounds belong to a Plane; for a box give nf.Box(low, high) as the domain")
         network = program_on(model, domain, shape)
-        job = CellJob(network.exact_part, domain, inradius)
+        job = CellJob(exact_part(network), domain, inradius)
         return _told(network, _on_cells(job, count_cells(job, threads, checkpoint, progress, client)))
     options = {"shape": shape, "threads": threads, "checkpoint": checkpoint, "client": client}
     given = [name for name, value in {**options, "inradius": inradius or None}.items() if value is not None]
@@ -104,12 +104,12 @@ def count_regions(
         )
     if isinstance(domain, Plane):
         network = capture(model, shape=domain.shape)
-        return _told(network, _on_plane(network.exact_part, domain, rectangle(bounds or domain.bounds)))
+        return _told(network, _on_plane(exact_part(network), domain, rectangle(bounds or domain.bounds)))
     if bounds is not None:
         raise InvalidInputError("bounds belong to a Plane; a path brings its own ends")
     if isinstance(domain, Path):
         network = capture(model, shape=domain.shape)
-        return _told(network, _on_path(network.exact_part, domain))
+        return _told(network, _on_path(exact_part(network), domain))
     raise InvalidInputError(
         "regions are counted in all of R^m (None), a Box, a Polytope, on a Plane or on a path, got "
         f"{type(domain).__name__}"

@@ -9,6 +9,7 @@ import numpy as np
 from netfold.arguments import checked
 from netfold.capture import Model, Program, capture
 from netfold.capture.activations import Selection
+from netfold.capture.splitting import exact_part
 from netfold.errors import InvalidInputError
 from netfold.exact.numerics.threads import aside
 from netfold.exact.plane.mesh import Mesh, border_lengths
@@ -60,7 +61,7 @@ def partition_plane(
     if not isinstance(plane, Plane):
         raise InvalidInputError(f"partition_plane takes a Plane, got {type(plane).__name__}; see nf.Plane.through")
     network = capture(model, shape=plane.shape)
-    program = network.exact_part
+    program = exact_part(network)
     chosen = rectangle(plane.bounds if bounds is None else bounds)
     tracer = PlaneTracer(program, *corners_of(program, plane, chosen), keep=True)
     tracer.run()

@@ -13,10 +13,10 @@ import numpy as np
 
 from netfold.arrays import Floats
 from netfold.capture import Program
-from netfold.capture.splitting import Split
+from netfold.capture.splitting import ExactSplit
 from netfold.results.status import Certainty, Standing
 from netfold.results.trace import Trace
-from netfold.sampled.motion import Pieces
+from netfold.sampled.motion import VertexPath
 from netfold.sampled.trace import trace_sampled
 
 NEAR = 1e-10
@@ -28,7 +28,7 @@ RULE = (
 )
 
 
-def joined(program: Program, split: Split, exact: Trace, vertices: list[Floats], tolerance: float) -> Trace:
+def joined(program: Program, split: ExactSplit, exact: Trace, vertices: list[Floats], tolerance: float) -> Trace:
     """The trace of the whole network.
 
     Args:
@@ -42,7 +42,7 @@ def joined(program: Program, split: Split, exact: Trace, vertices: list[Floats],
         The trace.
     """
     t, points = _apart(*vertices)
-    rest = trace_sampled(split.rest, Pieces(t / t[-1], points.reshape(-1, *split.rest.input_shape)), tolerance)
+    rest = trace_sampled(split.rest, VertexPath(t / t[-1], points.reshape(-1, *split.rest.input_shape)), tolerance)
     count = len(split.exact.layers)
     lengths = [exact.lengths[count], *rest.lengths[1:-1]]
     layers = [
@@ -67,7 +67,7 @@ def joined(program: Program, split: Split, exact: Trace, vertices: list[Floats],
     )
 
 
-def _status(exact: Trace, rest: Trace, split: Split) -> Standing:
+def _status(exact: Trace, rest: Trace, split: ExactSplit) -> Standing:
     if not rest.status.kind.reached:
         return rest.status
     return Certainty.CONVERGED.text(f"; {exact.status} {split.where}")

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from netfold.arguments import Positive, PositiveInt, Seed, Share, checked
 from netfold.capture import Model, Program, capture
+from netfold.capture.splitting import split_of
 from netfold.exact.arc.tracer import ellipse_length
 from netfold.exact.paths.stretches import LARGE, values_of
 from netfold.measures.assemble import COUNTING_RULE
@@ -249,7 +250,7 @@ class _Search:
     def _exactly(self) -> bool:
         if self.program.piecewise_linear:
             return not isinstance(self.path, Curve)
-        return isinstance(self.path, Line | Polyline) and self.program.split is not None
+        return isinstance(self.path, Line | Polyline) and split_of(self.program) is not None
 
     @property
     def _status(self) -> Standing:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from netfold.arguments import Positive, PositiveInt, Share, checked, sequence
 from netfold.capture import Model, Program, capture
-from netfold.capture.splitting import Split
+from netfold.capture.splitting import ExactSplit, split_of
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import follow_ellipse, trace_ellipses
 from netfold.exact.line.tracer import LineTracer
@@ -76,7 +76,8 @@ def trace_path(
             then in rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open.
         seconds: how long it may take, capturing included. What is exact is then followed from t = 0 on, stretch by
             stretch, until the time is over or Ctrl-C is pressed: `Trace.covered` says how far that was, and every
-            number is of that part. What is sampled covers the whole path less finely, and its status says what is missing.
+            number is of that part. What is sampled covers the whole path less finely, and its status says what is
+            missing.
         evaluations: points at which the network may be evaluated, likewise; a region takes one. The same numbers on
             every machine.
         tolerance: relative error of sampled lengths and angles (angles below one radian: absolute).
@@ -297,7 +298,7 @@ def choose(program: Program, path: Path, method: Method) -> Callable[..., list[T
         NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
         InvalidInputError: ``exact`` is asked on a free curve.
     """
-    if method == "auto" and isinstance(path, Line | Polyline) and not program.piecewise_linear and program.split:
+    if method == "auto" and isinstance(path, Line | Polyline) and not program.piecewise_linear and split_of(program):
         return _trace_split
     if method == "sampled" or (method == "auto" and not program.piecewise_linear):
         return _trace_sampled
@@ -313,6 +314,11 @@ def choose(program: Program, path: Path, method: Method) -> Callable[..., list[T
             "use method='sampled'"
         )
     return _trace_sampled
+
+
+def is_sampled(program: Program, path: Path) -> bool:
+    """Whether a path is sampled where nothing else is asked for."""
+    return choose(program, path, "auto") is _trace_sampled
 
 
 def trace_straight(program: Program, paths: Sequence[Line | Polyline], tracer: LineTracer | None = None) -> list[Trace]:
@@ -396,9 +402,10 @@ def assembled(
     ]
 
 
-def _split_of(program: Program) -> Split:
-    assert program.split is not None
-    return program.split
+def _split_of(program: Program) -> ExactSplit:
+    split = split_of(program)
+    assert split is not None
+    return split
 
 
 def _trace_split(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:

@@ -20,6 +20,11 @@ class WatchedLayer(Record):
     op: str = measured("its operation", coordinate=True)
     units: int = measured("how many units it has", coordinate=True)
 
+    @property
+    def label(self) -> str:
+        """What a reader calls the layer: its module path, or the operation where that is only a number."""
+        return self.op if self.name.isdigit() else self.name
+
 
 class LocalComplexity(Result):
     """How many units change their state around each of some points.

@@ -18,6 +18,7 @@ class Certainty(Enum):
     CONVERGED = "converged", "the error estimates are within the tolerance"
     SHORT_OF_BUDGET = "not converged", "raise seconds=, evaluations= or tolerance="
     PARTIAL = "followed in part", "raise seconds= or evaluations= for the rest"
+    SAMPLED = "sampled", "a finer grid shows more"
     ESTIMATED = "estimated", "more effort makes the interval narrower"
     SHORT_OF_EFFORT = "not converged", "allow more effort"
     UNTOLD = "", "read the words: they are not netfold's own"

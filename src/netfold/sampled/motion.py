@@ -16,7 +16,7 @@ from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
+class VertexPath:
     """A path that is straight between vertices at parameters from 0 to 1, of which some may coincide.
 
     Attributes:
@@ -62,7 +62,7 @@ def motion(path: Path) -> Motion:
         InvalidInputError: the path is of a kind whose velocity is not known, or cannot be differentiated.
     """
     ends = np.array([0.0, 1.0])
-    if isinstance(path, Line | Polyline | Pieces):
+    if isinstance(path, Line | Polyline | VertexPath):
         return Motion(lambda t: _along_lines(*path.vertices, t), path.vertices[0])
     if isinstance(path, Arc | Circle | Ellipse):
         return Motion(lambda t: _along_ellipse(path.ellipse, t), ends)
