@@ -164,3 +164,50 @@ def test_large_networks_are_followed_in_stretches(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(KeyboardInterrupt):
         nf.trace_path(large(), path_of(), seconds=100.0)
     monkeypatch.setattr(stretches.driver, "run", at)
+
+
+PLANE = nf.Plane(np.zeros(10), np.eye(10)[0], np.eye(10)[1], (-1, 2, -1, 1))
+
+
+def test_a_plane_within_a_budget_is_that_of_a_rectangle_around_its_middle() -> None:
+    """It is the exact partition of the rectangle that it names, and with enough time that of all of it."""
+    model = EXACT["rough"][0]
+    part = nf.partition_plane(model, PLANE, seconds=1e-9)
+    assert part.status.kind.name == "PARTIAL"
+    assert part.bounds == pytest.approx((0.3125, 0.6875, -0.125, 0.125))
+    assert part.wanted == PLANE.bounds
+    same = nf.partition_plane(model, PLANE, part.bounds)
+    assert (part.regions, part.areas.tolist()) == (same.regions, same.areas.tolist())
+    whole = nf.partition_plane(model, PLANE, seconds=1000.0)
+    assert whole.regions == nf.partition_plane(model, PLANE).regions
+    assert whole.status.kind.reached
+
+
+def test_counts_within_a_budget_are_lower_bounds() -> None:
+    """Of planes, paths and boxes; with enough time they are the count."""
+    small = nf.random_network(2, 12, 3, sigma_b=0.5, seed=1)
+    plane = nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0], (-2, 2, -2, 2))
+    for domain in (plane, nf.Box(-2.0, 2.0), nf.Line([-2.0, -1.0], [2.0, 1.0])):
+        part, whole = nf.count_regions(small, domain, seconds=1e-9), nf.count_regions(small, domain)
+        assert int(part) <= int(whole)
+        if int(part) < int(whole):
+            assert part.status.kind.name == "PARTIAL"
+            assert "at least" in part.status
+        assert int(nf.count_regions(small, domain, seconds=1000.0)) == int(whole)
+
+
+@pytest.mark.parametrize("seconds", [None, 1e-9])
+def test_a_sampled_plane_says_how_fine_it_is(seconds: float | None) -> None:
+    """Every class is that of a forward pass in the middle of its square, and the status names the grid."""
+    model = nf.random_network(10, 20, 2, outputs=3, activation="tanh", sigma_w=3.0, seed=1)
+    found = nf.sample_plane(model, PLANE, resolution=32, seconds=seconds)
+    side = 32 if seconds is None else 16
+    assert found.classes.shape == (side, side)
+    assert f"{side} x {side}" in found.status
+    a = -1 + 3 * (np.arange(side) + 0.5) / side
+    b = -1 + 2 * (np.arange(side) + 0.5) / side
+    program = nf.capture(model, shape=(10,))
+    for row in (0, side // 2):
+        outputs = program(program.points(PLANE(a, np.full(side, b[row]))))
+        assert found.classes[row].tolist() == outputs.argmax(1).tolist()
+    assert sum(found.class_shares.values()) == pytest.approx(1.0)

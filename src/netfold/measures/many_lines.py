@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +31,9 @@ FOR_ESTIMATE, FOR_SAMPLED = 60, 1000
 
 DERIVATIVE = 3.0
 """How much longer an evaluation takes with its derivative."""
+
+BESIDES = 2.0
+"""How much longer an evaluation takes in an estimate than alone."""
 
 TOLERANCE, NEAR = 1e-4, 0.1
 """Relative error of sampled lengths, and half width of an estimate's intervals, that are enough."""
@@ -66,7 +69,7 @@ def measured(
     """
     if seconds is None:
         return _followed(program, lines, what, progress, Budget())
-    budget, pace = Budget(seconds), _pace(program, lines[0])
+    budget, pace = Budget(seconds), pace_of(program, lines[0])
     if is_sampled(program, lines[0]):
         count = _as_many(budget.left(DERIVATIVE * pace) / FOR_SAMPLED, lines)
         left = max(seconds - budget.elapsed, 1.0)
@@ -74,26 +77,23 @@ def measured(
     first = estimate_trace(program, lines[0], seconds=None, evaluations=1, whole="never", progress=False)
     if first.regions.value * pace * len(lines) <= budget.left(1.0):
         return _followed(program, lines, what, progress, budget)
+    pace *= BESIDES
     count = _as_many(budget.left(pace) / FOR_ESTIMATE, lines)
+    options: dict[str, Any] = {"seconds": None, "tolerance": NEAR, "whole": "never", "progress": False}
     found = []
     with progress_bar(count, what, "path", None if progress else False) as bar:
         for number, line in enumerate(lines[:count]):
-            mine = max(budget.share(count - number).seconds or 0.0, pace)
-            found.append(
-                estimate_trace(
-                    program, line, seconds=mine, tolerance=NEAR, whole="never", seed=number, progress=False
-                )
-            )  # fmt: skip
+            most = max(int(budget.share(count - number).left(pace)), 1)
+            found.append(estimate_trace(program, line, evaluations=most, seed=number, **options))
             bar.update()
-    known = sum(1 for _ in itertools.takewhile(lambda one: np.isfinite(one.regions.high), found))
-    return TraceEstimates(found[: max(known, min(FEWEST, count))])
+    return TraceEstimates(found)
 
 
 def _as_many(wanted: float, lines: Sequence[Line]) -> int:
     return int(np.clip(wanted, min(FEWEST, len(lines)), len(lines)))
 
 
-def _pace(program: Program, line: Line) -> float:
+def pace_of(program: Program, line: Line) -> float:
     """Seconds that an evaluation takes."""
     points = program.points(line(np.linspace(0.0, 1.0, LOOKED_AT)), "the path")
     with torch.no_grad():

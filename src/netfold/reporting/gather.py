@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from netfold.capture import Model, Program, capture
 from netfold.capture.splitting import exact_part
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
-from netfold.measures.many_lines import Lines, measured
+from netfold.measures.many_lines import Lines, measured, pace_of
 from netfold.paths import Line
 from netfold.plots.bound import BoundOfRegions
 from netfold.reporting.beside_theory import BesideTheory, beside_theory
@@ -188,7 +188,8 @@ def gather(
     groups = [trained] if untrained is None else [trained, untrained]
     plane = slice_through(program, before, points, answers, groups, seed, None if shares is None else PLANE * shares)
     cut = time.perf_counter()
-    layers_disturbed = disturbed(model, points, answers, seed, None if shares is None else LAYERS * shares)
+    pace = 0.0 if shares is None else pace_of(program, lines[0])
+    layers_disturbed = disturbed(model, points, answers, seed, None if shares is None else LAYERS * shares, pace)
     tried = {
         "What does one path between two inputs look like?": looked_at,
         "How does that compare with the most there could be?": (bounded := _bound(program)),
