@@ -267,7 +267,7 @@ class PathSample:
         # A layer that shows few switches may show none that a descent could miss: then its variance is what chance
         # makes of as many as it has by its part of all switches, two at a time and each with its weight.
         shown = self.shown.sum(0)
-        of_all = np.divide(shown, shown[self.columns.total], out=np.zeros_like(shown), where=shown > 0)
+        of_all = shown / max(shown[self.columns.total], 1.0)
         of_all[self.columns.lengths] = of_all[self.columns.breakpoints] = 0.0
         variance = np.maximum(sampled, of_all * self.chance / count**2)
         # as if one more cell had been drawn that misses the most seen in any; at least a unit that switches back, and
