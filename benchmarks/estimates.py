@@ -40,7 +40,7 @@ def large(names: list[str], size: int, budget: float) -> None:
     for name in names:
         net, path = case(name, size)
         begin, cpu = time.perf_counter(), time.process_time()
-        found = nf.estimate_trace(net, path, budget=budget)
+        found = nf.estimate_trace(net, path, seconds=budget)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         spent = (
             f"{time.perf_counter() - begin:.0f} s, {time.process_time() - cpu:.0f} s of CPU, {memory:.2f} GB at most"
@@ -64,7 +64,7 @@ def cover(names: list[str], seeds: int, evaluations: int, keep: str | None) -> N
         held, wide, spent = [], [], []
         for seed in range(seeds):
             found = nf.estimate_trace(
-                program, path, budget=None, evaluations=evaluations, whole="never", tolerance=1e-4, seed=seed
+                program, path, seconds=None, evaluations=evaluations, whole="never", tolerance=1e-4, seed=seed
             )
             numbers = [found.regions, *found.transitions, *found.lengths[1:]]
             assert all(n.at_least <= e * (1 + 1e-9) for n, e in zip(numbers, exact, strict=True)), seed

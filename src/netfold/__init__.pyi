@@ -26,6 +26,7 @@ from .measures.partitioning import partition_plane as partition_plane
 from .measures.patterns import PatternCount as PatternCount
 from .measures.patterns import SaturationWarning as SaturationWarning
 from .measures.patterns import count_patterns as count_patterns
+from .measures.plane_samples import sample_plane as sample_plane
 from .measures.region_graph import RegionGraph as RegionGraph
 from .measures.region_graph import region_graph as region_graph
 from .measures.regions import Region as Region
@@ -48,6 +49,7 @@ from .reporting.page import report as report
 from .results.complexity import LocalComplexity as LocalComplexity
 from .results.counts import CountResult as CountResult
 from .results.partition import Partition as Partition
+from .results.plane_sample import PlaneSample as PlaneSample
 from .results.trace import Trace as Trace
 from .results.trace_estimate import TraceEstimate as TraceEstimate
 from .results.traces import Traces as Traces

@@ -13,7 +13,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -82,6 +82,12 @@ def report(
     ] = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The page to write.")] = Path("report.html"),
     pairs: Annotated[int, Parameter(help="Pairs of inputs to walk between.")] = 40,
+    seconds: Annotated[
+        float,
+        Parameter(
+            help="How long the measurements may take, about: what does not fit is estimated, sampled or left out."
+        ),
+    ] = 120.0,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -104,7 +110,7 @@ def report(
         _refuse_without_model(weights, data, initial, input, part_output)
         found = report_on_digits(output, pairs=pairs, seed=seed, progress=True)
     else:
-        found = _report_on(model, weights, shape, (input, part_output), data, initial, output, pairs, seed)
+        found = _report_on(model, weights, shape, (input, part_output), data, initial, output, pairs, seconds, seed)
     from netfold.reporting.numbers import numbers
     from netfold.reporting.words import describe
 
@@ -136,10 +142,18 @@ def trace(
         Parameter(help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot."),
         Flag,
     ] = False,
-    budget: Annotated[
+    seconds: Annotated[
         float | None,
         Parameter(
-            help="Seconds that it may take: a path that is too long to follow in them is estimated, which it says."
+            name=["--seconds", "--budget"],
+            help="How long it may take: a path that is too long to follow is then estimated, which it says.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        Parameter(
+            help="Relative error of lengths where they are sampled, 1e-6 by default; with --seconds half width of the "
+            "intervals of an estimate over its values, 0.05 by default."
         ),
     ] = None,
     save: Save = None,
@@ -151,7 +165,7 @@ def trace(
 
       netfold trace model.pt2 --data inputs.npy --from 0 --to 7
       netfold trace model.pt2 --data inputs.npy --path circle --save trace.nc
-      netfold trace resnet.pt2 --data images.npy --budget 120
+      netfold trace resnet.pt2 --data images.npy --seconds 120
       netfold trace vit.pt2 --data tokens.npy --input vit.layers.3 --output logits
     """
     from netfold.capture.loading import load_model
@@ -162,15 +176,18 @@ def trace(
     ends = [row_of(inputs, row) for row in (start, end)]
     shapes = {"line": Line, "arc": Arc, "circle": Circle}
     between = shapes[path](*ends)
-    if certify and budget is not None:
-        raise InvalidInputError("a certificate takes the whole path: give either --certify or --budget")
+    if certify and seconds is not None:
+        raise InvalidInputError("a certificate takes the whole path: give either --certify or --seconds")
+    limits: dict[str, Any] = {
+        name: value for name, value in (("seconds", seconds), ("tolerance", tolerance)) if value is not None
+    }
     net = load_model(model, weights, input=input, output=output)
-    if budget is None:
-        found = trace_path(net, between, certify=certify)
+    if seconds is None:
+        found = trace_path(net, between, certify=certify, **limits)
     else:
         from netfold.measures.trace_estimates import estimate_trace
 
-        estimated = estimate_trace(net, between, budget=budget)
+        estimated = estimate_trace(net, between, **limits)
         found = estimated.trace or estimated
     if save is not None:
         found.save(save)
@@ -300,6 +317,7 @@ def _report_on(
     initial: Path | None,
     output: Path,
     pairs: int,
+    seconds: float,
     seed: int,
 ) -> ReportData:
     from netfold.capture.loading import load_model
@@ -321,6 +339,7 @@ def _report_on(
         initial=before,
         labels=found.labels,
         pairs=pairs,
+        seconds=seconds,
         seed=seed,
         story=Story(network=model, data=data.name),
         progress=True,

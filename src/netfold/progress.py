@@ -1,16 +1,73 @@
-"""While long work runs: its bar, one thread where sums must have one order, and signals that wait for its end."""
+"""While long work runs: its bar, what it may take, one thread where sums must have one order, signals that wait."""
 
 from __future__ import annotations
 
 import io
+import math
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from tqdm import tqdm
+
+
+@dataclass
+class Budget:
+    """What work may take, and what it took.
+
+    Attributes:
+        seconds: how long it may take, or ``None``.
+        evaluations: at how many points the network may be evaluated, or ``None``.
+        spent: points at which it was.
+        stopped: whether Ctrl-C was pressed.
+        begin: when the time begins to run, by `time.perf_counter`.
+    """
+
+    seconds: float | None = None
+    evaluations: int | None = None
+    spent: int = 0
+    stopped: bool = False
+    begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is any limit."""
+        return self.seconds is not None or self.evaluations is not None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.begin
+
+    @property
+    def over(self) -> bool:
+        """Whether work must end."""
+        late = self.seconds is not None and self.elapsed >= self.seconds
+        return self.stopped or late or (self.evaluations is not None and self.spent >= self.evaluations)
+
+    def left(self, pace: float) -> float:
+        """Evaluations that are left, where one takes so many seconds."""
+        left = math.inf if self.evaluations is None else self.evaluations - self.spent
+        return left if self.seconds is None else min(left, (self.seconds - self.elapsed) / pace)
+
+    def share(self, of: int) -> Budget:
+        """An equal share of what is left, for one of so many; it begins now."""
+        seconds = None if self.seconds is None else max(self.seconds - self.elapsed, 0.0) / of
+        evaluations = None if self.evaluations is None else max(self.evaluations - self.spent, 0) // of
+        return Budget(seconds, evaluations, stopped=self.stopped)
+
+    @property
+    def end(self) -> str:
+        """Why work ended, in words."""
+        if self.stopped:
+            return "interrupted"
+        late = self.seconds is not None and self.elapsed >= self.seconds
+        return f"{self.seconds:.3g} seconds are over" if late else f"{self.spent:,} evaluations were taken"
 
 
 @contextmanager
@@ -87,6 +144,25 @@ def progress_bar(total: float | None, desc: str, unit: str, progress: bool | Non
         return LogLines(total=total, desc=desc, unit=unit, **look)
     hidden = not _shown[0] or (None if progress is None else not progress)
     return tqdm(total=total, desc=desc, unit=unit, disable=hidden, **{"leave": False, **look})
+
+
+@contextmanager
+def stoppable(budget: Budget) -> Iterator[None]:
+    """Ctrl-C ends what goes by a budget, at its next look; a second one is that of the caller."""
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        if budget.stopped and callable(before):
+            before(number, frame)
+        budget.stopped = True
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _SIGNALS = (signal.SIGINT, *signal.valid_signals() - {signal.SIGINT})

@@ -313,3 +313,11 @@ def test_models_of_hugging_face_need_no_wrapper() -> None:
     with torch.no_grad():
         rest = nf.capture(part, part.entry(ids)[0])  # type: ignore[operator]
         assert torch.allclose(rest(part.entry(ids)), model(ids).logits, atol=1e-10)  # type: ignore[operator]
+
+
+def test_a_part_counts_the_parameters_that_it_reads() -> None:
+    """Those of the modules between its ends, not those of the whole model."""
+    net = nf.random_network(4, 6, 3, outputs=2, seed=0)
+    assert nf.capture(net, shape=(4,)).parameters == sum(p.numel() for p in net.parameters())
+    between = nf.capture(net, input="act1", output="act2", shape=(6,))
+    assert between.parameters == 6 * 6 + 6

@@ -57,7 +57,7 @@ def test_intervals_hold_the_exact_numbers(name: str) -> None:
     model, path = NETWORKS[name]
     program = nf.capture(model, shape=path.shape)
     true = nf.trace_path(program, path)
-    options: dict[str, Any] = {"budget": None, "evaluations": 300, "whole": "never", "tolerance": 1e-3}
+    options: dict[str, Any] = {"seconds": None, "evaluations": 300, "whole": "never", "tolerance": 1e-3}
     found = [nf.estimate_trace(program, path, seed=seed, **options) for seed in range(12)]
     for number, exact in ((lambda f: f.regions, true.regions), (lambda f: f.lengths[-1], true.output.length)):
         assert sum(number(f).low <= exact <= number(f).high for f in found) >= 10
@@ -123,13 +123,13 @@ def test_ctrl_c_hands_back_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> No
         draw(self, crowding)
 
     monkeypatch.setattr(PathSample, "draw", interrupted)
-    found = nf.estimate_trace(model, path, budget=None, evaluations=10**6, whole="never", tolerance=1e-9)
+    found = nf.estimate_trace(model, path, seconds=None, evaluations=10**6, whole="never", tolerance=1e-9)
     assert "interrupted" in found.status
     assert found.regions.low <= nf.trace_path(model, path).regions <= found.regions.high
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"budget": 0.0}, {"evaluations": 0}, {"tolerance": 1.0}, {"confidence": 0.0}, {"whole": "always"}]
+    "wrong", [{"seconds": 0.0}, {"evaluations": 0}, {"tolerance": 1.0}, {"confidence": 0.0}, {"whole": "always"}]
 )
 def test_bad_arguments_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(nf.InvalidInputError, match=next(iter(wrong))):

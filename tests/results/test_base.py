@@ -63,7 +63,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "count": lambda: nf.count_regions(network(), inradius=True),
     "count on a plane": lambda: nf.count_regions(network(), PLANE),
     "estimate": lambda: nf.estimate_regions(network(), effort=500, relative_error=1e-3),
-    "estimated trace": lambda: nf.estimate_trace(network(), LINE, budget=None, evaluations=1, whole="never"),
+    "estimated trace": lambda: nf.estimate_trace(network(), LINE, seconds=None, evaluations=1, whole="never"),
     "patterns": lambda: nf.count_patterns(network(), np.repeat(POINTS[:2], 3, 0)),
     "sensitivity": lambda: nf.layer_sensitivity(network(), POINTS, strengths=[0.1, 1.0], repeats=2),
     "sensitivity to pruning": lambda: nf.layer_sensitivity(network(), POINTS, perturbation=nf.Zero()),
@@ -292,14 +292,15 @@ def test_a_status_keeps_its_kind(kind: Certainty) -> None:
 
 LAYOUT = {
     "trace": "angular_length(layer) breakpoint_layers(breakpoint) breakpoints(breakpoint) class_changes(class_change) "
-    "classes(stretch) doubtful() error(stage) growth(layer) input_length() label(layer) layer(layer) "
+    "classes(stretch) covered() doubtful() error(stage) growth(layer) input_length() label(layer) layer(layer) "
     "length(layer) linear_pieces() margin() name(layer) op(layer) output_angular_length() output_length() output_turning() "
     "patterns() regions() resolved() saturation_passages(layer) sign_changes(output) sign_transitions(layer) "
     "stage_name(stage) transitions(layer) turning(layer) uncertain() units(layer) "
     "@counting_rule @format @method @output_label @provenance @status",
     "traces": "angular_length(path,layer) breakpoint_layers(breakpoint) breakpoint_path(breakpoint) "
     "breakpoints(breakpoint) class_change_path(class_change) class_changes(class_change) classes(stretch) "
-    "counting_rule(path) doubtful(path) error(path,stage) growth(path,layer) input_length(path) label(layer) layer(layer) "
+    "counting_rule(path) covered(path) doubtful(path) error(path,stage) growth(path,layer) input_length(path) label(layer) "
+    "layer(layer) "
     "length(path,layer) linear_pieces(path) margin(path) method(path) name(layer) op(layer) "
     "output_angular_length(path) output_label(path) output_length(path) output_turning(path) patterns(path) provenance(path) "
     "regions(path) resolved(path) saturation_passages(path,layer) sign_changes(path,output) "

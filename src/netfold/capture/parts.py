@@ -95,6 +95,9 @@ class ModelPart(nn.Module):
     It has the module's own dictionaries of parameters, buffers and modules, and runs a copy that shares them too.
     """
 
+    is_part_of_a_model = True
+    """By this captures tell that the parameters are not all its own."""
+
     def __init__(
         self, model: nn.Module, entry: str | None, end: str | None, example: Any, names: tuple[str, ...] = ()
     ) -> None:

@@ -310,7 +310,8 @@ class Program:
                 why = node.reason or "it is neither affine nor a piecewise-linear operation that netfold knows"
                 raise NotPiecewiseLinearError(
                     f"{self.name} cannot be followed exactly: {node.describe()}: {why}; "
-                    "use method='sampled', or measure the part of the network before it"
+                    "measure the part of the network before it (output= names where it ends), or take a verb that "
+                    "samples: nf.trace_path, nf.estimate_trace, nf.local_complexity"
                 )
 
     def points(self, values: Any, what: str = "points") -> Tensor:

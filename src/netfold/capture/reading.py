@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.utils import _pytree as pytree
 
 from netfold.capture.classify import Classifier
 from netfold.capture.program import Program
@@ -112,6 +113,8 @@ def proved(
             own = read(points.to(dtype), None)
             compare_with_model(own.batch[own.output], model, name, points.to(dtype), together)
             tape = read(points, torch.float64)
+            if getattr(model, "is_part_of_a_model", False):
+                parameters = _read_by(tape, model)
             program = Classifier(tape, name).program(dtype, parameters)
             prove(program, points)
     except NetfoldError:
@@ -119,6 +122,13 @@ def proved(
     except Exception as error:
         raise CaptureError(f"netfold cannot follow {name}: {first_line(error)}; please report this model") from error
     return Reading(program, tape.weights, own)
+
+
+def _read_by(tape: Tape, model: nn.Module) -> int:
+    """How many numbers of parameters the operations read: a part of a model holds those of the whole."""
+    read = {id(leaf) for node in tape.nodes for leaf in pytree.tree_leaves((node.args, node.kwargs))}
+    own = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    return sum(own[name] for name, value in tape.weights.items() if name in own and id(value) in read)
 
 
 def require_values(model: nn.Module) -> None:

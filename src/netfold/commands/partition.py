@@ -52,6 +52,15 @@ def partition(
     input: Input = None,
     output: Output = None,
     count: Annotated[bool, Parameter(help="Count only: faster, and nothing is stored."), Flag] = False,
+    sampled: Annotated[
+        bool,
+        Parameter(help="Look at the points of a grid in place of cutting: any network, however fine its regions."),
+        Flag,
+    ] = False,
+    resolution: Annotated[int, Parameter(help="Points along each side of the grid, with --sampled.")] = 128,
+    seconds: Annotated[
+        float | None, Parameter(help="How long --sampled may take: the grid is then made no finer than that allows.")
+    ] = None,
     plot: Plot = None,
     color: Annotated[
         Literal["class", "layer", "area", "output", "density"], Parameter(help="What its colours show.")
@@ -60,19 +69,22 @@ def partition(
     save: Save = None,
     as_json: AsJson = False,
 ) -> None:
-    """Cut the plane through three inputs into the regions of a network, exactly.
+    """Cut the plane through three inputs into the regions of a network, exactly; or look at it on a grid.
 
     For example:
 
       netfold partition model.pt2 --data inputs.npy
       netfold partition model.pt2 --data inputs.npy --rows 3 14 15 --plot plane.png --explore plane.html
       netfold partition model.pt2 --data inputs.npy --count --json
+      netfold partition vit.pt2 --data images.npy --sampled --seconds 60 --plot plane.png
     """
     from netfold.capture.loading import load_model
     from netfold.measures.counts import count_regions
     from netfold.measures.partitioning import partition_plane
     from netfold.paths import Plane
 
+    if sampled and (explore is not None or count or color != "class"):
+        raise InvalidInputError("--sampled knows classes alone: it does not go with --count, --explore or --color")
     wanted = [name for name, value in (("--plot", plot), ("--explore", explore), ("--save", save)) if value]
     if count and wanted:
         raise InvalidInputError(f"--count stores no regions, so it does not go with {' and '.join(wanted)}")
@@ -86,6 +98,9 @@ def partition(
         counted = count_regions(net, plane, bounds)
         answer(as_json, counted.to_dict, f"{int(counted):,} regions ({counted.status})")
         return
+    if sampled:
+        _sample(net, plane, bounds, (resolution, seconds), plot, save, points, [f"row {row}" for row in rows], as_json)
+        return
     found = partition_plane(net, plane, bounds)
     if save is not None:
         found.save(save)
@@ -94,6 +109,20 @@ def partition(
     if plot is not None:
         labels = [f"row {row}" for row in rows]
         _draw(found, plot, color, plane.coordinates(points), labels)
+    answer(as_json, found.to_dict, repr(found))
+
+
+def _sample(
+    net: Any, plane: Any, bounds: Any, how: tuple[int, float | None], plot: Path | None, save: Path | None, points: Any,
+    labels: list[str], as_json: bool,
+) -> None:  # fmt: skip
+    from netfold.measures.plane_samples import sample_plane
+
+    found = sample_plane(net, plane, bounds, resolution=how[0], seconds=how[1])
+    if save is not None:
+        found.save(save)
+    if plot is not None:
+        write_picture(found.plot(points=plane.coordinates(points), labels=labels), plot)
     answer(as_json, found.to_dict, repr(found))
 
 

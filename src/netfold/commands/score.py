@@ -22,6 +22,9 @@ def score(
     input: Input = None,
     output: Output = None,
     lines: Annotated[int, Parameter(help="Lines between random pairs of inputs; the same for every model.")] = 16,
+    seconds: Annotated[
+        float, Parameter(help="How long the lines of a model may take, about: longer ones are estimated.")
+    ] = 60.0,
     seed: Annotated[int, Parameter(help="Seed of the pairs.")] = 0,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +48,7 @@ def score(
     found = {}
     for name in (model, *more):
         one = load_model(name, weights, input=input, output=output)
-        scored(one, inputs, lines=1, seed=seed)  # compiles what the time of the score is not to hold
-        found[name] = scored(one, inputs, lines=lines, seed=seed)
+        scored(one, inputs, lines=1, seed=seed, seconds=1.0)  # compiles what the time of the score is not to hold
+        found[name] = scored(one, inputs, lines=lines, seed=seed, seconds=seconds)
     numbers = {"models": {name: one.to_dict() for name, one in found.items()}}
     answer(as_json, numbers, "\n".join(f"{name}: {one}" if more else str(one) for name, one in found.items()))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -116,14 +117,19 @@ class CountInterrupted(KeyboardInterrupt):
         Checkpoint(Path(path), self.job.fingerprint).save(self.work)
 
 
+class _TimeIsOver(Exception):
+    """No more is counted."""
+
+
 def count_cells(
     job: CellJob,
     threads: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     progress: bool | None = None,
     client: Any = None,
+    seconds: float | None = None,
 ) -> Work:
-    """Count, to the end.
+    """Count, to the end, or to that of the time; with a limit, Ctrl-C ends it too.
 
     Raises:
         InvalidInputError: an argument is unusable, or the checkpoint belongs to another count.
@@ -138,12 +144,16 @@ def count_cells(
         arrays = job.network.arrays
         file = Checkpoint(Path(checkpoint), job.fingerprint, arrays.pieces[arrays.order])
     work = (file.load() if file else None) or Work()
+    begin = time.perf_counter()
     if file:
         file.save(work)  # what cannot be written is said before hours of counting
-    with _kept(job, work, file), _bar(job, work, progress) as bar:
+    ends = () if seconds is None else (_TimeIsOver, CountInterrupted)
+    with suppress(*ends), _kept(job, work, file), _bar(job, work, progress) as bar:
 
         def tick() -> None:
             bar.show(work)
+            if seconds is not None and time.perf_counter() - begin >= seconds:
+                raise _TimeIsOver
             if file:
                 file.save_if_due(work)
 

@@ -7,15 +7,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from netfold.arguments import FileName, Threads, checked
+from netfold.arguments import FileName, Positive, Threads, checked
 from netfold.capture import Model, Program, capture
+from netfold.capture.splitting import exact_part, split_of
 from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
 from netfold.exact.cells.counting.queue import Work
 from netfold.exact.plane.tracer import TIE, PlaneTracer, corners_of, margins
 from netfold.measures.cell_counts import CellJob, count_cells
+from netfold.measures.growing import growing
 from netfold.measures.plane_proof import doubts_of, prove
-from netfold.measures.tracing import trace_path
+from netfold.measures.tracing import trace_paths
 from netfold.paths import Path, Plane, rectangle
 from netfold.results.counts import CountResult
 from netfold.results.provenance import provenance
@@ -24,6 +26,12 @@ PLANE_RULE = (
     "activation regions: maximal connected sets of the rectangle, of positive area, on which every unit of every "
     f"hidden layer keeps its state; a vertex closer to a knot than {TIE:.1e} of the layer's scale counts as on it"
 )
+
+
+def part_rule(network: Program) -> str:
+    """What is added to the rule where only a part of a network is exact."""
+    split = None if network.piecewise_linear else split_of(network)
+    return "" if split is None else f"; of the network {split.where}"
 
 
 @checked
@@ -38,6 +46,7 @@ def count_regions(
     progress: bool | None = None,
     client: Any = None,
     inradius: bool = False,
+    seconds: Positive | None = None,
 ) -> CountResult:
     """Count the activation regions that a domain holds, storing none of them.
 
@@ -61,6 +70,9 @@ def count_regions(
         progress: show a bar on stderr; by default in a terminal, and only after a second.
         client: a ``dask.distributed.Client``: the cluster counts, in place of threads. Workers may die meanwhile.
         inradius: find the smallest inradius in the same walk, which takes a few times as long.
+        seconds: how long it may take, about. What was counted when the time is over, or Ctrl-C is pressed, is then a
+            lower bound, which ``status`` says; of a plane it is that of a rectangle around its middle, of a path that
+            of its start. A ``checkpoint`` goes on from there.
 
     Returns:
         The count.
@@ -86,8 +98,10 @@ def count_regions(
     if domain is None or isinstance(domain, Box | Polytope):
         if bounds is not None:
             raise InvalidInputError("bounds belong to a Plane; for a box give nf.Box(low, high) as the domain")
-        job = CellJob(program_on(model, domain, shape), domain, inradius)
-        return _on_cells(job, count_cells(job, threads, checkpoint, progress, client))
+        network = program_on(model, domain, shape)
+        job = CellJob(exact_part(network), domain, inradius)
+        work = count_cells(job, threads, checkpoint, progress, client, seconds)
+        return _told(network, _on_cells(job, work))
     options = {"shape": shape, "threads": threads, "checkpoint": checkpoint, "client": client}
     given = [name for name, value in {**options, "inradius": inradius or None}.items() if value is not None]
     if given and (isinstance(domain, Plane) or isinstance(domain, Path)):  # noqa: SIM101  a protocol takes no union
@@ -95,15 +109,25 @@ def count_regions(
             f"{', '.join(given)}: only for all of R^m, a Box or a Polytope, not for a {type(domain).__name__}"
         )
     if isinstance(domain, Plane):
-        return _on_plane(capture(model, shape=domain.shape), domain, rectangle(bounds or domain.bounds))
+        network = capture(model, shape=domain.shape)
+        program, whole = exact_part(network), rectangle(bounds or domain.bounds)
+        found, part, why = growing(whole, seconds, lambda part: _on_plane(program, domain, part))
+        return _told(network, found if part == whole else replace(found, part=f"that is {found.domain}: {why}"))
     if bounds is not None:
         raise InvalidInputError("bounds belong to a Plane; a path brings its own ends")
     if isinstance(domain, Path):
-        return _on_path(model, domain)
+        network = capture(model, shape=domain.shape)
+        return _told(network, _on_path(exact_part(network), domain, seconds))
     raise InvalidInputError(
         "regions are counted in all of R^m (None), a Box, a Polytope, on a Plane or on a path, got "
         f"{type(domain).__name__}"
     )
+
+
+def _told(network: Program, count: CountResult) -> CountResult:
+    """The count, which says of which part of a network it is."""
+    rule = part_rule(network)
+    return replace(count, counting_rule=count.counting_rule + rule) if rule else count
 
 
 def program_on(model: Model, domain: Domain, shape: Sequence[int] | None = None) -> Program:
@@ -124,8 +148,9 @@ def program_on(model: Model, domain: Domain, shape: Sequence[int] | None = None)
 
 
 def _on_cells(job: CellJob, work: Work) -> CountResult:
-    sums = work.sums
+    sums = work.snapshot()[0]
     return CountResult(
+        part="" if work.finished else "that is what was counted in the time that there was",
         regions=sums.regions,
         by_layer=(),
         method=f"cells split unit by unit, {job.engine.name}",
@@ -148,7 +173,6 @@ def _thinnest(job: CellJob) -> float | None:
 
 
 def _on_plane(program: Program, plane: Plane, bounds: tuple[float, float, float, float]) -> CountResult:
-    program.require_piecewise_linear()
     tracer = PlaneTracer(program, *corners_of(program, plane, bounds))
     tracer.run()
     proof = prove(tracer, plane, bounds, certify=False)
@@ -166,8 +190,8 @@ def _on_plane(program: Program, plane: Plane, bounds: tuple[float, float, float,
     )
 
 
-def _on_path(model: Model, path: Path) -> CountResult:
-    trace = trace_path(model, path, "exact")
+def _on_path(program: Program, path: Path, seconds: float | None) -> CountResult:
+    trace = trace_paths(program, [path], "exact", seconds=seconds, progress=False)[0]
     return CountResult(
         regions=trace.regions,
         by_layer=tuple(int(n) for n in trace.regions_by_layer),
@@ -177,4 +201,5 @@ def _on_path(model: Model, path: Path) -> CountResult:
         margin=trace.margin,
         counting_rule=trace.counting_rule,
         provenance=trace.provenance,
+        part="" if trace.covered == 1.0 else f"that is t up to {trace.covered:.6g}",
     )

@@ -143,6 +143,7 @@ class PathSample:
         shown: what the ends of each cell show, one row (`StepColumns`) a cell.
         evaluations: points at which the network was evaluated; following counts as its breakpoints.
         pace: seconds that an evaluation takes.
+        chance: variance of all switches that were missed, were each pair of them on its own.
         tick: called now and then.
     """
 
@@ -157,6 +158,7 @@ class PathSample:
         self.strata = np.array_split(np.arange(self.cells), -(-self.cells // NEIGHBOURS))
         self.turns: list[list[int]] = [[] for _ in self.strata]
         self.rounds: list[Floats] = []
+        self.chance = 0.0
         shapes = (*(layer.shape for layer in program.layers), program.output_shape)
         self.features = np.array([int(np.prod(shape, dtype=np.int64)) for shape in shapes])
         self.evaluations, begin = 0, time.perf_counter()
@@ -203,7 +205,9 @@ class PathSample:
         for descent, rows, stratum in zip(descents, seen, self.strata, strict=True):
             more = descent.more(rows, followed.get(descent.cell))
             self._note(descent, rows, more, followed.get(descent.cell))
-            missed.append(len(stratum) * (2 / ONWARD) ** np.arange(len(more)) @ more)
+            weights = len(stratum) * (2 / ONWARD) ** np.arange(len(more))
+            missed.append(weights @ more)
+            self.chance += 2.0 * float(weights**2 @ more[:, self.columns.total])
         self.rounds.append(np.array(missed))
 
     def _next(self, stratum: int) -> int:
@@ -251,12 +255,21 @@ class PathSample:
 
     @property
     def tally(self) -> PathEstimates:
-        """What there is, estimated; at least two rounds."""
+        """What there is, estimated; before a second round lower bounds alone."""
+        if len(self.rounds) < 2:
+            least = self.least.sum(0)
+            unknown = np.full(len(least), np.inf)
+            return PathEstimates(np.maximum(self.shown.sum(0), least), unknown, unknown, unknown, least)
         rounds = np.array(self.rounds)
         count, least = len(rounds), self.least.sum(0)
         parts = rounds.var(0, ddof=1) / count
         sampled, squares = parts.sum(0), (parts**2).sum(0) / (count - 1)
-        variance = sampled.copy()
+        # A layer that shows few switches may show none that a descent could miss: then its variance is what chance
+        # makes of as many as it has by its part of all switches, two at a time and each with its weight.
+        shown = self.shown.sum(0)
+        of_all = shown / max(shown[self.columns.total], 1.0)
+        of_all[self.columns.lengths] = of_all[self.columns.breakpoints] = 0.0
+        variance = np.maximum(sampled, of_all * self.chance / count**2)
         # as if one more cell had been drawn that misses the most seen in any; at least a unit that switches back, and
         # an image that turns back in one feature, halfway through the longest chord
         most = (self.least - self.shown).max(0)

@@ -98,6 +98,11 @@ def _certifier(program: Program) -> Certifier | None:
 def _settled(trace: Trace, path: Line | Polyline, doubts: int, certifier: Certifier | None) -> Trace:
     if certifier is not None:
         return certified(trace, certifier.certify(*path.vertices, trace.breakpoints, trace.breakpoint_layers))
+    return doubted(trace, doubts)
+
+
+def doubted(trace: Trace, doubts: int) -> Trace:
+    """The trace, which says on how many places rounding may have decided."""
     if doubts == 0:
         return trace
     status = Certainty.TIES.text(f" in {counted(doubts, 'place')}")

@@ -8,21 +8,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from netfold.capture.activations import Elementwise, Selection
+from netfold.capture.activations import Selection
 from netfold.capture.program import Layer, Program, cut
+from netfold.capture.smooth import alone, knots, of_zero
 
 NUMBERS = 2**24
 """Numbers that one layer's values at a batch of points may take."""
-
-
-def watchable(layer: Layer) -> bool:
-    """Whether a layer's units have a state: a piece, a winner, or the sign of what a pointwise operation reads.
-
-    Operations on several values at once (normalisation, softmax, attention, products) have none.
-    """
-    if layer.rule is not None:
-        return True
-    return torch.Tag.pointwise in layer.node.schema.tags and len(layer.node.inputs) == 1
 
 
 def states_at(program: Program, points: Tensor, signs: bool = False) -> Iterator[tuple[int, Tensor]]:
@@ -55,12 +46,7 @@ def walk(program: Program, points: Tensor) -> Iterator[tuple[Layer | None, list[
 
 def has_states(layer: Layer, read: Sequence[Tensor]) -> bool:
     """Whether the units of a layer that reads this have states of their own."""
-    return watchable(layer) and (isinstance(layer.rule, Selection) or _own(layer, read))
-
-
-def _own(layer: Layer, read: Sequence[Tensor]) -> bool:
-    """Whether every unit reads one entry of its own."""
-    return isinstance(layer.rule, Elementwise) or sum(r.shape[1] for r in read) == layer.units
+    return layer.rule is not None or alone(layer, sum(r.shape[1] for r in read))
 
 
 def states_of(layer: Layer, read: Sequence[Tensor], signs: bool = False) -> Tensor:
@@ -69,12 +55,12 @@ def states_of(layer: Layer, read: Sequence[Tensor], signs: bool = False) -> Tens
     if isinstance(rule, Selection):
         return _winners(rule, torch.cat(list(read), 1) if len(read) > 1 else read[0])
     h = read[0]
-    if rule is None or signs:
+    if signs or of_zero(layer):
         return (h > 0).to(torch.int16)
-    knots = torch.from_numpy(rule.knots).to(h.device)
+    levels = torch.from_numpy(knots(layer)).to(h.device)
     found = torch.zeros(h.shape, dtype=torch.int16, device=h.device)
-    for k in range(knots.shape[1]):
-        found += h > knots[:, k]
+    for k in range(levels.shape[1]):
+        found += h > levels[:, k]
     return found
 
 

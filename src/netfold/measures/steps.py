@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from netfold.arrays import Floats, Ints
-from netfold.capture.activations import Elementwise, Selection
+from netfold.capture.activations import Selection
 from netfold.capture.program import Program
+from netfold.capture.smooth import of_zero
 from netfold.measures.states import has_states, states_of, walk
 from netfold.results.trace import Trace
 
@@ -86,17 +87,12 @@ def steps(program: Program, points: Tensor, begin: Ints, end: Ints) -> Floats:
             found[:, number] = switched
             if isinstance(layer.rule, Selection):
                 signs, switched = np.zeros(len(a)), _places(layer.rule, read, made, states, a, b)
-            elif isinstance(layer.rule, Elementwise) and not _of_zero(layer.rule):
+            elif not of_zero(layer):
                 signs = _apart(states_of(layer, read, True), a, b, False)
             found[:, columns.signs.start + number] = signs
             found[:, columns.breakpoints] += switched
     found[:, columns.total] = found[:, columns.transitions].sum(1)
     return found
-
-
-def _of_zero(rule: Elementwise) -> bool:
-    """Whether a unit's state is the sign of its pre-activation."""
-    return rule.knots.shape[1] == 1 and not rule.knots.any()
 
 
 def _chords(image: Tensor, a: Tensor, b: Tensor) -> Floats:

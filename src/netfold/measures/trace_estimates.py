@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -11,19 +9,21 @@ from tqdm import tqdm
 
 from netfold.arguments import Positive, PositiveInt, Seed, Share, checked
 from netfold.capture import Model, Program, capture
+from netfold.capture.splitting import split_of
 from netfold.exact.arc.tracer import ellipse_length
+from netfold.exact.paths.stretches import LARGE, values_of
 from netfold.measures.assemble import COUNTING_RULE
 from netfold.measures.descents import PathSample
-from netfold.measures.tracing import require_path, trace_paths
+from netfold.measures.tracing import require_path, trace_paths, trace_within
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
-from netfold.progress import progress_bar
+from netfold.progress import Budget, progress_bar
+from netfold.renamed import renamed
 from netfold.results.complexity import WatchedLayer
 from netfold.results.provenance import provenance
 from netfold.results.status import Certainty, Standing
 from netfold.results.trace import Trace
 from netfold.results.trace_estimate import Estimated, TraceEstimate
 from netfold.sampled.trace import COUNTING_RULE as SAMPLED_RULE
-from netfold.sampled.trace import trace_sampled
 
 Whole = Literal["auto", "never"]
 
@@ -49,38 +49,13 @@ SAID = "; estimated from points along the path and from short stretches that are
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
 
 
-@dataclass
-class Budget:
-    """What may be spent, and what was.
-
-    Attributes:
-        seconds: how long it may take, or ``None``.
-        evaluations: how many evaluations it may take, or ``None``.
-        spent: evaluations that were taken.
-    """
-
-    seconds: float | None
-    evaluations: int | None
-    spent: int = 0
-    begin: float = field(default_factory=time.perf_counter)
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the beginning."""
-        return time.perf_counter() - self.begin
-
-    def left(self, pace: float) -> float:
-        """Evaluations that are left, where one takes so many seconds."""
-        left = np.inf if self.evaluations is None else self.evaluations - self.spent
-        return left if self.seconds is None else min(left, (self.seconds - self.elapsed) / pace)
-
-
+@renamed(budget="seconds")
 @checked
 def estimate_trace(
     model: Model,
     path: Path,
     *,
-    budget: Positive | None = 60.0,
+    seconds: Positive | None = 60.0,
     evaluations: PositiveInt | None = None,
     tolerance: Share = 0.05,
     confidence: Share = 0.95,
@@ -110,10 +85,10 @@ def estimate_trace(
     Args:
         model: a module in evaluation mode, or a captured program.
         path: where to go; points have the model's input shape, without a batch axis.
-        budget: seconds that it may take, capturing included; ``None`` for no such limit. The least that it takes is
-            some 30 evaluations of the network.
-        evaluations: points at which the network may be evaluated; with ``budget=None`` the same seed then gives the
-            same numbers on every machine.
+        seconds: how long it may take, capturing included; ``None`` for no such limit. Where there is no time for a
+            second look there are lower bounds alone, and intervals have no upper end.
+        evaluations: points at which the network may be evaluated, some 30 at least; with ``seconds=None`` the same seed
+            then gives the same numbers on every machine.
         tolerance: half width of intervals, over their values, at which to stop.
         confidence: of the intervals.
         whole: ``never`` estimates also where the budget would allow to trace the whole path.
@@ -131,14 +106,14 @@ def estimate_trace(
         >>> import netfold as nf
         >>> net = nf.random_network(inputs=20, width=100, depth=4, sigma_w=2.0, sigma_b=0.5, seed=1)
         >>> path = nf.Line(-np.ones(20), np.ones(20))
-        >>> found = nf.estimate_trace(net, path, budget=None, evaluations=500, whole="never")
+        >>> found = nf.estimate_trace(net, path, seconds=None, evaluations=500, whole="never")
         >>> true = nf.trace_path(net, path)
         >>> found.regions.at_least <= found.regions.low <= true.regions <= found.regions.high
         True
     """
-    spending = Budget(budget, evaluations)
+    spending = Budget(seconds, evaluations)
     program = capture(model, shape=require_path(path, 0).shape)
-    with progress_bar(budget, "estimating", "s", progress, bar_format=BAR) as bar:
+    with progress_bar(seconds, "estimating", "s", progress, bar_format=BAR) as bar:
         search = _Search(program, path, np.random.default_rng(seed), spending, tolerance, confidence, bar)
         search.run(whole == "auto")
     words = {"path": type(path).__name__, "seed": seed, "seconds": spending.elapsed, "tolerance": tolerance}
@@ -161,24 +136,25 @@ class _Search:
         self.program, self.path, self.rng, self.spending = program, path, rng, spending
         self.tolerance, self.confidence, self.bar = tolerance, confidence, bar
         self.trace: Trace | None = None
-        self.stopped = False
-        self.sample = self._sampled(FIRST_CELLS, 1.0)
+        self.whole = True
+        self.sample = PathSample(program, path, FIRST_CELLS, rng, self._tick)
 
     def run(self, whole: bool) -> None:
         """Go on to the end; Ctrl-C ends it sooner."""
+        self.whole = whole
         try:
-            while not (whole and self._followed()) and self._over > 1.0:
-                if not self._improved():
+            self._draw(self.sample, 1.0)
+            while not self._followed() and self._over > 1.0:
+                if self.spending.stopped or not self._improved():
                     return
         except KeyboardInterrupt:
-            self.stopped = True
+            self.spending.stopped = True
 
-    def _sampled(self, cells: int, crowding: float) -> PathSample:
-        sample = PathSample(self.program, self.path, cells, self.rng, self._tick)
+    def _draw(self, sample: PathSample, crowding: float) -> None:
         for _ in range(ROUNDS):
-            sample.draw(crowding)
+            if self.spending.seconds is None or self.spending.elapsed < self.spending.seconds:
+                sample.draw(crowding)
         self.spending.spent += sample.evaluations
-        return sample
 
     def _tick(self) -> None:
         self.bar.update(min(self.spending.elapsed, self.bar.total or np.inf) - self.bar.n)
@@ -197,10 +173,12 @@ class _Search:
         # What the ends of cells miss falls with their number, or faster; so does the part of it that is left to chance.
         finer = int(min(np.clip(1.2 * self._over ** (2 / 3), 2, FINER), left / sample.evaluations))
         if finer >= 2:
-            self.sample = self._sampled(finer * sample.cells, self._crowding)
-            return True
+            finest = PathSample(self.program, self.path, finer * sample.cells, self.rng, self._tick)
+            self._draw(finest, self._crowding)
+            self.sample = finest if len(finest.rounds) > 1 else sample
+            return len(finest.rounds) > 1
         before = sample.evaluations
-        if left < before / len(sample.rounds):
+        if left < before / max(len(sample.rounds), 1):
             return False
         sample.draw(self._crowding)
         self.spending.spent += sample.evaluations - before
@@ -214,15 +192,30 @@ class _Search:
 
     def _followed(self) -> bool:
         """Follow the whole path if that fits in the budget; whether it did."""
-        left = SHARE * self.spending.left(self.sample.pace)
-        if self.program.piecewise_linear and not isinstance(self.path, Curve):
-            if self.sample.tally.value[self.sample.columns.breakpoints] <= left:
-                self.trace = trace_paths(self.program, [self.path], progress=False)[0]
-        elif self.sample.cells == FIRST_CELLS and left >= SMOOTH_LEAST:
-            most = int(min(left / SMOOTH_TIMES, SMOOTH_MOST))
-            trace = trace_sampled(self.program, self.path, min(self.tolerance / 10, 1e-4), most, progress=False)
-            self.spending.spent += trace.provenance["evaluations"]
-            self.trace = trace if trace.status.kind.reached else None
+        spending = self.spending
+        left = SHARE * spending.left(self.sample.pace)
+        seconds = None if spending.seconds is None else spending.seconds - spending.elapsed
+        if not self.whole or left <= 0.0:
+            return False
+        if not self._exactly:
+            self.whole = False
+            if left < SMOOTH_LEAST:
+                return False
+            budget = Budget(seconds, int(min(left / SMOOTH_TIMES, SMOOTH_MOST)))
+            trace = trace_within(self.program, self.path, budget, min(self.tolerance / 10, 1e-4))
+        elif self.sample.tally.value[self.sample.columns.breakpoints] > left:
+            return False
+        elif values_of(self.program) < LARGE:
+            self.trace = trace_paths(self.program, [self.path], progress=False)[0]
+            return True
+        else:
+            budget = Budget(seconds)
+            trace = trace_within(self.program, self.path, budget)
+            # what took longer than it seemed to take would do so again
+            self.whole = False
+        self.trace = trace if trace.status.kind.reached else None
+        spending.spent += 0 if self.trace and self._exactly else budget.spent
+        spending.stopped = budget.stopped
         return self.trace is not None
 
     def result(self, where: dict[str, Any]) -> TraceEstimate:
@@ -245,7 +238,7 @@ class _Search:
             exact=trace is not None,
             cells=sample.cells if trace is None else 0,
             rounds=len(sample.rounds) if trace is None else 0,
-            evaluations=self.spending.spent + (trace.regions + 1 if trace and trace.method == "exact" else 0),
+            evaluations=self.spending.spent + (trace.regions + 1 if trace and trace.method != "sampled" else 0),
             method=trace.method if trace else f"points and stretches, {'exact' if self._exactly else 'sampled'}",
             status=trace.status if trace else self._status,
             counting_rule=(trace.counting_rule if trace else (COUNTING_RULE if self._exactly else SAMPLED_RULE) + SAID),
@@ -256,12 +249,16 @@ class _Search:
 
     @property
     def _exactly(self) -> bool:
-        return self.program.piecewise_linear and not isinstance(self.path, Curve)
+        if self.program.piecewise_linear:
+            return not isinstance(self.path, Curve)
+        return isinstance(self.path, Line | Polyline) and split_of(self.program) is not None
 
     @property
     def _status(self) -> Standing:
         over = self._over
-        details = "; interrupted" if self.stopped else ""
+        details = "; interrupted" if self.spending.stopped else ""
+        if np.isinf(over):
+            return Certainty.SHORT_OF_EFFORT.text(f": lower bounds alone{details}")
         if over <= 1.0:
             return Certainty.ESTIMATED.text(details)
         return Certainty.SHORT_OF_EFFORT.text(f": half widths up to {over * self.tolerance:.2g} of the value{details}")

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from tqdm import tqdm
 
-from netfold.arguments import checked, sequence
+from netfold.arguments import Positive, PositiveInt, Share, checked, sequence
 from netfold.capture import Model, Program, capture
+from netfold.capture.splitting import ExactSplit, split_of
 from netfold.errors import InvalidInputError
-from netfold.exact.arc.tracer import trace_ellipses
+from netfold.exact.arc.tracer import follow_ellipse, trace_ellipses
 from netfold.exact.line.tracer import LineTracer
+from netfold.exact.paths.stretches import LARGE, values_of
 from netfold.measures.assemble import Tracer, assemble, certified
-from netfold.measures.near_ties import doubts_of, settle, usual
-from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
-from netfold.progress import progress_bar
+from netfold.measures.near_ties import doubted, doubts_of, settle, usual
+from netfold.measures.split_traces import joined
+from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline, stretch
+from netfold.progress import Budget, progress_bar, stoppable
 from netfold.results.base import counted
 from netfold.results.provenance import provenance
 from netfold.results.status import Certainty
@@ -32,12 +36,27 @@ Method = Literal["auto", "exact", "sampled"]
 TIGHT = 64 * float(np.finfo(np.float64).eps)
 """A margin on an arc below this is rounding."""
 
+TOLERANCE = 1e-6
+"""Relative error of sampled lengths and angles."""
+
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+
 BATCH = 256
 """Paths traced together; more of them would only wait for memory."""
 
 
 @checked
-def trace_path(model: Model, path: Path, method: Method = "auto", *, certify: bool = False) -> Trace:
+def trace_path(
+    model: Model,
+    path: Path,
+    method: Method = "auto",
+    *,
+    certify: bool = False,
+    seconds: Positive | None = None,
+    evaluations: PositiveInt | None = None,
+    tolerance: Share = TOLERANCE,
+    progress: bool | None = None,
+) -> Trace:
     """Measure what a path meets in a network: regions, transitions, patterns and lengths, layer by layer.
 
     Inside an activation region every pre-activation is affine on a straight path, and A cos s + B sin s + C on an
@@ -49,10 +68,20 @@ def trace_path(model: Model, path: Path, method: Method = "auto", *, certify: bo
         model: a module in evaluation mode, or a captured program.
         path: where to go; points have the model's input shape, without a batch axis.
         method: ``exact`` for piecewise-linear networks on lines, polylines, arcs and circles; ``sampled`` for all;
-            ``auto`` takes ``exact`` where it applies.
+            ``auto`` takes ``exact`` where it applies. Where a network is piecewise linear up to its last operations (a
+            softmax, a sigmoid, a normalisation of the output) lines and polylines are followed exactly up to there, and
+            the rest is sampled on the pieces.
         certify: prove the breakpoints, transitions and linear pieces of a line or polyline for the stored weights:
             what float64 leaves undecided (ties, touches, pieces too narrow for it) is decided in higher precision,
             then in rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open.
+        seconds: how long it may take, capturing included. What is exact is then followed from t = 0 on, stretch by
+            stretch, until the time is over or Ctrl-C is pressed: `Trace.covered` says how far that was, and every
+            number is of that part. What is sampled covers the whole path less finely, and its status says what is
+            missing.
+        evaluations: points at which the network may be evaluated, likewise; a region takes one. The same numbers on
+            every machine.
+        tolerance: relative error of sampled lengths and angles (angles below one radian: absolute).
+        progress: show a bar where the work is long; by default only in a terminal.
 
     Returns:
         The trace.
@@ -61,7 +90,7 @@ def trace_path(model: Model, path: Path, method: Method = "auto", *, certify: bo
         NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
         NotExplicitError: a certificate is asked of a network whose operations have no coefficients to read.
         InvalidInputError: path and model do not fit, ``exact`` is asked on a free curve, or a certificate of
-            anything but an exact line or polyline.
+            anything but a whole, exact line or polyline.
         CaptureError: the model cannot be captured.
 
     Example:
@@ -72,8 +101,12 @@ def trace_path(model: Model, path: Path, method: Method = "auto", *, certify: bo
         True
         >>> int(trace.transitions.sum()) + 1 == trace.patterns
         True
+        >>> part = nf.trace_path(net, nf.Line([-2.0, 0.0], [2.0, 1.0]), evaluations=1)
+        >>> part.covered < 1, part.regions < trace.regions, part.status.kind.name
+        (True, True, 'PARTIAL')
     """
-    return trace_paths(model, [path], method, certify=certify, progress=False)[0]
+    budget = Budget(seconds, evaluations)
+    return _traced(model, [path], method, certify, budget, tolerance, progress)[0]
 
 
 @checked
@@ -83,6 +116,9 @@ def trace_paths(
     method: Method = "auto",
     *,
     certify: bool = False,
+    seconds: Positive | None = None,
+    evaluations: PositiveInt | None = None,
+    tolerance: Share = TOLERANCE,
     progress: bool | None = None,
 ) -> Traces:
     """Measure many paths through one network as one batch of work; see `trace_path`.
@@ -91,10 +127,13 @@ def trace_paths(
         model: a module in evaluation mode, or a captured program.
         paths: where to go; they may be of different kinds.
         method: as for `trace_path`, and ``certify``.
+        seconds: how long all of them may take; each gets an equal share of what is left when its turn comes.
+        evaluations: likewise.
+        tolerance: as for `trace_path`.
         progress: show a progress bar; by default only in a terminal.
 
     Returns:
-        The traces, in the order of the paths.
+        The traces, in the order of the paths; after Ctrl-C, where there is a budget, those that were begun.
 
     Raises:
         NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
@@ -107,15 +146,33 @@ def trace_paths(
         >>> len(nf.trace_paths(net, [nf.Line([0.0, 0.0], [1.0, y]) for y in (0.0, 1.0)]))
         2
     """
+    return _traced(model, paths, method, certify, Budget(seconds, evaluations), tolerance, progress)
+
+
+def _traced(
+    model: Model,
+    paths: Sequence[Path],
+    method: Method,
+    certify: bool,
+    budget: Budget,
+    tolerance: float,
+    progress: bool | None,
+) -> Traces:
     program = _captured(model, paths, method)
     choices = [choose(program, path, method) for path in paths]
     if certify:
         from netfold.exact.certificate.certifier import Certifier
 
         _require_straight(paths, choices)
+        if budget.limited:
+            raise InvalidInputError("a certificate takes the whole path: leave certify=False, or give no budget")
         choices = [_certified(Certifier(program))] * len(paths)
-    traces: dict[int, Trace] = {}
-    with progress_bar(len(paths), "tracing", "path", progress) as bar:
+    one_by_one = not certify and (budget.limited or values_of(program) >= LARGE)
+    look = {"bar_format": BAR, "delay": 1.0}
+    with progress_bar(len(paths), "tracing", "path", progress, **look) as bar:
+        if one_by_one or _trace_sampled in choices or _trace_split in choices:
+            return Traces(_one_by_one(program, paths, choices, budget, tolerance, bar))
+        traces: dict[int, Trace] = {}
         for trace in dict.fromkeys(choices):
             chosen = [i for i, choice in enumerate(choices) if choice is trace]
             for begin in range(0, len(chosen), BATCH):
@@ -123,6 +180,88 @@ def trace_paths(
                 traces.update(zip(batch, trace(program, [paths[i] for i in batch]), strict=True))
                 bar.update(len(batch))
     return Traces(traces[i] for i in range(len(paths)))
+
+
+def _one_by_one(
+    program: Program,
+    paths: Sequence[Path],
+    choices: Sequence[Callable[..., list[Trace]]],
+    budget: Budget,
+    tolerance: float,
+    bar: tqdm,
+) -> Iterator[Trace]:
+    """Traces within a budget; after Ctrl-C those that were begun, if there is one."""
+    for number, (path, choice) in enumerate(zip(paths, choices, strict=True)):
+        mine = budget.share(len(paths) - number)
+
+        def told(at: float, number: int = number) -> None:
+            bar.update(number + at - bar.n)
+
+        yield _within(program, path, choice, mine, tolerance, told)
+        budget.spent += mine.spent
+        if mine.stopped and not budget.limited:
+            raise KeyboardInterrupt
+        if mine.stopped:
+            return
+
+
+def trace_within(program: Program, path: Path, budget: Budget, tolerance: float = TOLERANCE) -> Trace:
+    """The trace of a captured network as far as a budget goes; Ctrl-C ends it, and stops the budget."""
+    return _within(program, path, choose(program, path, "auto"), budget, tolerance, lambda _: None)
+
+
+def _within(
+    program: Program,
+    path: Any,
+    choice: Callable[..., list[Trace]],
+    budget: Budget,
+    tolerance: float,
+    told: Callable[[float], object],
+) -> Trace:
+    """One trace within a budget."""
+    begin = time.perf_counter()
+    if choice is _trace_sampled:
+        from netfold.sampled.trace import MOST, trace_sampled
+
+        settled = 0.0
+
+        def more(share: float) -> None:
+            nonlocal settled
+            settled += share
+            told(settled)
+
+        if not budget.limited:
+            budget.evaluations = MOST
+            return trace_sampled(program, path, tolerance, budget, more)
+        with stoppable(budget):
+            return trace_sampled(program, path, tolerance, budget, more)
+    if choice is trace_straight or choice is _trace_split:
+        split = None if choice is trace_straight else _split_of(program)
+        whole, program = program, program if split is None else split.signed
+        tracer = LineTracer(program, 1, keep=split is not None)
+        at = 1.0
+        if budget.limited or values_of(program) >= LARGE:
+            at = tracer.follow(path, budget, told)
+        else:
+            t, vertices = path.vertices
+            tracer.run(t, np.zeros(len(t), np.int64), program.points(vertices, "the path"))
+        length = path.length if at == 1.0 else stretch(path, 0.0, at).length  # type: ignore[attr-defined]
+        trace = assembled(program, tracer, [path], [length], begin)[0]
+        doubts = doubts_of(tracer, program.points(path.vertices[1], "the path"))[0]
+        trace = doubted(trace, doubts) if at < 1.0 else settle(tracer, [path], [trace], [doubts])[0]
+        if split is not None:
+            trace = joined(whole, split, trace, tracer.vertices, tolerance)
+        if at == 1.0:
+            return trace
+    else:
+        found, at = follow_ellipse(program, path.ellipse, budget, told)
+        trace = assembled(program, found, [path], found.lengths, begin)[0]
+        doubts = _arc_doubts(program, path.ellipse, trace, int(found.doubts[0]))
+        trace = _doubted(trace, doubts, int(found.rough[0]))
+        if at == 1.0:
+            return trace
+    status = Certainty.PARTIAL.text(f": {trace.status} for t up to {at:.6g}, where {budget.end}")
+    return replace(trace, covered=at, status=status)
 
 
 def _captured(model: Model, paths: Sequence[Path], method: Method) -> Program:
@@ -159,6 +298,8 @@ def choose(program: Program, path: Path, method: Method) -> Callable[..., list[T
         NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
         InvalidInputError: ``exact`` is asked on a free curve.
     """
+    if method == "auto" and isinstance(path, Line | Polyline) and not program.piecewise_linear and split_of(program):
+        return _trace_split
     if method == "sampled" or (method == "auto" and not program.piecewise_linear):
         return _trace_sampled
     if method == "exact":
@@ -173,6 +314,11 @@ def choose(program: Program, path: Path, method: Method) -> Callable[..., list[T
             "use method='sampled'"
         )
     return _trace_sampled
+
+
+def is_sampled(program: Program, path: Path) -> bool:
+    """Whether a path is sampled where nothing else is asked for."""
+    return choose(program, path, "auto") is _trace_sampled
 
 
 def trace_straight(program: Program, paths: Sequence[Line | Polyline], tracer: LineTracer | None = None) -> list[Trace]:
@@ -225,10 +371,15 @@ def _trace_ellipses(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -
     tracer = trace_ellipses(program, ellipses)
     traces = assembled(program, tracer, paths, tracer.lengths, begin)
     doubts = [
-        int(count) + (trace.margin < TIGHT) + (not usual(program, program.points(np.stack([e.center, e.u, e.v]))))
+        _arc_doubts(program, e, trace, int(count))
         for trace, count, e in zip(traces, tracer.doubts, ellipses, strict=True)
     ]
     return [_doubted(*each) for each in zip(traces, doubts, tracer.rough.tolist(), strict=True)]
+
+
+def _arc_doubts(program: Program, ellipse: Ellipse, trace: Trace, count: int) -> int:
+    strange = not usual(program, program.points(np.stack([ellipse.center, ellipse.u, ellipse.v])))
+    return count + (trace.margin < TIGHT) + strange
 
 
 def _doubted(trace: Trace, doubts: int, rough: int) -> Trace:
@@ -249,6 +400,16 @@ def assembled(
         assemble(program, tracer, i, length, {**where, "path": type(path).__name__})
         for i, (path, length) in enumerate(zip(paths, lengths, strict=True))
     ]
+
+
+def _split_of(program: Program) -> ExactSplit:
+    split = split_of(program)
+    assert split is not None
+    return split
+
+
+def _trace_split(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
+    return [_within(program, path, _trace_split, Budget(), TOLERANCE, lambda _: None) for path in paths]
 
 
 def _trace_sampled(program: Program, paths: Sequence[Path | Curve]) -> list[Trace]:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from netfold.formats import power
 from netfold.plots.axes import axes_or_new
 from netfold.plots.themes import LIGHT, Theme
+from netfold.results.trace_estimates import TraceEstimates
 from netfold.results.traces import Traces
 
 
@@ -31,7 +32,11 @@ class BoundOfRegions:
 
 
 def bound(
-    traces: Traces, limit: BoundOfRegions, ax: Axes | None = None, theme: Theme = LIGHT, name: str = "found"
+    traces: Traces | TraceEstimates,
+    limit: BoundOfRegions,
+    ax: Axes | None = None,
+    theme: Theme = LIGHT,
+    name: str = "found",
 ) -> Axes:
     """Draw the regions found on lines beside the bound, as powers of ten.
 
@@ -46,7 +51,7 @@ def bound(
         The axes.
     """
     ax = axes_or_new(ax)
-    regions = np.array([trace.regions for trace in traces], np.float64)
+    regions = np.array([getattr(trace.regions, "value", trace.regions) for trace in traces], np.float64)
     rows = [
         (name, float(np.log10(regions.mean())), theme.main, "o"),
         ("any weights, one line: U(n, k, 1)", limit.on_a_line, theme.other, "s"),

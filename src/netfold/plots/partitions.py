@@ -88,7 +88,7 @@ def plot(
     if color == "class":
         _boundary(part, ax, theme)
     if points is not None:
-        _points(ax, coordinates(points), labels, theme)
+        mark(ax, coordinates(points), labels, theme)
     _frame(part, ax, theme)
     regions = part.layers[shown - 1].regions if shown else 1
     kind = "" if part.uncertain == 0 else ", up to the tolerance"
@@ -231,7 +231,8 @@ def _boundary(part: Partition, ax: Axes, theme: Theme) -> None:
                                      rasterized=len(segments) > MOST_DRAWN))  # fmt: skip
 
 
-def _points(ax: Axes, points: NDArray[np.float64], labels: Sequence[str], theme: Theme) -> None:
+def mark(ax: Axes, points: NDArray[np.float64], labels: Sequence[str], theme: Theme) -> None:
+    """Mark points (a, b), with labels beside them."""
     ax.plot(*points.T, "o", color=theme.paper, markeredgecolor=theme.ink, markersize=7, markeredgewidth=1.4, zorder=5)
     for point, label in zip(points, labels, strict=False):
         ax.annotate(label, (point[0], point[1]), (7, 5), textcoords="offset points", color=theme.ink, zorder=6,

@@ -15,13 +15,15 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from netfold.arguments import PositiveInt, Seed, checked, require, sequence
+from netfold.arguments import Positive, PositiveInt, Seed, checked, require, sequence
 from netfold.arrays import numbers
 from netfold.capture import Model, Program, capture
 from netfold.capture.capture import is_exported
 from netfold.capture.data import without_labels
 from netfold.errors import InvalidInputError
 from netfold.exact.numerics.threads import aside
+from netfold.measures.many_lines import Lines, regions_of
+from netfold.measures.many_lines import measured as measured_lines
 from netfold.measures.tracing import Method, trace_paths
 from netfold.paths import Line
 from netfold.progress import held
@@ -29,7 +31,6 @@ from netfold.results.base import Record, counted, declared, measured
 from netfold.results.intervals import estimate
 from netfold.results.provenance import surroundings
 from netfold.results.status import Standing
-from netfold.results.trace import Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,6 +103,7 @@ def score(
     networks: PositiveInt = 4,
     seed: Seed = 0,
     method: Method = "auto",
+    seconds: Positive | None = 60.0,
 ) -> Score:
     """Score how expressive a network is between given inputs: regions, transitions and length growth on lines.
 
@@ -124,6 +126,9 @@ def score(
         seed: seed of the pairs, and of the networks.
         method: as for `netfold.trace_path`. Smooth networks are measured by the sampled method, in which a unit's state
             is the sign of what its nonlinearity reads; that takes tens of times as long.
+        seconds: how long the lines of one network may take, about, with ``method="auto"``; ``None`` for no limit. Lines
+            that are too long to follow are then estimated (`netfold.estimate_trace`), which is right on average, and
+            where there is no time for all, fewer lines are taken.
 
     Returns:
         The scores with their errors, the baselines and the time.
@@ -147,12 +152,16 @@ def score(
     points = _points(inputs)
     between = _lines(points, lines, seed)
     begin, captured = time.perf_counter(), 0.0
-    traces, program = [], None
+    traces: list[Lines] = []
+    program = None
     for network in _networks(model, networks, seed):
         at = time.perf_counter()
         program = capture(network, shape=points.shape[1:])
         captured += time.perf_counter() - at
-        traces.append(list(trace_paths(program, between, method, progress=False)))
+        if method == "auto" and seconds is not None:
+            traces.append(measured_lines(program, between, "tracing", False, seconds, 1e-6))
+        else:
+            traces.append(trace_paths(program, between, method, progress=False))
     assert program is not None
     return _scored(program, traces, (time.perf_counter() - begin, captured), seed)
 
@@ -243,13 +252,15 @@ def _lines(points: NDArray[np.float64], count: int, seed: int) -> list[Line]:
     return [Line(points[rows[a]], points[rows[b]]) for a, b in zip(start, end, strict=True)]
 
 
-def _scored(program: Program, traces: list[list[Trace]], seconds: tuple[float, float], seed: int) -> Score:
+def _scored(program: Program, traces: list[Lines], seconds: tuple[float, float], seed: int) -> Score:
+    fewest = min(len(found) for found in traces)
+    traces = [found[:fewest] for found in traces]
     flat = [trace for found in traces for trace in found]
     doubtful = sorted({trace.status for trace in flat if not trace.status.kind.reached})
     return Score(
-        regions=_estimate([[trace.regions for trace in found] for found in traces]),
-        transitions=_estimate([[trace.transitions.sum() for trace in found] for found in traces]),
-        growth=_estimate([[_growth(trace) for trace in found] for found in traces], geometric=True),
+        regions=_estimate([regions_of(found) for found in traces]),
+        transitions=_estimate([found.values("transitions").sum(1) for found in traces]),
+        growth=_estimate([_growth(found) for found in traces], geometric=True),
         parameters=program.parameters,
         flops=flops(program),
         lines=len(traces[0]),
@@ -263,12 +274,13 @@ def _scored(program: Program, traces: list[list[Trace]], seconds: tuple[float, f
     )
 
 
-def _growth(trace: Trace) -> float:
-    """Length after the last nonlinearity (without any: in the output) over the path's own."""
-    return float((trace.layers[-1].length if trace.layers else trace.output.length) / trace.input_length)
+def _growth(lines: Lines) -> NDArray[np.float64]:
+    """Length after the last nonlinearity (without any: in the output) over each path's own."""
+    lengths = lines.values("length")
+    return lengths[:, max(lengths.shape[1] - 2, 1)] / lengths[:, 0]
 
 
-def _estimate(values: list[list[Any]], geometric: bool = False) -> Estimate:
+def _estimate(values: list[NDArray[np.float64]], geometric: bool = False) -> Estimate:
     """Mean over networks of means over lines; the error is that over networks, of one network that over lines."""
     numbers = np.array(values, float)
     if len(numbers) > 1 and geometric:

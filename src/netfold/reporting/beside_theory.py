@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.capture import Program
-from netfold.comparison.columns import ONE_DRAW
+from netfold.comparison.columns import NO_ERROR, ONE_DRAW
 from netfold.errors import InvalidInputError
+from netfold.measures.many_lines import Lines
 from netfold.paths import Line
-from netfold.results.traces import Traces
-from netfold.theory import Comparison, Diagnosis, Law, diagnose
+from netfold.results.trace_estimates import TraceEstimates
+from netfold.theory import ComparedNumber, Comparison, Diagnosis, Law, diagnose
 from netfold.theory.diagnose import typical
 from netfold.theory.growth import Method
 
@@ -86,7 +87,7 @@ class BesideTheory:
 
 
 def beside_theory(
-    program: Program, traces: Traces, lines: Sequence[Line], points: NDArray[np.float64], *, initial: bool
+    program: Program, traces: Lines, lines: Sequence[Line], points: NDArray[np.float64], *, initial: bool
 ) -> BesideTheory:
     """Compare a network's traces with theory for random weights of its scale.
 
@@ -106,4 +107,17 @@ def beside_theory(
         law = Law.of(diagnosis)
     except InvalidInputError as error:
         law = Law(None, np.empty(0), np.empty(0), reason=str(error))
+    if isinstance(traces, TraceEstimates):
+        return BesideTheory(_alone(traces), diagnosis, initial)
     return BesideTheory(traces.compare(lines, law), diagnosis, initial)
+
+
+def _alone(estimates: TraceEstimates) -> Comparison:
+    """Estimates without predictions beside them."""
+    nan, why = float("nan"), "theory is set beside lines that are followed from end to end, and these were estimated"
+    names = [*(layer.name for layer in estimates[0].layers), "output"]
+    rows = []
+    for measure in ("growth", "transitions"):
+        for i, mean in enumerate(estimates.values(measure).mean(0).tolist()):
+            rows.append(ComparedNumber(measure, i + 1, names[i], mean, nan, nan, nan, "", NO_ERROR, why))
+    return Comparison(tuple(rows), len(estimates), "paths", why)

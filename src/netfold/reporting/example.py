@@ -17,6 +17,9 @@ from netfold.results.traces import Traces
 MOST_POINTS = 600
 """Vertices of an image that are drawn; a path with more is thinned."""
 
+EVENLY = 129
+"""Points at even parameters at which images of smooth networks are drawn, besides those at breakpoints."""
+
 MOST_VALUES = 40_000_000
 """Numbers that all images of the drawn vertices may hold together (320 MB in float64)."""
 
@@ -117,7 +120,7 @@ def example(
         trace=traces[which],
         initial_trace=initial_traces[which] if initial_traces is not None else None,
         t=t,
-        thinned=len(t) < traces[which].regions + 1,
+        thinned=len(t) < traces[which].regions + 1 and traces[which].method != "sampled",
         outputs=outputs,
         pictures=pictures,
         initial_pictures=initial_pictures,
@@ -134,6 +137,10 @@ def pictures_of(
     """
     most = max(2, min(MOST_POINTS, MOST_VALUES // max(1, sum(layer.units for layer in program.layers))))
     every = np.concatenate([[0.0], trace.breakpoints, [1.0]])
+    if trace.method == "sampled":
+        # between breakpoints a smooth network bends, too
+        every = np.unique(np.concatenate([every, np.linspace(0.0, 1.0, EVENLY)])) if len(every) < EVENLY else every
+        most = min(most, 2 * EVENLY)
     t = every if len(every) <= most else every[np.linspace(0, len(every) - 1, most).round().astype(np.int64)]
     with torch.no_grad():
         images = [image.cpu().numpy() for image in program.images(program.points(line(t), "the path"))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -16,7 +17,6 @@ from netfold.plots.themes import Theme
 from netfold.reporting import pictures, planes, sensitivity
 from netfold.reporting.example import Picture
 from netfold.reporting.gather import ReportData
-from netfold.results.traces import Traces
 
 WIDTH = 6.4
 """Inches; at 600 pixels of page width, 11-point type is then 13 pixels high."""
@@ -30,10 +30,11 @@ def draw_all(data: ReportData) -> dict[str, Drawn]:
     draws: dict[str, Draw] = {
         "length": _length,
         "transitions": _transitions,
-        "path": _path,
-        "pictures": _pictures,
-        "bound": _bound,
     }
+    if data.bound is not None:
+        draws["bound"] = _bound
+    if data.example is not None:
+        draws |= {"path": _path, "pictures": _pictures}
     if data.slice is not None:
         draws["slice"] = _slice
     if data.sensitivity is not None:
@@ -64,7 +65,7 @@ def _sensitivity(data: ReportData, theme: Theme) -> Figure:
     return sensitivity.draw(data.sensitivity, WIDTH, theme)
 
 
-def _groups(data: ReportData) -> dict[str, Traces]:
+def _groups(data: ReportData) -> dict[str, Any]:
     if data.initial is None:
         return {"": data.trained}
     return {"after training": data.trained, "before training": data.initial}
@@ -72,6 +73,7 @@ def _groups(data: ReportData) -> dict[str, Traces]:
 
 def _path(data: ReportData, theme: Theme) -> Figure:
     shown = data.example
+    assert shown is not None
     rows = 0.34 * (min(len(data.layers), 40) + 1)
     above = 0.95 if shown.image is not None else 0.0
     figure = Figure(figsize=(WIDTH, rows + above + 0.6))
@@ -86,6 +88,7 @@ def _path(data: ReportData, theme: Theme) -> Figure:
 
 def _pictures(data: ReportData, theme: Theme) -> Figure:
     shown = data.example
+    assert shown is not None
     chosen = _spread_out(len(shown.pictures))
     sets = [("after training", shown.pictures, shown.t)]
     if shown.initial_pictures:
@@ -117,6 +120,7 @@ def _spread_out(count: int, most: int = 5) -> list[int]:
 
 
 def _bound(data: ReportData, theme: Theme) -> Figure:
+    assert data.bound is not None
     figure = Figure(figsize=(WIDTH, 2.9))
     bound.bound(data.trained, data.bound, figure.subplots(), theme, "this network, one line: found (mean)")
     return figure

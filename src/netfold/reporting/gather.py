@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from netfold.capture import Data, Model, Program, capture
 from netfold.capture.data import without_labels
-from netfold.errors import InvalidInputError
-from netfold.measures.tracing import trace_paths
+from netfold.capture.splitting import exact_part
+from netfold.errors import InvalidInputError, NotPiecewiseLinearError
+from netfold.measures.many_lines import Lines, measured, pace_of
 from netfold.paths import Line
 from netfold.plots.bound import BoundOfRegions
-from netfold.progress import progress_bar
 from netfold.reporting.beside_theory import BesideTheory, beside_theory
 from netfold.reporting.example import Example, example
 from netfold.reporting.pairs import Pairs, choose_pairs
@@ -25,10 +25,15 @@ from netfold.reporting.planes import Slice, slice_through
 from netfold.reporting.sensitivity import disturbed
 from netfold.results.complexity import WatchedLayer
 from netfold.results.provenance import provenance
-from netfold.results.traces import Traces
+from netfold.results.trace_estimates import TraceEstimates
 from netfold.sensitivity import Sensitivity
 from netfold.theory import bounds
 from netfold.training.loop import accuracy
+
+LINES, PLANE, LAYERS = 0.5, 0.1, 0.3
+"""Parts of a budget that go to lines, to the plane and to layers that are disturbed."""
+
+TOO_LONG = "the lines are too long to follow from end to end in the time that was given, and were estimated"
 
 
 @dataclass(frozen=True)
@@ -62,21 +67,24 @@ class ReportData:
         outputs: numbers the network returns.
         parameters: trainable numbers.
         points: how many inputs the data holds.
-        pairs: the rows of the inputs walked between.
-        trained: traces through the network, and ``initial`` through the network before training.
+        pairs: the rows of the inputs walked between, and ``asked`` how many pairs were asked for.
+        trained: traces through the network, or estimates where it would take too long to follow the lines, and
+            ``initial`` through the network before training.
         initial: the same before training, or ``None``.
         accuracy: share of inputs classified right, where labels are given; ``initial_accuracy`` before
             training.
         initial_accuracy: before training.
         theory: the network before training beside theory; the network itself where that is not given.
-        bound: the bound on regions.
-        example: one pair looked at closely.
+        bound: the bound on regions; ``None`` where there is none.
+        example: one pair looked at closely; ``None`` where lines were too long to follow.
         seed: of the choice of pairs.
         seconds: what each step took.
         provenance: versions, machine and time.
         sensitivity: what noise on one layer at a time costs, where the network holds parameters.
         not_made: sections that could not be made, and why.
-        slice: the plane through three inputs, where it holds few enough regions to draw.
+        slice: the plane through three inputs.
+        asked: pairs that were asked for.
+        budget: seconds that it might take, or ``None``.
     """
 
     story: Story
@@ -86,19 +94,26 @@ class ReportData:
     parameters: int
     points: int
     pairs: Pairs
-    trained: Traces
-    initial: Traces | None
+    trained: Lines
+    initial: Lines | None
     accuracy: float | None
     initial_accuracy: float | None
     theory: BesideTheory
-    bound: BoundOfRegions
-    example: Example
+    bound: BoundOfRegions | None
+    example: Example | None
     seed: int
     seconds: dict[str, float]
     provenance: dict[str, Any]
     sensitivity: Sensitivity | None = None
     not_made: Mapping[str, str] = field(default_factory=dict)
     slice: Slice | None = None
+    asked: int = 0
+    budget: float | None = None
+
+    @property
+    def estimated(self) -> bool:
+        """Whether lines were too long to follow."""
+        return isinstance(self.trained, TraceEstimates)
 
     @property
     def units(self) -> int:
@@ -115,18 +130,20 @@ def gather(
     pairs: int = 40,
     seed: int = 0,
     story: Story | None = None,
+    seconds: float | None = None,
     progress: bool = False,
 ) -> ReportData:
     """Measure a network on straight lines between pairs of inputs.
 
     Args:
-        model: a piecewise-linear network in evaluation mode.
+        model: a network in evaluation mode.
         data: inputs, first axis the rows; or ``(x, y)`` with their labels.
         initial: the network with the weights it was initialised with, to set beside it.
         labels: the class of every input, for the accuracy.
         pairs: how many pairs of inputs to walk between.
         seed: of the choice of pairs.
         story: where network and inputs come from.
+        seconds: how long it may take, about; there is always a part that is made.
         progress: show progress bars on stderr where that is a terminal.
 
     Returns:
@@ -134,7 +151,6 @@ def gather(
 
     Raises:
         InvalidInputError: the data is unusable, or ``initial`` is another architecture.
-        NotPiecewiseLinearError: the network has an operation that exact tracing cannot follow.
         CaptureError: the network cannot be captured.
 
     Example:
@@ -155,17 +171,32 @@ def gather(
     answers = _labels(labels, len(points))
     captured = time.perf_counter()
     lines = [Line(points[a], points[b]) for a, b in chosen.rows]
-    trained = _trace(program, lines, "tracing the network", progress)
-    untrained = _trace(before, lines, "tracing it untrained", progress) if before is not None else None
+    shares = None if seconds is None else max(seconds - (captured - begin), 1.0)
+    for_lines = None if shares is None else LINES * shares / (1 if before is None else 2)
+    trained = measured(program, lines, "tracing the network", progress, for_lines)
+    untrained = None
+    if before is not None:
+        untrained = measured(before, lines[: len(trained)], "tracing it untrained", progress, for_lines)
+    count = min(len(trained), len(trained) if untrained is None else len(untrained))
+    if count < len(chosen):
+        rows = chosen.rows[:count]
+        chosen = replace(chosen, rows=rows, disjoint=len(np.unique(rows)) == rows.size)
+    lines, trained = lines[:count], trained[:count]
+    untrained = None if untrained is None else untrained[:count]
     traced = time.perf_counter()
     story = story or Story()
-    looked_at = example(program, trained, before, untrained, points, chosen, story.image_shape)
+    looked_at: Example | str = TOO_LONG
+    if not isinstance(trained, TraceEstimates) and not isinstance(untrained, TraceEstimates):
+        looked_at = example(program, trained, before, untrained, points, chosen, story.image_shape)
     looked = time.perf_counter()
     groups = [trained] if untrained is None else [trained, untrained]
-    plane = slice_through(program, before, points, answers, groups, seed)
+    plane = slice_through(program, before, points, answers, groups, seed, None if shares is None else PLANE * shares)
     cut = time.perf_counter()
-    layers_disturbed = disturbed(model, points, answers, seed)
+    pace = 0.0 if shares is None else pace_of(program, lines[0])
+    layers_disturbed = disturbed(model, points, answers, seed, None if shares is None else LAYERS * shares, pace)
     tried = {
+        "What does one path between two inputs look like?": looked_at,
+        "How does that compare with the most there could be?": (bounded := _bound(program)),
         "What does a plane between three inputs look like?": plane,
         "Which layers must not be touched?": layers_disturbed,
     }
@@ -182,8 +213,10 @@ def gather(
         accuracy=_accuracy(program, points, answers),
         initial_accuracy=_accuracy(before, points, answers) if before is not None else None,
         theory=beside_theory(before or program, untrained or trained, lines, points, initial=before is not None),
-        bound=bound_of(program),
-        example=looked_at,
+        bound=None if isinstance(bounded, str) else bounded,
+        example=None if isinstance(looked_at, str) else looked_at,
+        asked=pairs,
+        budget=seconds,
         seed=seed,
         seconds={
             "capture": captured - begin,
@@ -197,6 +230,14 @@ def gather(
         not_made={title: why for title, why in tried.items() if isinstance(why, str)},
         slice=None if isinstance(plane, str) else plane,
     )
+
+
+def _bound(program: Program) -> BoundOfRegions | str:
+    """The bound, of the exact part of a network; or why there is none."""
+    try:
+        return bound_of(exact_part(program))
+    except NotPiecewiseLinearError as error:
+        return " ".join(str(error).split())
 
 
 def bound_of(program: Program) -> BoundOfRegions:
@@ -253,19 +294,6 @@ def _require_comparable(program: Program, before: Program | None) -> None:
             f"{len(then)} layers {[name for name, _, _ in then][:4]} against {len(now)} "
             f"{[n for n, _, _ in now][:4]}"
         )
-
-
-def _trace(program: Program, lines: Sequence[Line], description: str, progress: bool) -> Traces:
-    """Trace lines in batches that grow while they are quick, so that the progress bar moves."""
-    found, size = [], 1
-    with progress_bar(len(lines), description, "path", None if progress else False) as bar:
-        while len(found) < len(lines):
-            begin = time.perf_counter()
-            batch = lines[len(found) : len(found) + size]
-            found += trace_paths(program, batch)
-            bar.update(len(batch))
-            size = size * 2 if time.perf_counter() - begin < 0.3 else size
-    return Traces(found)
 
 
 def _accuracy(program: Program, points: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
-
+from netfold.measures.many_lines import Lines, regions_of
 from netfold.reporting import planes
 from netfold.reporting.beside_theory import BesideTheory
 from netfold.reporting.gather import ReportData
 from netfold.results.base import plain
 from netfold.results.intervals import estimate
-from netfold.results.traces import Traces
+from netfold.results.trace_estimates import TraceEstimates
 
 
 def numbers(data: ReportData) -> dict[str, Any]:
@@ -40,6 +39,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
             "data": data.story.data,
             "inputs": data.points,
             "pairs": data.pairs.rows,
+            "asked": data.asked,
             "disjoint": data.pairs.disjoint,
             "seed": data.seed,
         },
@@ -47,7 +47,9 @@ def numbers(data: ReportData) -> dict[str, Any]:
         "initial": None if data.initial is None else {**summarised(data.initial), "accuracy": data.initial_accuracy},
         "theory": beside(data.theory),
         "bound_log10": data.bound,
-        "example": {
+        "example": None
+        if shown is None
+        else {
             "rows": shown.rows,
             "regions": shown.trace.regions,
             "linear_pieces": shown.trace.linear_pieces,
@@ -61,21 +63,27 @@ def numbers(data: ReportData) -> dict[str, Any]:
         "not_made": data.not_made,
         "counting_rule": data.trained[0].counting_rule,
         "method": data.trained[0].method,
-        "smallest_margin": min(trace.margin for trace in data.trained),
+        "estimated": data.estimated,
+        "smallest_margin": margin_of(data.trained),
         "seconds": data.seconds,
         "provenance": data.provenance,
     }
     return plain(found)
 
 
-def summarised(traces: Traces) -> dict[str, Any]:
+def summarised(traces: Lines) -> dict[str, Any]:
     """Mean, standard error, interval and spread of every measure, layer by layer."""
-    regions = np.array([trace.regions for trace in traces], np.float64)
+    regions = regions_of(traces)
     spread = {"smallest": regions.min(), "largest": regions.max()}
     return {
         "regions": estimate(regions) | spread,
         "by_layer": traces.summary().to_dict(orient="records"),
     }
+
+
+def margin_of(traces: Lines) -> float | None:
+    """The closest decision on any line; ``None`` where they were estimated."""
+    return None if isinstance(traces, TraceEstimates) else min(trace.margin for trace in traces)
 
 
 def beside(theory: BesideTheory) -> dict[str, Any]:

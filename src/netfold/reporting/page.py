@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,21 +13,24 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from netfold.arguments import FileName, PositiveInt, Seed, checked
+from netfold.arguments import FileName, Positive, PositiveInt, Seed, checked
 from netfold.capture import Model
 from netfold.errors import InvalidInputError
 from netfold.files import write_atomically, write_groups
 from netfold.formats import number
+from netfold.measures.many_lines import Lines, regions_of
 from netfold.plots.pages import Drawn, templates
 from netfold.renamed import renamed
 from netfold.reporting import planes
 from netfold.reporting.figures import draw_all
 from netfold.reporting.gather import ReportData, Story, gather
-from netfold.reporting.numbers import numbers, to_json
+from netfold.reporting.numbers import margin_of, numbers, to_json
 from netfold.reporting.sensitivity import sentence
 from netfold.reporting.words import describe
 from netfold.results.base import plain
 from netfold.results.intervals import estimate
+from netfold.results.plane_sample import PlaneSample
+from netfold.results.trace_estimates import TraceEstimates
 from netfold.theory import ComparedNumber
 
 MOST_OUTPUTS = 12
@@ -46,6 +49,7 @@ def report(
     pairs: PositiveInt = 40,
     seed: Seed = 0,
     story: Story | None = None,
+    seconds: Positive | None = 120.0,
     progress: bool = False,
 ) -> ReportData:
     """Measure a network on straight lines between pairs of inputs and write a page about it.
@@ -55,8 +59,13 @@ def report(
     traces as ``measurements.nc`` (groups ``trained`` and ``initial``, see `Traces.load`). Every file is
     written whole or not at all, the page last.
 
+    Any network will do. Lines of piecewise-linear ones are followed exactly where that fits in the budget, and
+    estimated otherwise (`estimate_trace`); those of smooth ones are sampled. Fewer pairs are taken where there is no
+    time for more, a plane that is too fine to cut is looked at on a grid, and the page says so; it names what it does
+    not show, and why.
+
     Args:
-        model: a piecewise-linear network in evaluation mode.
+        model: a network in evaluation mode.
         data: inputs, first axis the rows; at least two.
         output: the page to write.
         initial: the network with the weights it was initialised with, to set beside it.
@@ -64,6 +73,7 @@ def report(
         pairs: how many pairs of inputs to walk between.
         seed: of the choice of pairs.
         story: where network and inputs come from, in words.
+        seconds: how long the measurements may take, about; ``None`` for all that was asked for, however long.
         progress: show progress bars on stderr where that is a terminal.
 
     Returns:
@@ -71,7 +81,7 @@ def report(
 
     Raises:
         InvalidInputError: the data is unusable, ``initial`` is another architecture, or the page cannot be
-        there. NotPiecewiseLinearError: the network has an operation that exact tracing cannot follow.
+        there.
         CaptureError: the network cannot be captured.
 
     Example:
@@ -87,7 +97,17 @@ def report(
     """
     target = target_of(output)
     begin = time.perf_counter()
-    data_ = gather(model, data, initial=initial, labels=labels, pairs=pairs, seed=seed, story=story, progress=progress)
+    data_ = gather(
+        model,
+        data,
+        initial=initial,
+        labels=labels,
+        pairs=pairs,
+        seed=seed,
+        story=story,
+        seconds=seconds,
+        progress=progress,
+    )
     figures = draw_all(data_)
     data_ = replace(data_, seconds={**data_.seconds, "total": time.perf_counter() - begin})
     write(data_, figures, target)
@@ -105,12 +125,18 @@ def write(data: ReportData, figures: dict[str, Drawn], target: Path) -> None:
     with write_atomically(folder / "numbers.json") as temporary:
         temporary.write_text(to_json(numbers(data)), encoding="utf-8")
     measured = {"trained": data.trained, "initial": data.initial}
-    write_groups(
-        {name: traces.to_xarray() for name, traces in measured.items() if traces is not None},
-        folder / "measurements.nc",
-    )
+    write_groups(dict(_groups(measured)), folder / "measurements.nc")
     with write_atomically(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _groups(measured: Mapping[str, Lines | None]) -> Iterator[tuple[str, Any]]:
+    """Data sets by group: traces together, estimates one by one (``trained/0``, ``trained/1``, ...)."""
+    for name, lines in measured.items():
+        if isinstance(lines, TraceEstimates):
+            yield from ((f"{name}/{i}", one.to_xarray()) for i, one in enumerate(lines))
+        elif lines is not None:
+            yield name, lines.to_xarray()
 
 
 def files_beside(page: Path) -> Path:
@@ -141,7 +167,9 @@ def render(data: ReportData, figures: dict[str, Drawn], folder: str) -> str:
         walk=_walk(data),
         rules=data.trained[0].counting_rule.split("; "),
         when=data.provenance["time"].replace("T", " ").replace("+00:00", " UTC"),
-        margin=number(min(trace.margin for trace in data.trained)),
+        margin=number(margin_of(data.trained) or 0.0),
+        exact=not data.estimated and data.trained[0].method == "exact",
+        grid=data.slice is not None and isinstance(data.slice.trained, PlaneSample),
         folder=folder,
         files=_file_names(figures),
     )
@@ -166,7 +194,7 @@ def target_of(output: str | os.PathLike[str]) -> Path:
 
 def _cards(data: ReportData) -> list[tuple[str, str]]:
     """The four numbers at the top, each with its meaning."""
-    regions = np.array([trace.regions for trace in data.trained], np.float64)
+    regions = regions_of(data.trained)
     lengths = data.trained.values("length")
     transitions = data.trained.values("transitions").mean(0)
     grown = estimate(lengths[:, len(data.layers)] / lengths[:, 0], geometric=True)["mean"]
@@ -224,9 +252,11 @@ def _factor(value: float) -> str:
     return f"×{value:.2f}" if 0.1 <= value < 100 else f"×{number(value)}"
 
 
-def _walk(data: ReportData) -> dict[str, Any]:
+def _walk(data: ReportData) -> dict[str, Any] | None:
     """What the interactive walk along the example path needs: vertices, outputs, pictures, classes."""
     shown = data.example
+    if shown is None or shown.trace.method == "sampled":
+        return None
     outputs = shown.outputs
     kept = np.sort(np.argsort(-outputs.max(0), kind="stable")[:MOST_OUTPUTS])
     names = data.story.classes or tuple(str(i) for i in range(data.outputs))

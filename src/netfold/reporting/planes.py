@@ -10,13 +10,19 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from netfold.capture import Program
+from netfold.capture.splitting import split_of
 from netfold.errors import InvalidInputError
+from netfold.measures.many_lines import Lines, regions_of
 from netfold.measures.partitioning import partition_plane
+from netfold.measures.plane_samples import sample_plane
 from netfold.paths import Plane
 from netfold.plots.partitions import plot
 from netfold.plots.themes import Theme
 from netfold.results.partition import Partition
-from netfold.results.traces import Traces
+from netfold.results.plane_sample import PlaneSample
+
+RESOLUTION = 128
+"""Points along each side of a plane that is sampled, at most."""
 
 MOST_ON_LINE = 400
 """Regions crossed by a line, on average, beyond which a report cuts no plane: it would hold about their square."""
@@ -32,13 +38,15 @@ class Slice:
         where: their coordinates on the plane, ``(3, 2)``.
         trained: the partition by the network, and ``initial`` by the network before training, if there is one.
         initial: the same before training, or ``None``.
+        why: the plane was sampled and not cut; empty where it was cut.
     """
 
     rows: tuple[int, int, int]
     labels: tuple[int, ...]
     where: NDArray[np.float64]
-    trained: Partition
-    initial: Partition | None
+    trained: Partition | PlaneSample
+    initial: Partition | PlaneSample | None
+    why: str = ""
 
 
 def slice_through(
@@ -46,10 +54,11 @@ def slice_through(
     before: Program | None,
     points: NDArray[np.float64],
     labels: NDArray[np.int64] | None,
-    traces: list[Traces],
+    traces: list[Lines],
     seed: int,
+    seconds: float | None = None,
 ) -> Slice | str:
-    """Cut the plane through three inputs, of three classes where there are labels.
+    """Cut the plane through three inputs, of three classes where there are labels; sample it where it cannot be cut.
 
     Args:
         program: the network, and ``before`` the network before training.
@@ -58,22 +67,34 @@ def slice_through(
         labels: one a row, or ``None``.
         traces: lines through the networks, which tell whether a plane would hold too many regions to draw.
         seed: of the choice of inputs.
+        seconds: how long a plane may be sampled.
 
     Returns:
-        The slice; or why there is none: no three inputs span a plane, or it would hold too many regions.
+        The slice; or why there is none: no three inputs span a plane.
     """
-    if any(np.mean([trace.regions for trace in group]) > MOST_ON_LINE for group in traces):
-        return f"lines cross more than {MOST_ON_LINE:,} regions on average, so a plane would hold too many to draw"
+    why = ""
+    if not program.piecewise_linear and split_of(program) is None:
+        why = "the network is not piecewise linear"
+    elif any(np.mean(regions_of(group)) > MOST_ON_LINE for group in traces):
+        why = f"lines cross more than {MOST_ON_LINE:,} regions on average, so that a plane holds too many to draw"
     found = _choose(points, labels, seed)
     if found is None:
         return "no three of the inputs that were tried span a plane"
     rows, plane = found
+    share = None if seconds is None else seconds / (1 if before is None else 2)
+
+    def look(network: Program) -> Partition | PlaneSample:
+        if not why:
+            return partition_plane(network, plane)
+        return sample_plane(network, plane, resolution=RESOLUTION, seconds=share, progress=False)
+
     return Slice(
         rows=rows,
         labels=() if labels is None else tuple(int(labels[row]) for row in rows),
         where=plane.coordinates(points[list(rows)]),
-        trained=partition_plane(program, plane),
-        initial=None if before is None else partition_plane(before, plane),
+        trained=look(program),
+        initial=None if before is None else look(before),
+        why=why,
     )
 
 
@@ -87,23 +108,40 @@ def draw(shown: Slice, width: float, theme: Theme, classes: tuple[str, ...] = ()
     panel = 0.42 * width if len(parts) == 2 else 0.62 * width
     figure = Figure(figsize=(width, min(panel * tall, 1.3 * width) + 1.25))
     axes = figure.subplots(1, len(parts), squeeze=False)[0]
-    together = sorted({c for _, part in parts for c in part.class_areas})
+    together = sorted({c for _, part in parts for c in _classes(part)})
     for ax, (when, part) in zip(axes, parts, strict=True):
         labels = [_name(label, classes) for label in shown.labels] or [f"row {row}" for row in shown.rows]
-        plot(part, "class", ax, points=shown.where, labels=labels, theme=theme, legend=False)
-        for drawn in ax.collections:
-            # many thin lines weigh less as pixels, and the page holds them twice, light and dark
-            drawn.set_rasterized(part.regions > 200)
-        ax.set_title(f"{when}{': ' if when else ''}{part.regions:,} regions")
+        if isinstance(part, PlaneSample):
+            part.plot(ax, points=shown.where, labels=labels, theme=theme, legend=False)
+            title = f"{len(part.classes)} x {len(part.classes)} points"
+        else:
+            plot(part, "class", ax, points=shown.where, labels=labels, theme=theme, legend=False)
+            title = f"{part.regions:,} regions"
+            for drawn in ax.collections:
+                # many thin lines weigh less as pixels, and the page holds them twice, light and dark
+                drawn.set_rasterized(part.regions > 200)
+        ax.set_title(f"{when}{': ' if when else ''}{title}")
         if ax is not axes[0]:
             ax.set_ylabel("")
     _legend(figure, together, classes, theme)
     return figure
 
 
+def _classes(part: Partition | PlaneSample) -> list[int]:
+    return list(part.class_shares if isinstance(part, PlaneSample) else part.class_areas)
+
+
 def sentence(shown: Slice, inputs: str) -> str:
     """What the slice shows, in a sentence."""
     after = shown.trained
+    if isinstance(after, PlaneSample) or isinstance(shown.initial, PlaneSample):
+        side = len(after.classes)
+        shares = after.class_shares if isinstance(after, PlaneSample) else {}
+        most, share = next(iter(shares.items()))
+        return (
+            f"Seen at {side} x {side} points, since {shown.why}: the plane through three {inputs}s holds "
+            f"{len(shares)} {'class' if len(shares) == 1 else 'classes'}, of which {most} takes the most, {share:.0%}."
+        )
     text = f"The plane through three {inputs}s holds {after.regions:,} activation regions"
     if shown.initial is not None:
         text += f", where the same plane held {shown.initial.regions:,} before training"
@@ -121,7 +159,7 @@ def numbers(shown: Slice) -> dict[str, Any]:
         "rows": list(shown.rows),
         "bounds": list(shown.trained.bounds),
         **{
-            name: None if part is None else {
+            name: None if part is None else part.to_dict() if isinstance(part, PlaneSample) else {
                 "regions_by_layer": part.regions_by_layer.tolist(),
                 "status": part.status,
                 "margin": part.margin,

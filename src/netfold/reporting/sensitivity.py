@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,28 +25,53 @@ AT_MOST = 512
 
 DRAWS = 10
 
+FEWEST, FEWEST_DRAWS, TOLERATED = 32, 3, 3.0
+"""The fewest inputs and draws that are enough, and how many times as long as there is time for is still made."""
+
 NAMED = 0.5
 """The strength that the sentences speak of."""
 
 
-def disturbed(model: Any, points: NDArray[np.float64], labels: Any, seed: int) -> Sensitivity | str:
+def disturbed(
+    model: Any, points: NDArray[np.float64], labels: Any, seed: int, seconds: float | None = None, pace: float = 0.0
+) -> Sensitivity | str:
     """Noise on one layer at a time, on a part of the data; or why that cannot be.
 
     Args:
         model: the network of the report.
         points: its inputs, and ``labels`` their classes or None.
         seed: of the draws.
+        seconds: how long it may take: fewer inputs are taken, then fewer draws.
+        pace: seconds that an evaluation of the network takes.
     """
     if not isinstance(model, nn.Module | ExportedProgram):
         return "a captured program holds no parameters any more; give the module it came from"
-    rows = np.unique(np.linspace(0, len(points) - 1, min(AT_MOST, len(points))).astype(np.int64))
-    data = points[rows] if labels is None else (points[rows], np.asarray(labels)[rows])
-    try:
+
+    def run(count: int, draws: int) -> Sensitivity:
+        rows = np.unique(np.linspace(0, len(points) - 1, count).astype(np.int64))
+        data = points[rows] if labels is None else (points[rows], np.asarray(labels)[rows])
         return layer_sensitivity(
-            model, data, None, GaussianNoise(NAMED), DRAWS, seed, strengths=STRENGTHS, progress=False
+            model, data, None, GaussianNoise(NAMED), draws, seed, strengths=STRENGTHS, progress=False
         )
+
+    count, draws = min(AT_MOST, len(points)), DRAWS
+    try:
+        if seconds is not None:
+            layers = sum(p.ndim > 1 for p in _parameters(model))
+            # what comes before a layer is computed once: half of the network is run again on average
+            each = 0.5 * pace * layers * len(STRENGTHS)
+            if each * count * draws > seconds:
+                count = int(np.clip(seconds / (each * draws), min(FEWEST, count), count))
+                draws = int(np.clip(seconds / (each * count), FEWEST_DRAWS, draws))
+            if each * count * draws > TOLERATED * seconds:
+                return f"it would take some {each * count * draws:.0f} seconds, and {seconds:.0f} were left for it"
+        return run(count, draws)
     except NetfoldError as error:
         return " ".join(str(error).split())
+
+
+def _parameters(model: nn.Module | ExportedProgram) -> Iterator[nn.Parameter]:
+    return model.parameters()  # type: ignore[return-value]
 
 
 def draw(result: Sensitivity, width: float, theme: Theme) -> Figure:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from netfold.formats import number
+from netfold.measures.many_lines import Lines
 from netfold.reporting.beside_theory import BesideTheory
 from netfold.reporting.gather import ReportData
-from netfold.results.traces import Traces
 from netfold.theory import Phase
 
 
@@ -90,6 +90,6 @@ def _theory_of_transitions(data: ReportData) -> str:
     )
 
 
-def _compared(data: ReportData) -> Traces:
+def _compared(data: ReportData) -> Lines:
     """The traces that theory is beside."""
     return data.initial if data.theory.initial and data.initial is not None else data.trained

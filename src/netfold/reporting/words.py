@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.formats import number, power
+from netfold.measures.many_lines import Lines, regions_of
 from netfold.reporting.gather import ReportData
 from netfold.reporting.phrases import interval
 from netfold.reporting.theory_words import beside_theory
 from netfold.results.base import counted
 from netfold.results.intervals import estimate
-from netfold.results.traces import Traces
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,11 @@ def _answer(data: ReportData) -> str:
     regions = _regions(data.trained)
     line = f"The straight line between two {data.story.inputs}s crosses"
     rule = "in each region the network is one linear rule."
+    if data.estimated:
+        return f"{line} {interval(regions, noun='regions on average')}, by estimates that are right on average; {rule}"
+    if data.trained[0].method == "sampled":  # type: ignore[union-attr]
+        smooth = "where a unit changes its state the network bends the most, and in between it need not be linear."
+        return f"{line} {interval(regions, noun='regions on average')}; {smooth}"
     if regions.min() == regions.max():
         return f"{line} {counted(int(regions[0]), 'region')}; {rule}"
     return (
@@ -167,6 +172,8 @@ def _training(data: ReportData) -> str:
 
 
 def _path(data: ReportData) -> str:
+    if data.example is None:
+        return ""
     trace = data.example.trace
     classes = [_class(data, int(c)) for c in trace.output.classes]
     changes = trace.output.class_changes
@@ -182,6 +189,8 @@ def _path(data: ReportData) -> str:
 
 
 def _stretch(data: ReportData) -> str:
+    if data.example is None:
+        return ""
     edges = np.concatenate([[0.0], data.example.trace.breakpoints, [1.0]])
     gaps = np.diff(edges)
     widest = int(np.argmax(gaps))
@@ -193,6 +202,8 @@ def _stretch(data: ReportData) -> str:
 
 
 def _pictures(data: ReportData) -> str:
+    if data.example is None:
+        return ""
     shown = data.example.pictures
     least = min(picture.explained for picture in shown)
     return (
@@ -208,6 +219,8 @@ def _class(data: ReportData, label: int) -> str:
 
 
 def _bound(data: ReportData) -> str:
+    if data.bound is None:
+        return ""
     found = _regions(data.trained).mean()
     everywhere = data.bound.over_all_inputs
     line = (
@@ -220,6 +233,8 @@ def _bound(data: ReportData) -> str:
 
 
 def _questions(data: ReportData) -> str:
+    if data.bound is None:
+        return ""
     bound, found = data.bound, float(np.log10(_regions(data.trained).mean()))
     sentences = [
         "These are answers to different questions: the bound is about all inputs at once, a space of "
@@ -250,13 +265,18 @@ def _sampling(data: ReportData) -> str:
         if data.pairs.disjoint
         else "Some inputs belong to several pairs, so the intervals are somewhat too narrow."
     )
+    few = ""
+    if len(data.pairs) < data.asked and data.budget is not None:
+        few = f"Of {data.asked:,} pairs that were asked for, {len(data.pairs):,} fitted in {data.budget:.3g} seconds. "
+    if data.estimated:
+        few += "The lines were not followed from end to end but estimated, each without bias. "
     return (
-        f"{pairs} of different {data.story.inputs}s, drawn at random (seed {data.seed}) from "
+        f"{few}{pairs} of different {data.story.inputs}s, drawn at random (seed {data.seed}) from "
         f"{data.points:,}. {independent} Intervals are 95% Student-t intervals of the mean over pairs, for "
         "this one network: they do not say how much another training, or another draw of the weights, would "
         "differ."
     )
 
 
-def _regions(traces: Traces) -> NDArray[np.float64]:
-    return np.array([trace.regions for trace in traces], np.float64)
+def _regions(traces: Lines) -> NDArray[np.float64]:
+    return regions_of(traces)

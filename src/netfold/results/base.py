@@ -8,7 +8,7 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, is_dataclass
 from functools import cache, cached_property
 from types import MethodType
 from typing import (
@@ -191,7 +191,7 @@ class Record:
                 values[one.field.name] = one.hint._read(stored)
             elif record := _record(one.hint):
                 values[one.field.name] = record._rows(stored)
-            else:
+            elif one.name in stored or one.field.default is MISSING:
                 values[one.field.name] = _parsed(one.hint, stored.get(one.name))
         return cls(**values)
 

@@ -51,6 +51,9 @@ class CountResult(Result):
     provenance: dict[str, Any] = measured(
         "model, versions, number type, time", default_factory=dict, compare=False, repr=False
     )
+    part: str = measured(
+        "how much of the domain was counted, so that the number is a lower bound; empty where that is all", default=""
+    )
     _inradius: float | None = measured(
         "the smallest inradius, where it is known",
         unit="units of the input space",
@@ -96,7 +99,9 @@ class CountResult(Result):
 
     @property
     def status(self) -> Standing:
-        """``exact``, or what the count rests on."""
+        """``exact``, or what the count rests on, or of how much it is."""
+        if self.part:
+            return Certainty.PARTIAL.text(f": at least {counted(self.regions, 'region')}; {self.part}")
         if self.decisions is None or not self.uncertain:
             return status_of(self.uncertain)
         if self._rational is False:

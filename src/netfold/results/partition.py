@@ -108,6 +108,11 @@ class Partition(Result):
         "open or it would have taken long",
         default=None,
     )
+    wanted: tuple[float, float, float, float] | None = measured(
+        "the rectangle that was asked for, where a budget allowed a smaller one; None where it is this one",
+        default=None,
+    )
+    stopped: str = measured("why it is smaller; empty where it is not", default="")
     provenance: dict[str, Any] = measured("model, versions, number type, time", default_factory=dict, compare=False)
     program: Program | None = field(default=None, compare=False, repr=False)
 
@@ -129,7 +134,12 @@ class Partition(Result):
     def status(self) -> Standing:
         """``exact``, also where it is proven, or what the partition rests on."""
         proven = self.resolved is not None and not self.uncertain
-        return Certainty.PROVEN.text() if proven else status_of(self.uncertain)
+        found = Certainty.PROVEN.text() if proven else status_of(self.uncertain)
+        if self.wanted is None:
+            return found
+        (left, right, bottom, top), (a, b, c, d) = self.bounds, self.wanted
+        share = (right - left) * (top - bottom) / ((b - a) * (d - c))
+        return Certainty.PARTIAL.text(f": {found} on {share:.2g} of the area, around its middle; {self.stopped}")
 
     @cached_property
     def region_of_piece(self) -> Ints:

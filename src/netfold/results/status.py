@@ -16,7 +16,9 @@ class Certainty(Enum):
     PROVEN = "exact; proven", "nothing is left open"
     PROVEN_BUT_FOR = "exact; proven but for", "what stands there is computed, not proven"
     CONVERGED = "converged", "the error estimates are within the tolerance"
-    SHORT_OF_BUDGET = "not converged", "raise budget= or tolerance="
+    SHORT_OF_BUDGET = "not converged", "raise seconds=, evaluations= or tolerance="
+    PARTIAL = "followed in part", "raise seconds= or evaluations= for the rest"
+    SAMPLED = "sampled", "a finer grid shows more"
     ESTIMATED = "estimated", "more effort makes the interval narrower"
     SHORT_OF_EFFORT = "not converged", "allow more effort"
     UNTOLD = "", "read the words: they are not netfold's own"
@@ -34,7 +36,7 @@ class Certainty(Enum):
     @property
     def reached(self) -> bool:
         """Whether what was asked for was reached."""
-        return self not in (Certainty.SHORT_OF_BUDGET, Certainty.SHORT_OF_EFFORT)
+        return self not in (Certainty.SHORT_OF_BUDGET, Certainty.SHORT_OF_EFFORT, Certainty.PARTIAL)
 
     def text(self, details: str = "") -> Standing:
         """The sentence: the words, numbers where there are any, and the advice where it is needed.

@@ -94,14 +94,16 @@ class Trace(Result):
     layers: tuple[LayerRecord, ...] = measured("one record a nonlinearity, in order", ("layer",))
     output: OutputRecord = measured("what happens to the output")
     input_length: float = measured("Euclidean length of the path itself", (), "units of the input space")
-    method: str = measured("``exact`` or ``sampled``")
+    method: str = measured(
+        "``exact``, ``sampled``, or ``exact, then sampled`` where only what is last is not piecewise linear"
+    )
     error: NDArray[np.float64] = measured(
         "estimated absolute error of each of ``lengths`` (rounding alone where exact)",
         ("stage",),
         "units of the stage's space",
     )
     status: Standing = measured(
-        "``exact``, ``converged`` or ``not converged``, with the reason; its ``kind`` for programs"
+        "``exact``, ``converged``, ``not converged`` or ``followed in part``, and why; its ``kind`` for programs"
     )
     margin: float = measured("how close the closest sign decision was, as a multiple of its own scale", ())
     counting_rule: str = measured("which definition of each count was used")
@@ -117,6 +119,11 @@ class Trace(Result):
     )
     uncertain: int | None = measured(
         "those that stay open, so that the counts are proven where this is 0; on arcs all of them", (), default=None
+    )
+    covered: float = measured(
+        "path parameter up to which the path was followed, 1 where that is all of it; every number is of that part",
+        (),
+        default=1.0,
     )
     provenance: dict[str, Any] = measured(
         "model, path, versions, seed, number type, time", default_factory=dict, compare=False
@@ -196,7 +203,10 @@ class Trace(Result):
                 "breakpoint_layers": self.breakpoint_layers + 1,
                 "class_changes": self.output.class_changes,
                 "classes": self.output.classes,
-                **{name: getattr(self, name) for name in ("method", "status", "doubtful", "resolved", "uncertain")},
+                **{
+                    name: getattr(self, name)
+                    for name in ("method", "status", "covered", "doubtful", "resolved", "uncertain")
+                },
                 **{name: getattr(self, name) for name in ("margin", "counting_rule", "provenance")},
             }
         )
@@ -243,8 +253,9 @@ class Trace(Result):
 
     def _headline(self) -> str:
         what = f" of {self.provenance['model']}" if "model" in self.provenance else ""
+        part = "" if self.covered == 1.0 else f", t up to {self.covered:.6g}"
         return (
-            f"Trace{what}: {counted(self.regions, 'region')}, {counted(self.patterns, 'pattern')}, "
+            f"Trace{what}{part}: {counted(self.regions, 'region')}, {counted(self.patterns, 'pattern')}, "
             f"{counted(self.linear_pieces, 'linear piece')}; "
             f"{counted(int(self.transitions.sum()), 'transition')} ({self.status})"
         )

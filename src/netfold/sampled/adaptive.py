@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.threads import over_rows
+from netfold.progress import Budget
 from netfold.sampled import measure
 from netfold.sampled.brackets import joined, roots
 from netfold.sampled.flow import Flow, Moving
@@ -38,7 +39,7 @@ class Refinement:
         flow: the program along the path.
         watches: what is watched, in order of layers; then the signs of the outputs, then the class.
         tolerance: largest error of each length and angle, relative to it (angles below one radian: absolute).
-        budget: evaluations of the program after which nothing more is split.
+        budget: after which nothing more is split.
         advance: called with the share of the path that is settled.
         starved: panels that would have been split further had the budget not run out.
         undecided: panels too narrow to split in which changes may still hide.
@@ -49,7 +50,7 @@ class Refinement:
     flow: Flow
     watches: list[Watch]
     tolerance: float
-    budget: int
+    budget: Budget
     advance: Callable[[float], object]
     starved: int = 0
     undecided: int = 0
@@ -98,8 +99,8 @@ class Refinement:
         order = np.argsort(-worst, kind="stable")
         left = share.sum(0) - np.cumsum(share[order], 0)
         count = int(np.argmax((left <= 0.5).all((1, 2)))) + 1
-        room = (self.budget - self.flow.evaluations) // (2 * len(NODES))
-        count = min(count, int((worst > 0).sum()), max(room, 0))
+        room = max(self._left / (2 * len(NODES)), 0.0)
+        count = int(min(count, (worst > 0).sum(), room))
         chosen = np.zeros(len(worst), np.bool_)
         chosen[order[:count]] = True
         if not count:
@@ -132,7 +133,7 @@ class Refinement:
         cut = cut.any(0)
         parts = waiting + 2 * int(halved.sum()) + int(cut.sum()) + len(brackets)
         points = np.empty(0)
-        if self.flow.evaluations + len(NODES) * parts <= self.budget:
+        if len(NODES) * parts <= self._left:
             apart = _apart(brackets.panel, roots(self.flow, brackets), panels)
             parted = np.zeros(len(panels), np.bool_)
             parted[_owner(panels, apart)] = True
@@ -145,6 +146,13 @@ class Refinement:
         if not split.all():
             self.kept.append(self._leaves(panels, ~split, images, sights))
         return panels.take(np.flatnonzero(split)).cut(points)
+
+    @property
+    def _left(self) -> float:
+        """Evaluations that are left."""
+        budget = self.budget
+        budget.spent = self.flow.evaluations
+        return 0.0 if budget.stopped else budget.left(budget.elapsed / budget.spent)
 
     def _unsettled(self, panels: Panels, sights: list[Sight]) -> tuple[Mask, Mask]:
         """Panels to be halved, and for each watch the panels to be cut where its units switch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,33 @@ from torch import Tensor
 from netfold.arrays import Floats
 from netfold.errors import InvalidInputError
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline
+
+
+@dataclass(frozen=True, eq=False)
+class VertexPath:
+    """A path that is straight between vertices at parameters from 0 to 1, of which some may coincide.
+
+    Attributes:
+        t: parameters of the vertices.
+        points: the vertices.
+    """
+
+    t: Floats
+    points: Floats
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one point."""
+        return self.points.shape[1:]
+
+    @property
+    def vertices(self) -> tuple[Floats, Floats]:
+        """Parameters and vertices."""
+        return self.t, self.points
+
+    def __call__(self, t: Any) -> Floats:
+        """Points at parameters ``t``."""
+        return _along_lines(self.t, self.points, np.atleast_1d(np.asarray(t, np.float64)))[0]
 
 
 @dataclass(frozen=True)
@@ -34,7 +62,7 @@ def motion(path: Path) -> Motion:
         InvalidInputError: the path is of a kind whose velocity is not known, or cannot be differentiated.
     """
     ends = np.array([0.0, 1.0])
-    if isinstance(path, Line | Polyline):
+    if isinstance(path, Line | Polyline | VertexPath):
         return Motion(lambda t: _along_lines(*path.vertices, t), path.vertices[0])
     if isinstance(path, Arc | Circle | Ellipse):
         return Motion(lambda t: _along_ellipse(path.ellipse, t), ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from netfold.exact.numerics.threads import aside
 from netfold.exact.paths import patterns
 from netfold.exact.paths.refinement import KEYS, switch
 from netfold.paths import Path
-from netfold.progress import progress_bar
+from netfold.progress import Budget
 from netfold.results.provenance import provenance
 from netfold.results.status import Certainty, Standing
 from netfold.results.trace import LayerRecord, OutputRecord, Trace
@@ -41,12 +42,16 @@ COUNTING_RULE = (
 )
 
 
+MOST = 1_000_000
+"""Evaluations after which refinement stops where nothing else is said."""
+
+
 def trace_sampled(
     program: Program,
     path: Path,
     tolerance: float = 1e-6,
-    budget: int = 1_000_000,
-    progress: bool = True,
+    budget: Budget | None = None,
+    told: Callable[[float], object] = lambda _: None,
 ) -> Trace:
     """Measure what a path meets in any differentiable network, by adaptive sampling.
 
@@ -62,8 +67,8 @@ def trace_sampled(
         program: the captured network.
         path: where to go; a ``Curve`` must be differentiable.
         tolerance: relative error of every length and angle (angles below one radian: absolute).
-        budget: evaluations of the network, each with its derivative, after which refinement stops.
-        progress: whether to show a bar on a terminal when the work is long.
+        budget: after which refinement stops; evaluations of the network count with their derivatives.
+        told: called with the share of the path that is settled, which may be negative where it is not any more.
 
     Returns:
         The trace, with ``method="sampled"``. Its ``status`` is ``converged``, or ``not converged`` with what is
@@ -88,17 +93,13 @@ def trace_sampled(
     """
     if not (1e-13 <= tolerance < 1):
         raise InvalidInputError(f"tolerance must be at least 1e-13 and less than 1, got {tolerance}")
-    if budget < 1:
-        raise InvalidInputError(f"budget must be a positive number of evaluations, got {budget}")
     begin = time.perf_counter()
     course = motion(path)
     flow = Flow(program, course)
     watches = _watches(flow)
-    look = {"delay": 1.0, "bar_format": "{desc}: {percentage:3.0f}%|{bar}| {elapsed}"}
-    with progress_bar(1.0, "tracing", "path", None if progress else False, **look) as bar:
-        refinement = Refinement(flow, watches, tolerance, budget, bar.update)
-        refinement.run(course.corners)
-        found = _Reading(program, refinement)
+    refinement = Refinement(flow, watches, tolerance, budget or Budget(evaluations=MOST), told)
+    refinement.run(course.corners)
+    found = _Reading(program, refinement)
     return found.trace(path, time.perf_counter() - begin)
 
 
@@ -223,7 +224,7 @@ class _Reading:
             output_label=program.output_label,
             provenance=provenance(
                 program, path=type(path).__name__, seconds=seconds, tolerance=refinement.tolerance,
-                budget=refinement.budget, evaluations=refinement.flow.evaluations,
+                evaluations=refinement.flow.evaluations,
             ),
         )  # fmt: skip
 
@@ -263,11 +264,10 @@ def _passages(rule: object, changes: _Changes) -> int:
 
 def _status(refinement: Refinement, measures: Floats, errors: Floats) -> Standing:
     """``converged``, or what is missing and what to do about it."""
-    reasons = []
+    reasons = ["interrupted"] if refinement.budget.stopped else []
     if refinement.starved:
         reasons.append(
-            f"the budget of {refinement.budget:,} evaluations ran out with {refinement.starved:,} stretches in which "
-            "transitions may be missed"
+            f"{refinement.budget.end} with {refinement.starved:,} stretches in which transitions may be missed"
         )
     if refinement.undecided:
         reasons.append(f"in {refinement.undecided:,} stretches narrower than 2e-11 in t transitions may hide")

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Selection
+from netfold.capture.operations import op_name
 from netfold.capture.program import Layer, Program
+from netfold.capture.smooth import alone, knots
 from netfold.exact.numerics.threads import over_rows
 from netfold.sampled import scan
 from netfold.sampled.brackets import Brackets, joined
@@ -140,8 +141,12 @@ def _in_order(parts: list[Brackets]) -> Brackets:
     return found.take(np.argsort(found.panel, kind="stable"))
 
 
+BREAK = {"hardswish", "elu", "selu"}
+"""Operations whose slopes may jump at their knots."""
+
+
 def watch(stage: int, layer: Layer, features: int) -> Watch | None:
-    """What to watch in a layer: knots where it is piecewise linear, 0 where it acts on each unit alone.
+    """What to watch in a layer: knots where it has some, 0 where it acts on each unit alone.
 
     Operations on several values at once (normalisation, softmax, attention, products) have no pre-activation whose
     sign could be watched.
@@ -150,9 +155,9 @@ def watch(stage: int, layer: Layer, features: int) -> Watch | None:
         return Levels(stage, layer.units, layer.rule.knots.T, breaks=True)
     if isinstance(layer.rule, Selection):
         return Winners(stage, layer.rule, breaks=True)
-    pointwise = torch.Tag.pointwise in layer.node.schema.tags and features == layer.units
-    alone = pointwise and len(layer.node.inputs) == 1
-    return Levels(stage, layer.units, np.zeros((1, 1)), breaks=False) if alone else None
+    if not alone(layer, features):
+        return None
+    return Levels(stage, layer.units, knots(layer).T, breaks=op_name(layer.node.schema) in BREAK)
 
 
 def watch_signs(program: Program) -> Watch:

@@ -12,6 +12,7 @@ from torch import Tensor
 from netfold.capture import Layer, NodeKind, Program, Stage
 from netfold.capture.operations import op_name
 from netfold.capture.program import Values, cut
+from netfold.capture.smooth import alone
 from netfold.theory.weights import CONVOLUTIONS, DENSE, NORMS, SCALES, WeightMatrix, scaled, weight_of
 
 NEUTRAL = {
@@ -20,6 +21,9 @@ NEUTRAL = {
     *("to", "_to_copy", "type_as", "dropout", "feature_dropout", "alpha_dropout", "native_dropout"),
 }
 """Operations that hand the same numbers on, at most in another order."""
+
+MOST_NAMED = 3
+"""Layers that are left out, by name, in one sentence."""
 
 NO_WEIGHTS = "no weights are on the way"
 
@@ -101,6 +105,16 @@ class Architecture:
         normalised = any(block.norms for block in self.blocks)
         parts = [("in evaluation mode", normalised), ("layer by layer as if in a chain", joined)]
         return " and ".join(words for words, there in parts if there)
+
+    @property
+    def left_out(self) -> str:
+        """Layers before weights that mix or rescale what they read, which no gain of single layers speaks of."""
+        weighted = [i for i, block in enumerate(self.blocks) if block.weights]
+        layers = [block.layer for block in self.hidden[: max(weighted, default=0)] if block.layer is not None]
+        mixing = [layer for layer in layers if layer.rule is None and not alone(layer, layer.units)]
+        named = ", ".join(f"{layer.op} in '{layer.name}'" for layer in mixing[:MOST_NAMED])
+        more = f" and {len(mixing) - MOST_NAMED} more" if len(mixing) > MOST_NAMED else ""
+        return f"{named}{more}" if mixing else ""
 
     @property
     def chained(self) -> bool:

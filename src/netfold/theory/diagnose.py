@@ -54,7 +54,8 @@ def diagnose(model: Model, point: Any = None, *, shape: Sequence[int] | None = N
     Assumptions: independent weights, wide layers, a chain. ``warnings`` says which of them this network does
     not meet: trained weights (a singular value beyond the random edge, heavy tails), orthogonal ones, batch
     normalisation, skip connections, pooling, different activations or gains, narrow layers. Training that
-    leaves the weights almost independent is not noticed.
+    leaves the weights almost independent is not noticed. Where layers between weights mix or rescale what they read
+    (layer normalisation, attention, gates) there is no phase: the gains of single layers leave out what they do.
 
     Args:
         model: a module in evaluation mode, or a captured program.
@@ -170,7 +171,9 @@ def _summary(network: Architecture, layers: tuple[LayerDiagnosis, ...], q0: floa
     sigma_b = root_mean_square([layer.weights.sigma_b for layer in used])
     field, gain, no_gain = None, np.nan, ""
     depth, depth_range = np.nan, (np.nan, np.nan)
-    if common is not None:
+    if network.left_out:
+        chi_1 = Scale(np.nan, np.nan)
+    elif common is not None:
         field = mean_field(common, sigma_w.value, sigma_b.value, q0=q0)
         chi_1 = chi(common, sigma_w, sigma_b, q0)
         depth, depth_range = surviving_depth(common, sigma_w, sigma_b, q0)
@@ -196,6 +199,7 @@ def _summary(network: Architecture, layers: tuple[LayerDiagnosis, ...], q0: floa
         depth_range=depth_range,
         critical_sigma_w=gain,
         judged=network.judged,
+        left_out=network.left_out,
         structure=_structure(network),
         warnings=tuple(warnings(network, layers, common, None if phase is Phase.CRITICAL else field, no_gain)),
     )

@@ -73,6 +73,7 @@ class Diagnosis(Tabular):
         judged: what stands between the judgement of single layers and the network; empty for a chain of weights.
         structure: why exact theory of chains of dense layers does not speak of this network; empty where it does.
         warnings: where the theory behind these numbers does not hold, in sentences.
+        left_out: layers that mix or rescale what they read, so that there is no phase; empty where there are none.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Diagnosis(Tabular):
     judged: str
     structure: str
     warnings: tuple[str, ...]
+    left_out: str = ""
 
     plot = above("netfold.plots.theory:diagnosis")
 
@@ -186,6 +188,12 @@ def _record(number: int, layer: LayerDiagnosis) -> dict[str, Any]:
 
 def verdict(diagnosis: Diagnosis) -> Iterator[str]:
     """The answer in sentences: the phase, how deep signals reach, the critical gain."""
+    if diagnosis.left_out:
+        yield (
+            f"{diagnosis.name}: no verdict, for {diagnosis.left_out} set the scale of the signal, which the gains of "
+            "single layers leave out; the table has those gains"
+        )
+        return
     if diagnosis.phase is None:
         yield f"{diagnosis.name}: no phase, for mean-field theory has no number for any of its layers"
         return

@@ -9,8 +9,8 @@ the stages as those of straight paths do (`paths.driver`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -27,7 +27,7 @@ from netfold.exact.arc.layers import ArcCrossings, ArcLayer, ArcPieces, Part
 from netfold.exact.arc.output import ArcOutputTally
 from netfold.exact.arc.tally import ArcTally
 from netfold.exact.numerics.products import padded, reproducible
-from netfold.exact.numerics.threads import beside
+from netfold.exact.numerics.threads import aside, beside
 from netfold.exact.paths import driver
 from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
 from netfold.exact.paths.domain import BLOCK_BYTES, PathDomain, PathTally
@@ -36,7 +36,9 @@ from netfold.exact.paths.output import PathOutput
 from netfold.exact.paths.records import Refined, Totals
 from netfold.exact.paths.refinement import KEYS, refine, switch_first
 from netfold.exact.paths.spread import Dense, Spread, spread_maps
+from netfold.exact.paths.stretches import follow
 from netfold.paths import Ellipse
+from netfold.progress import Budget
 
 Flags = NDArray[np.bool_]
 
@@ -87,10 +89,35 @@ def trace_ellipses(
     t = np.concatenate([at for at, _ in parts])
     path = np.repeat(np.arange(len(parts)), [len(at) for at, _ in parts])
     points = program.points(np.concatenate([p for _, p in parts])[:-1], "the path")
-    tally = driver.run(domain, domain.start(t, path, points), threads)
+    return _read(driver.run(domain, domain.start(t, path, points), threads), ellipses)
+
+
+def follow_ellipse(
+    program: Program, ellipse: Ellipse, budget: Budget, told: Callable[[float], object]
+) -> tuple[ArcTraces, float]:
+    """Trace one elliptic arc within a budget; what was met, and the parameter up to which.
+
+    Ctrl-C ends it sooner, but not before there is something to tell. A closed path that is not followed to its end is
+    an open one.
+    """
+    threads = torch.get_num_threads() if program.device.type == "cpu" else 1
+    domain = Harmonics.of(program, np.array([_checked(ellipse.angle)]), BLOCK_BYTES // threads, FORK)
+
+    def ahead(begin: float, end: float) -> Ahead[PathBlock]:
+        t, points = _rows(ellipse, begin, end)
+        return domain.start(t, np.zeros(len(t), np.int64), program.points(points[:-1], "the path"))
+
+    tally, at = follow(domain, program, ahead, threads, budget, told)
+    if at < 1.0:
+        for seams in (tally.output.seams, *(layer.seams for layer in tally.layers)):
+            seams.closed = np.zeros_like(seams.closed)
+    return aside(_read, tally, [ellipse if at == 1.0 else replace(ellipse, angle=ellipse.angle * at)]), at
+
+
+def _read(tally: PathTally, ellipses: Sequence[Ellipse]) -> ArcTraces:
     for layer in tally.layers:
         layer.seams.finish()
-    doubts = np.sum([np.zeros(len(angles), np.int64), *(layer.doubts for layer in tally.layers)], axis=0)
+    doubts = np.sum([np.zeros(len(ellipses), np.int64), *(layer.doubts for layer in tally.layers)], axis=0)
     rough = np.sum([tally.output.rough, *(layer.rough for layer in tally.layers)], axis=0)
     return ArcTraces(tally.totals, tally.output.finish(), [ellipse_length(e) for e in ellipses], doubts, rough)
 
@@ -250,23 +277,27 @@ def _checked(angle: float) -> float:
     return float(angle)
 
 
-def _rows(ellipse: Ellipse) -> tuple[Floats, Floats]:
+def _rows(ellipse: Ellipse, begin: float = 0.0, end: float = 1.0) -> tuple[Floats, Floats]:
     """Parameters of the vertices, and vertices and control points in turn; the last row repeats the last vertex.
 
     Pieces are at most a quarter turn. At whole quarters sine and cosine are exact, so that a path through a knot
     goes through it exactly, and a closed path ends where it begins.
     """
-    count = max(1, int(np.ceil(ellipse.angle / (np.pi / 2) * (1 - 1e-15))))
-    s = ellipse.angle * np.arange(count + 1) / count
+    whole = (begin, end) == (0.0, 1.0)
+    count = max(1, int(np.ceil((end - begin) * ellipse.angle / (np.pi / 2) * (1 - 1e-15))))
+    t = begin + (end - begin) * (np.arange(count + 1) / count)
+    t[-1] = end
+    s = ellipse.angle * np.arange(count + 1) / count if whole else ellipse.angle * t
     cos, sin = _exact(np.cos(s), s), _exact(np.sin(s), s)
-    square = 1.0 + _exact(np.cos(s[1:2]), s[1:2])
+    width = s[1:2] if whole else np.diff(s[:2])
+    square = 1.0 + _exact(np.cos(width), width)
     shape = (-1,) + (1,) * ellipse.center.ndim
     vertices = ellipse.center + cos.reshape(shape) * ellipse.u + sin.reshape(shape) * ellipse.v
     x, y = ((f[1:] + f[:-1]) / square for f in (cos, sin))
     controls = ellipse.center + x.reshape(shape) * ellipse.u + y.reshape(shape) * ellipse.v
     points = np.empty((2 * count + 2, *ellipse.center.shape))
     points[::2], points[1:-1:2], points[-1] = vertices, controls, vertices[-1]
-    return np.arange(count + 1) / count, points
+    return np.arange(count + 1) / count if whole else t, points
 
 
 def _exact(values: Floats, s: Floats) -> Floats:

@@ -101,6 +101,8 @@ class LineTally:
         self.doubts += following.doubts
         if self.first is None:
             self.first = following.first
+        if self.head is None:
+            self.head, self.head_path = following.head, following.head_path
         self.last = following.last if following.last is not None else self.last
         join_totals(self.totals, following.totals)
         self.before, self.before_path = following.before, following.before_path

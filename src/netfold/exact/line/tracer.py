@@ -6,8 +6,8 @@ blocks of them through the stages, in the order of the paths, so that every laye
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
@@ -20,7 +20,7 @@ from netfold.exact.line.layers import LineLayer
 from netfold.exact.line.passes import CROWDED, Met
 from netfold.exact.line.tally import Doubts, LineTally
 from netfold.exact.numerics.products import padded, reproducible
-from netfold.exact.numerics.threads import beside
+from netfold.exact.numerics.threads import aside, beside
 from netfold.exact.paths import driver
 from netfold.exact.paths.blocks import PathBlock, bound, tensor, widest
 from netfold.exact.paths.domain import BLOCK_BYTES, PathDomain, PathTally
@@ -29,6 +29,9 @@ from netfold.exact.paths.output import OutputTally, PathOutput
 from netfold.exact.paths.records import Crossings, PathVertices, Totals
 from netfold.exact.paths.refinement import KEYS, anchors, interpolate
 from netfold.exact.paths.spread import Spread, spread_maps
+from netfold.exact.paths.stretches import follow
+from netfold.paths import Line, Polyline
+from netfold.progress import Budget
 
 NARROW_BYTES = 2**20
 """Memory that is enough for the rows of narrow layers: more of them make nothing faster."""
@@ -48,11 +51,15 @@ class LineTracer:
         totals: what every layer does to the paths, after `run`.
         results: what each path does in the output, after `run`.
         doubts: where rounding may have decided a state on each path, after `run`.
+        vertices: parameters of all vertices and the outputs there, after `run`, where they are kept.
     """
 
-    def __init__(self, program: Program, paths: int, block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
+    def __init__(
+        self, program: Program, paths: int, block_bytes: int = BLOCK_BYTES, fork: int = FORK, keep: bool = False
+    ) -> None:
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
-        self.domain = Points.of(program, paths, block_bytes // self.threads, fork)
+        self.domain = replace(Points.of(program, paths, block_bytes // self.threads, fork), keep=keep)
+        self.vertices: list[Floats] = []
         self.programs: Sequence[Program] = [program] * paths
         self.totals: list[Totals] = []
         self.results: list[PathOutput] = []
@@ -62,7 +69,29 @@ class LineTracer:
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
         domain = replace(self.domain, keys=KEYS if np.bincount(path).max() > 2 else 0)
-        tally = driver.run(domain, domain.start(t, path, points), self.threads)
+        self._read(driver.run(domain, domain.start(t, path, points), self.threads))
+
+    def follow(self, path: Line | Polyline, budget: Budget, told: Callable[[float], object]) -> float:
+        """Trace one path within a budget; the parameter up to which that came, 1 where it is all of it.
+
+        Ctrl-C ends it sooner, but not before there is something to tell.
+        """
+        corners, points = path.vertices
+        domain = replace(self.domain, keys=KEYS if len(corners) > 2 else 0)
+
+        def ahead(begin: float, end: float) -> Ahead[PathBlock]:
+            inside = (corners > begin) & (corners < end)
+            t = np.concatenate([[begin], corners[inside], [end]])
+            ends = [points[int(corners.searchsorted(s))] if s in corners else path(s) for s in (begin, end)]
+            vertices = np.concatenate([ends[:1], points[inside], ends[1:]])
+            return domain.start(t, np.zeros(len(t), np.int64), domain.program.points(vertices, "the path"))
+
+        tally, at = follow(domain, domain.program, ahead, self.threads, budget, told)
+        aside(self._read, tally)
+        return at
+
+    def _read(self, tally: PathTally) -> None:
+        self.vertices = tally.output.rows.take() if tally.output.rows is not None else []
         self.totals, self.results = tally.totals, tally.output.finish()
         self.doubts = _by_path([doubts for layer in tally.layers for doubts in layer.all_doubts()], len(self.results))
 
@@ -82,10 +111,12 @@ class Points(PathDomain):
     Attributes:
         layers: the compiled passes of the program's nonlinearities.
         spreads: how the next stage follows from a layer's crossings, where it is one product with its image.
+        keep: whether outputs at all vertices are kept.
     """
 
     layers: list[LineLayer]
     spreads: list[Spread | None]
+    keep: bool = field(default=False, kw_only=True)
 
     @classmethod
     def of(cls, program: Program, paths: int, block_bytes: int, fork: int) -> Self:
@@ -99,7 +130,7 @@ class Points(PathDomain):
     def tally(self, level: int) -> PathTally:
         """An empty tally for blocks from a level on."""
         layers = [LineTally.of(self.paths, layer) for layer in self.layers[level:]]
-        return PathTally(level, layers, OutputTally(self.paths, self.outputs, self.keys))
+        return PathTally(level, layers, OutputTally(self.paths, self.outputs, self.keys, self.keep))
 
     def meet(self, level: int, block: PathBlock, tally: PathTally) -> Ahead[PathBlock] | None:
         """Take a block through the layer at its level; crowded segments are first given plain vertices."""

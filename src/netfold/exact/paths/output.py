@@ -60,19 +60,27 @@ class Seen(NamedTuple):
 
 
 class OutputTally:
-    """Collects the output's rows of all paths, block by block."""
+    """Collects the output's rows of all paths, block by block.
 
-    def __init__(self, paths: int, size: int, keys: int) -> None:
+    Attributes:
+        rows: where they are kept, the parameters of all vertices and the outputs there; those at which blocks meet come
+            twice.
+    """
+
+    def __init__(self, paths: int, size: int, keys: int, keep: bool = False) -> None:
         self.paths, self.size = paths, size
         self.totals = OutputTotals.of(paths, size)
         self.before: tuple[int, Floats, Floats] | None = None
         self.head: PathBlock | None = None
         self.found = Columns((np.float64, ()), (np.uint64, (keys,)), (np.int16, ()))
         self.changes = Columns((np.float64, ()), (np.int32, ()), (np.int32, ()))
+        self.rows = Columns((np.float64, ()), (np.float64, (size,))) if keep else None
 
     def add(self, block: PathBlock) -> None:
         """Add a block; its last row comes again as the first of the next block unless its path ends there."""
         path = block.path
+        if self.rows is not None:
+            self.rows.append(block.t, block.h)
         seen = self._seen(*self._vertex_before(block), block, self.totals)
         self.found.append(seen.t, seen.flips, seen.first)
         self.changes.append(seen.moment, seen.changed, seen.target)
@@ -94,7 +102,11 @@ class OutputTally:
         mine.start_class[:] = np.where(mine.start_class == NOWHERE, theirs.start_class, mine.start_class)
         self.found.join(following.found)
         self.changes.join(following.changes)
+        if self.rows is not None and following.rows is not None:
+            self.rows.join(following.rows)
         self.before = following.before
+        if self.head is None:
+            self.head = following.head
 
     def _vertex_before(self, block: PathBlock) -> tuple[Floats, Floats]:
         """Parameter and values of the vertex before a block's first row, or nothing at the start of a path."""

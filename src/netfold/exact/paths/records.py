@@ -230,8 +230,13 @@ def _join_passages(mine, theirs):
     if first == NOWHERE:
         return
     meets, goes_on = mine.saturated_paths[1] == first, mine.saturated_paths[1] == last
+    if mine.saturated_paths[0] == NOWHERE:
+        mine.saturated_paths[0] = first
+    begins = mine.saturated_paths[0] == first
     for j in range(mine.saturated.shape[1]):
         here, there = mine.saturated[1, j], theirs.saturated[0, j]
+        if begins and mine.saturated[0, j] < 0:
+            mine.saturated[0, j] = there
         mine.passages[first] += meets and here >= 0 and there >= 0 and here != there
         if not goes_on or theirs.saturated[1, j] >= 0:
             mine.saturated[1, j] = theirs.saturated[1, j]
