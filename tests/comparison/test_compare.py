@@ -139,7 +139,7 @@ def test_a_diagnosis_is_a_law() -> None:
     np.testing.assert_allclose([row.predicted for row in found["growth"]], gains * unit)
     assert gains[0] < 0.8 * gains[1]
     assert np.abs(gaps(found, "growth")).max() < 3
-    assert str(nf.trace_path(net, LINE).compare(LINE, net)) == repr(found)
+    assert repr(nf.trace_path(net, LINE).compare(LINE, net)) == repr(found)
 
 
 def test_the_first_layers_gain_counts_for_saturating_units_too() -> None:

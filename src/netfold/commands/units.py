@@ -99,7 +99,7 @@ def _words(found: Units) -> str:
     for number, layer in zip(found.numbers, found.layers, strict=True):
         mine = found.units.layer == number
         counts = "".join(f"{(found.units.state[mine] == state).sum():>12,}" for state in range(len(STATES)))
-        name, proved = f"{number} {layer.name}"[:27], found.units.proved[mine].mean()
+        name, proved = f"{number} {layer.label}"[:27], found.units.proved[mine].mean()
         lines.append(f"{name:<28}{mine.sum():>8,}{counts}{proved:>10.0%}")
     how = f"over a {found.where}, {'exact ranges' if found.exact else 'proven bounds'}"
     told = how if not found.ranks else f"on {found.where}; ranks of layers: {', '.join(map(str, found.ranks))}"

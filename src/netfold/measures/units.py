@@ -111,7 +111,7 @@ def units(
     kept = [n for n, layer in enumerate(program.layers) if isinstance(layer.rule, Elementwise)]
     return Units(
         ranges,
-        tuple(WatchedLayer(program.layers[n].name, program.layers[n].op, program.layers[n].units) for n in kept),
+        tuple(WatchedLayer(la.name, la.op, la.units, la.label) for la in (program.layers[n] for n in kept)),
         tuple(n + 1 for n in kept),
         tuple(layer.name for n, layer in enumerate(program.layers) if n not in kept),
         told,

@@ -44,7 +44,7 @@ class Units(Result):
         >>> found.count("free") + found.count("dead") + found.count("on")
         12
         >>> sorted(found.to_dataframe().columns)[:4]
-        ['active', 'high', 'known', 'layer']
+        ['active', 'high', 'known', 'label']
     """
 
     FORMAT = "netfold units 1"
@@ -65,6 +65,10 @@ class Units(Result):
 
     plot = above("netfold.plots.units:states")
 
+    def _headline(self) -> str:
+        told = ", ".join(f"{self.count(state):,} {state}" for state in STATES)
+        return f"Units: {told}, {'on' if self.ranks else 'over a'} {self.where}"
+
     def count(self, state: str, known: str | None = None) -> int:
         """How many units are in a state, of all or of those whose state is known so.
 
@@ -82,18 +86,19 @@ class Units(Result):
         return float(self.units.proved.mean()) if len(self.units.proved) else 1.0
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a unit: ``layer``, ``name``, ``unit``, ``low``, ``high``, ``state``, ``known`` and what was met.
+        """One row a unit: ``layer``, ``name``, ``label``, ``unit``, ``low``, ``high``, ``state``, ``known``.
 
-        ``state`` is dead, on, saturated or free; ``known`` is proved or observed.
+        Beside them what was met. ``state`` is dead, on, saturated or free; ``known`` is proved or observed.
         """
         import pandas as pd
 
-        names = dict(zip(self.numbers, (layer.name for layer in self.layers), strict=True))
-        u = self.units
+        layers, u = dict(zip(self.numbers, self.layers, strict=True)), self.units
+        own = [layers[n] for n in u.layer.tolist()]
         return pd.DataFrame(
             {
                 "layer": u.layer,
-                "name": [names[n] for n in u.layer.tolist()],
+                "name": [layer.name for layer in own],
+                "label": [layer.label for layer in own],
                 "unit": u.unit,
                 "low": u.low,
                 "high": u.high,
