@@ -26,6 +26,7 @@ from .measures.partitioning import partition_plane as partition_plane
 from .measures.patterns import PatternCount as PatternCount
 from .measures.patterns import SaturationWarning as SaturationWarning
 from .measures.patterns import count_patterns as count_patterns
+from .measures.proofs import check_proof as check_proof
 from .measures.region_graph import RegionGraph as RegionGraph
 from .measures.region_graph import region_graph as region_graph
 from .measures.regions import Region as Region

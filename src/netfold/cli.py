@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from netfold.commands.count import count
+from netfold.commands.count import check, count
 from netfold.commands.options import (
     OUTPUT_HELP,
     AsJson,
@@ -176,7 +176,7 @@ def trace(
     answer(as_json, found.to_dict, found)
 
 
-for _verb in (partition, count, bounds, theory, diagnose, sensitivity, history, score):
+for _verb in (partition, count, check, bounds, theory, diagnose, sensitivity, history, score):
     app.command(_verb)
 app.command(sweep)
 app.command(reproduce)
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: in place of those of the process.
 
     Returns:
-        The exit code: 0; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
+        The exit code: 0; 1 where `check` refuses a proof; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     quiet = [token for token in tokens if token in ("-q", "--quiet")]
@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command, bound, *_ = app.parse_args(kept, print_error=False, exit_on_error=False)
             works = command.__module__.startswith("netfold")  # not so help and version, which load nothing for it
             with _silent() if quiet and works else nullcontext():
-                command(*bound.args, **bound.kwargs)
+                status = command(*bound.args, **bound.kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
             # Who reads has seen enough. What is still to be written goes nowhere, so that Python's end is quiet too.
@@ -229,7 +229,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             told = str(error) if isinstance(error, KeyboardInterrupt) else ""
             print(f"netfold: interrupted, {told or 'nothing half-written is left'}", file=sys.stderr)
             return 130
-    return 0
+    return status if works and isinstance(status, int) else 0
 
 
 def _told(error: BaseException) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Any
 
 from netfold.arguments import FileName, Threads, checked
@@ -13,10 +14,18 @@ from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
 from netfold.exact.cells.counting.queue import Work
 from netfold.exact.plane.tracer import TIE, PlaneTracer, corners_of, margins
+from netfold.exact.proofs.statement import Statement
 from netfold.measures.cell_counts import CellJob, count_cells
 from netfold.measures.plane_proof import doubts_of, prove
+from netfold.measures.proofs import (
+    FOLDED,
+    require_places,
+    statement_on_line,
+    statement_on_plane,
+    write_with_proof,
+)
 from netfold.measures.tracing import trace_path
-from netfold.paths import Path, Plane, rectangle
+from netfold.paths import Line, Path, Plane, rectangle
 from netfold.results.counts import CountResult
 from netfold.results.provenance import provenance
 
@@ -38,6 +47,8 @@ def count_regions(
     progress: bool | None = None,
     client: Any = None,
     inradius: bool = False,
+    proof: FileName | None = None,
+    statement: FileName | None = None,
 ) -> CountResult:
     """Count the activation regions that a domain holds, storing none of them.
 
@@ -61,6 +72,11 @@ def count_regions(
         progress: show a bar on stderr; by default in a terminal, and only after a second.
         client: a ``dask.distributed.Client``: the cluster counts, in place of threads. Workers may die meanwhile.
         inradius: find the smallest inradius in the same walk, which takes a few times as long.
+        proof: a file for a proof of the count, which `check_proof` or the checker's one file accepts without netfold;
+            compressed where its name ends with ``.gz``. For R^m, a `Box`, a `Polytope`, a `Plane` or a `Line`. What
+            is written is kept in a file beside it, ``.parts``, until it is whole; a run that was stopped goes on.
+        statement: a file for what is counted, network and domain, as a proof needs it; by default
+            ``count.statement.json`` beside the proof ``count.nfp.gz``.
 
     Returns:
         The count.
@@ -73,6 +89,7 @@ def count_regions(
         NotExplicitError: an operation has no matrix with known coefficients.
         CaptureError: the model cannot be captured.
         CountInterrupted: Ctrl-C was pressed; it can save what was counted.
+        UnwritableFileError: the proof could not be written.
 
     Example:
         >>> import torch, netfold as nf
@@ -83,11 +100,13 @@ def count_regions(
         >>> int(nf.count_regions(net, nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]), bounds=(-1, 1, -1, 1)))
         4
     """
+    files = require_places(proof, statement)
     if domain is None or isinstance(domain, Box | Polytope):
         if bounds is not None:
             raise InvalidInputError("bounds belong to a Plane; for a box give nf.Box(low, high) as the domain")
         job = CellJob(program_on(model, domain, shape), domain, inradius)
-        return _on_cells(job, count_cells(job, threads, checkpoint, progress, client))
+        found = _on_cells(job, count_cells(job, threads, checkpoint, progress, client))
+        return _with_proof(found, files, lambda: Statement.of(job.network), threads, progress)
     options = {"shape": shape, "threads": threads, "checkpoint": checkpoint, "client": client}
     given = [name for name, value in {**options, "inradius": inradius or None}.items() if value is not None]
     if given and (isinstance(domain, Plane) or isinstance(domain, Path)):  # noqa: SIM101  a protocol takes no union
@@ -95,15 +114,39 @@ def count_regions(
             f"{', '.join(given)}: only for all of R^m, a Box or a Polytope, not for a {type(domain).__name__}"
         )
     if isinstance(domain, Plane):
-        return _on_plane(capture(model, shape=domain.shape), domain, rectangle(bounds or domain.bounds))
+        program, sides = capture(model, shape=domain.shape), rectangle(bounds or domain.bounds)
+        found = _on_plane(program, domain, sides)
+        return _with_proof(found, files, lambda: statement_on_plane(program, domain, sides), None, progress)
     if bounds is not None:
         raise InvalidInputError("bounds belong to a Plane; a path brings its own ends")
+    if isinstance(domain, Line):
+        return _with_proof(_on_path(model, domain), files, partial(statement_on_line, model, domain), None, progress)
     if isinstance(domain, Path):
+        if any(files):
+            raise InvalidInputError(
+                "a proof is written for all of R^m (None), a Box, a Polytope, a Plane or a Line, not for a "
+                f"{type(domain).__name__}"
+            )
         return _on_path(model, domain)
     raise InvalidInputError(
         "regions are counted in all of R^m (None), a Box, a Polytope, on a Plane or on a path, got "
         f"{type(domain).__name__}"
     )
+
+
+def _with_proof(
+    found: CountResult,
+    files: tuple[FilePath | None, FilePath | None],
+    state: Callable[[], Statement],
+    threads: int | None,
+    progress: bool | None,
+) -> CountResult:
+    """The count, with statement and proof in their files where these were asked for."""
+    if files == (None, None):
+        return found
+    told = state()
+    write_with_proof(told, found.regions, *files, threads, progress)
+    return replace(found, counting_rule=found.counting_rule + FOLDED) if told.folded else found
 
 
 def program_on(model: Model, domain: Domain, shape: Sequence[int] | None = None) -> Program:
