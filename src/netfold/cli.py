@@ -77,7 +77,9 @@ def report(
     data: Inputs | None = None,
     initial: Annotated[
         Path | None,
-        Parameter(help="The network before training, to set beside it: a .pt2 file, or weights for module:factory."),
+        Parameter(
+            help="The network before training, to set beside it: a .pt2 or .onnx file, or weights for module:factory."
+        ),
     ] = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The page to write.")] = Path("report.html"),
     pairs: Annotated[int, Parameter(help="Pairs of inputs to walk between.")] = 40,
@@ -301,7 +303,7 @@ def _report_on(
     part_of = partial(load_model, input=ends[0], output=ends[1])
     before = None
     if initial is not None:
-        whole = initial.suffix == ".pt2"
+        whole = initial.suffix in (".pt2", ".onnx")
         before = part_of(str(initial)) if whole else part_of(model, initial)
     found = load_inputs(data, shape)
     return write_report(
