@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ from netfold.commands.options import AsJson, Flag, Input, Model, Output, Shape, 
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from netfold.domains import Box
     from netfold.measures.cell_counts import CountInterrupted
     from netfold.results.counts import CountResult
 
@@ -25,6 +27,10 @@ def count(
     box: Annotated[
         tuple[float, float] | None,
         Parameter(help="Count in the box LOW <= x <= HIGH, in every entry of the input; in all of R^m by default."),
+    ] = None,
+    domain: Annotated[
+        Path | None,
+        Parameter(help="Count in the box of a VNN-LIB file, as prop_3.vnnlib; inputs with equal limits stand still."),
     ] = None,
     checkpoint: Annotated[
         Path | None,
@@ -59,6 +65,7 @@ def count(
       netfold count model.pt2 --box -1 1 --json
       netfold count model.pt2 --checkpoint count.json --threads 8
       netfold count model.pt2 --proof count.nfp.gz
+      netfold count model.onnx --domain prop_3.vnnlib
       netfold count shop.nets:make --weights new.safetensors
     """
     from netfold.capture.loading import load_model
@@ -66,12 +73,16 @@ def count(
     from netfold.measures.cell_counts import CountInterrupted
     from netfold.measures.counts import count_regions
 
-    domain = Box(*box) if box is not None else None
+    if box is not None and domain is not None:
+        raise InvalidInputError("a count is made in one domain: give either --box or --domain")
+    where = Box(*box) if box is not None else None
     net = load_model(model, weights, input=input, output=output)
+    if domain is not None:
+        net, where = _within(net, domain, shape)
     try:
         found = count_regions(
             net,
-            domain,
+            where,
             shape=shape,
             threads=threads,
             checkpoint=checkpoint,
@@ -81,9 +92,24 @@ def count(
         )
     except CountInterrupted as stopped:
         options = {"box": box, "threads": threads, "weights": weights, "shape": shape, "input": input, "output": output}
-        options |= {"proof": proof, "statement": statement}
+        options |= {"domain": domain, "proof": proof, "statement": statement}
         raise KeyboardInterrupt(_how_to_go_on(stopped, model, options, inradius)) from stopped
     answer(as_json, found.to_dict, lambda: _words(found, inradius) + _written(proof, statement))
+
+
+def _within(net: Any, file: Path, shape: list[int] | None) -> tuple[Any, Box]:
+    """The model, captured, and the box of a file in the shape of its input."""
+    from netfold.capture.vnnlib import read_box
+    from netfold.domains import Box
+    from netfold.measures.counts import program_on
+
+    flat = read_box(file)
+    program = program_on(net, flat, shape)
+    if flat.low.size != math.prod(program.input_shape):
+        raise InvalidInputError(
+            f"{file}: a box of {flat.low.size} inputs, and the model takes points of shape {program.input_shape}"
+        )
+    return program, Box(flat.low.reshape(program.input_shape), flat.high.reshape(program.input_shape))
 
 
 def check(
