@@ -141,7 +141,7 @@ def test_networks_without_units(tmp_path):
 def test_rational_arithmetic_completes_what_float64_leaves_open(monkeypatch, tmp_path):
     """Whatever float64 proposes, nothing or nonsense, the proof is right."""
     layers = networks.case("T2")
-    monkeypatch.setattr(cells, "propose", lambda block, functions, start: Proposed([([0, 1], [0.0] * 3)], [[0]]))
+    monkeypatch.setattr(cells, "propose", lambda block, functions, start: Proposed([([0, 1], [0.0] * 3)], [([0], 1)]))
     assert carried(networks.module(layers), tmp_path) == networks.COUNTS["T2"]
 
 

@@ -69,8 +69,9 @@ class Split:
             stars, lemmas = propose(block, found.functions, cell.start)
             for rows, point in stars:
                 found.add_star(rows, point)
-            for rows in lemmas:
-                found.add_lemma(rows)
+            for rows, literals in lemmas:
+                if literals not in found.excluded:  # as a cone may have done that was proposed for another one
+                    found.add_lemma(rows)
         try:
             codes = found.complete()
         except Refused:

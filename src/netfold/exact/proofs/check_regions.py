@@ -72,6 +72,8 @@ class Layer:
             require(all(a < b for a, b in zip(self.knots, self.knots[1:])), "knots increase")
             joints = zip(self.knots, self.pieces, self.pieces[1:])
             require(all((a - c) * t + b - d == 0 for t, (a, b), (c, d) in joints), "a unit jumps")
+            sizes = [lcm(a.denominator, b.denominator) for a, b in self.pieces]
+            self.integers = [(int(a * n), int(b * n), n) for (a, b), n in zip(self.pieces, sizes)]
         else:
             named = all(group and all(type(r) is int and r in rows for r in group) for group in self.groups)
             require(named and self.groups, "a maximum is one of rows")
@@ -156,10 +158,9 @@ class Block:
         cuts, outputs, at = [[t.denominator * v for v in row] for t in layer.knots], [], 2 * len(self.cuts)
         for t, cut in zip(layer.knots, cuts):
             cut[-1] -= t.numerator * scale
-        for slope, offset in layer.pieces:
-            size = lcm(slope.denominator, offset.denominator)
-            outputs.append(([int(slope * size) * v for v in row], size * scale))
-            outputs[-1][0][-1] += int(offset * size) * scale
+        for slope, offset, size in layer.integers:
+            outputs.append(([slope * v for v in row], size * scale))
+            outputs[-1][0][-1] += offset * scale
         if not any(row[:-1]):
             cuts, outputs = [], [outputs[sum(cut[-1] > 0 for cut in cuts)]]
         n = len(cuts)

@@ -19,6 +19,9 @@ from netfold.exact.numerics.compiled import FAST, NONE, NOTHING, compiled
 CLOSE = 1e-10
 """Values below it, for points of size 1, may be zero: what has them is left to rational arithmetic."""
 
+STEEP = 1e-5
+"""Slope that an edge has on what it ends at, at least, lest a star lies where float64 knows nothing any more."""
+
 MADE, EXCLUDED, DOUBT, FULL = range(4)
 """What comes of looking for states: a star, a lemma, neither, or no room."""
 
@@ -150,7 +153,7 @@ def onto_cuts(D, m, end, basis, side, every, first_cut):
                 other = blocking(D, m, end, every, q, -1.0)[0]
                 if r < first_cut and other >= 0 and (r < 0 or other >= first_cut):
                     r = other
-            if r >= first_cut or (b < m and r >= 0):
+            if (r >= first_cut or (b < m and r >= 0)) and abs(D[q, r]) > STEEP:
                 exchange(D, m, end, q, r)
                 basis[q] = r
                 moved = True

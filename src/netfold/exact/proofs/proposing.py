@@ -23,10 +23,10 @@ class Start(NamedTuple):
 
 
 class Proposed(NamedTuple):
-    """Stars, as functions that vanish and a point, and lemmas, as functions."""
+    """Stars, as functions that vanish and a point, and lemmas, as functions and the literals that they exclude."""
 
     stars: list[tuple[list[int], list[float]]]
-    lemmas: list[list[int]]
+    lemmas: list[tuple[list[int], int]]
 
 
 def floats(rows: Sequence[list[int]], m: int) -> Floats:
@@ -83,11 +83,18 @@ def propose(block: Block, functions: Sequence[list[int]], start: Start) -> Propo
             break
         room *= 4
     stars, lemmas, _ = found.number.tolist()
-    bases, points, excluded = found.basis[:stars].tolist(), found.points[:stars].tolist(), found.rows[:lemmas].tolist()
+    bases, points = found.basis[:stars].tolist(), found.points[:stars].tolist()
+    excluded = zip(found.rows[:lemmas].tolist(), found.signs[:lemmas].tolist(), strict=True)
     return Proposed(
         [(sorted(b - m for b in basis if b >= m), point) for basis, point in zip(bases, points, strict=True)],
-        [[r - m for r in rows if r >= 0] for rows in excluded],
+        [_lemma(rows, signs, m, len(near) - cuts) for rows, signs in excluded],
     )
+
+
+def _lemma(positions: list[int], signs: list[float], m: int, walls: int) -> tuple[list[int], int]:
+    rows = [p - m for p in positions if p >= 0]
+    cuts = [(r - walls, sign) for r, sign in zip(rows, signs, strict=False) if r >= walls]
+    return rows, sum((1 if sign > 0 else 2) << 2 * j for j, sign in cuts)
 
 
 def _task(block: Block, columns: Floats, walls: int) -> passes.Task:
