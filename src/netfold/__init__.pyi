@@ -6,6 +6,7 @@ from .capture import Program as Program
 from .capture import capture as capture
 from .capture import load_model as load_model
 from .capture import part as part
+from .capture.vnnlib import read_box as read_box
 from .domains import Box as Box
 from .domains import Polytope as Polytope
 from .errors import CaptureError as CaptureError

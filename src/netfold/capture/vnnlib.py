@@ -38,6 +38,15 @@ def read_box(path: FileName) -> Box:
     Raises:
         InvalidInputError: there is no such file, it is too large, or its inputs are in no box.
         CorruptFileError: it is no VNN-LIB file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder) / "property.vnnlib"
+        ...     _ = file.write_text("(declare-const X_0 Real) (assert (<= X_0 0.5)) (assert (>= X_0 -1))")
+        ...     box = read_box(file)
+        >>> box.low.tolist(), box.high.tolist()
+        ([-1.0], [0.5])
     """
     file = Path(path)
     try:
