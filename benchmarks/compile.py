@@ -1,11 +1,15 @@
 """Show what a first call compiles: each verb in a fresh process with an empty cache.
 
     python benchmarks/compile.py [VERB ...] [--top 25]
+    python benchmarks/compile.py --record
 
 For each verb: wall and CPU seconds of the whole process; of the compiler: functions, signatures, and CPU seconds by
 step (typing, lowering, wrappers for Python, LLVM's optimiser, machine code, saving, what else there is), a function's
 own without those it calls, a star where Python calls it. The passes of numba itself (an array's copy, a sum) are
 counted apart. Then the same again with the cache that was filled.
+
+``--record`` writes what the verbs of ``netfold warmup`` compile into ``exact/numerics/ahead.json``, so that processes
+can share the work: to be run when passes, or the types of their arguments, have changed.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
+import json
 import os
 import resource
 import subprocess
@@ -135,6 +140,84 @@ class Stopwatch:
             print(f"  {sum(costs[name]):6.2f} {steps} {mark} {len(self.signatures[name])} x {name}")
 
 
+class Recorder:
+    """What a verb compiles: each pass after those that it calls, as `ahead.Entry` has it."""
+
+    def __init__(self) -> None:
+        self.entries: dict[tuple[str, bool, str], list[Any]] = {}
+        self.calls: list[list[tuple[str, bool, str]]] = [[]]
+        self.inside = 0.0
+
+    def watch(self) -> None:
+        """Listen to passes; none is compiled by other processes."""
+        from netfold.exact.numerics import ahead, dispatch
+
+        compiled, recorder = dispatch._Dispatcher.compile, self
+        ahead.share = lambda *_: None
+
+        def compile(self: Any, arguments: Any) -> Any:
+            name = f"{self.py_func.__module__}:{self.py_func.__qualname__}"
+            try:
+                types = [ahead.written(kind) for kind in arguments]
+            except TypeError:
+                types = None
+            key = name, not isinstance(self, dispatch.Pass), json.dumps(types) if types else str(arguments)
+            recorder.calls[-1].append(key)
+            begun, before = time.thread_time(), recorder.inside
+            recorder.inside = 0.0
+            recorder.calls.append([])
+            try:
+                return compiled(self, arguments)
+            finally:
+                spent, called = time.thread_time() - begun, sorted(set(recorder.calls.pop()))
+                recorder.entries.setdefault(key, [name, key[1], types, called, round(spent - recorder.inside, 2)])
+                recorder.inside = before + spent
+
+        dispatch._Dispatcher.compile = compile
+
+    def told(self) -> str:
+        """All as JSON."""
+        return json.dumps([[*self.entries.items()], [key for key in self.calls[0] if not key[1]]])
+
+
+def record() -> None:
+    """Write ``ahead.json``: entries of all verbs, those that are called first, and what Python calls, verb by verb."""
+    from netfold.commands.warmup import VERBS as ALL
+    from netfold.exact.numerics import ahead
+
+    place: dict[str, int] = {}
+    passes: list[str] = []
+    verbs: list[list[int]] = []
+    for verb in ALL:
+        with tempfile.TemporaryDirectory() as folder:
+            here = [sys.executable, __file__, verb, "--here", "--record"]
+            told = subprocess.run(
+                here, env={**os.environ, "NUMBA_CACHE_DIR": folder}, stdout=subprocess.PIPE, check=True
+            )
+        entries, roots = json.loads(told.stdout)
+        for key, (name, linked, types, called, seconds) in entries:
+            known = json.dumps(key)
+            if known not in place:
+                place[known] = len(passes)
+                called = sorted({place[json.dumps(one)] for one in called})
+                passes.append(json.dumps([name, linked, types, called, seconds]))
+        verbs.append(sorted({place[json.dumps(root)] for root in roots}))
+        print(f"{verb}: {len(entries)} passes", flush=True)
+    lines = ",\n".join(passes), ",\n".join(json.dumps(roots) for roots in verbs)
+    ahead.RECORD.write_text(f'{{"passes": [\n{lines[0]}\n],\n"verbs": [\n{lines[1]}\n]}}\n', encoding="utf-8")
+
+
+def record_here(verb: str) -> None:
+    """One verb in this process, its passes told to the one that started it."""
+    import netfold as nf
+    from netfold.commands.warmup import VERBS as ALL
+
+    recorder = Recorder()
+    recorder.watch()
+    ALL[verb](nf)
+    print(recorder.told())
+
+
 def run(verb: str, top: int) -> None:
     """One verb in this process."""
     watch = Stopwatch()
@@ -161,8 +244,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("verbs", nargs="*", metavar="VERB", help=f"of {', '.join(VERBS)}; all of them if none is named")
     parser.add_argument("--top", type=int, default=25, help="how many functions to list")
+    parser.add_argument("--record", action="store_true", help="write what netfold compiles ahead")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.record:
+        return record_here(options.verbs[0]) if options.here else record()
     if options.here:
         return run(options.verbs[0], options.top)
     for verb in options.verbs or VERBS:

@@ -35,6 +35,7 @@ from .measures.regions import enumerate_regions as enumerate_regions
 from .measures.trace_estimates import estimate_trace as estimate_trace
 from .measures.tracing import trace_path as trace_path
 from .measures.tracing import trace_paths as trace_paths
+from .measures.units import units as units
 from .networks import random_network as random_network
 from .paths import Arc as Arc
 from .paths import Circle as Circle
@@ -51,6 +52,7 @@ from .results.partition import Partition as Partition
 from .results.trace import Trace as Trace
 from .results.trace_estimate import TraceEstimate as TraceEstimate
 from .results.traces import Traces as Traces
+from .results.units import Units as Units
 from .sensitivity import GaussianNoise as GaussianNoise
 from .sensitivity import Prune as Prune
 from .sensitivity import Quantise as Quantise

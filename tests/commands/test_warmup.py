@@ -1,21 +1,21 @@
-"""``netfold warmup``: everything is compiled, in processes of their own."""
+"""``netfold warmup``: everything is compiled, by processes that share the work."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from netfold.cli import main
-from netfold.commands.warmup import VERBS
 
 
-def test_every_verb_is_run(capsys: pytest.CaptureFixture[str]) -> None:
-    """The answer names the folder, and the seconds of every verb."""
+def test_everything_is_compiled_ahead(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the verbs need is in the record of what is compiled, and so compiled before they run."""
     assert main(["warmup", "--workers", "1", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert set(told["verbs"]) == set(VERBS)
-    assert told["folder"]
+    assert Path(told["folder"]).is_dir()
+    assert told["unforeseen"] == 0, "passes have changed: python benchmarks/compile.py --record"
 
 
 def test_no_workers(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ WORK = 5e6
 """Products at the rows of a certificate for a path that asks for none: at most a second."""
 
 BUDGET = 1e7
-"""Multiplications of long integers for it."""
+"""Multiplications of long integers for it: a second."""
 
 RESOLVED = 2e-15
 """Distance of breakpoints from which on float64 can tell their order."""

@@ -29,8 +29,8 @@ from netfold.exact.certificate.route import Route
 from netfold.exact.matrices.explicit import ROOT_BITS, ExplicitProgram
 from netfold.exact.numerics.threads import beside, look
 
-BUDGET = 3e8
-"""Multiplications of long integers for one path: some 30 seconds."""
+BUDGET = 3e9
+"""Work in rational arithmetic for one path, in multiplications of long integers: some five minutes."""
 
 MOST = 2**25
 """Coefficients of a network that are written out as matrices, for double-double and rational arithmetic: some 2 GB."""
@@ -110,7 +110,7 @@ class Certifier:
 
     Args:
         program: the captured network.
-        budget: multiplications of long integers to spend on a path at most; what they do not reach stays uncertain.
+        budget: multiplications of long integers to spend on a path at most; what these do not reach stays uncertain.
 
     Raises:
         NotPiecewiseLinearError: the program is not piecewise linear.

@@ -32,6 +32,9 @@ from netfold.exact.certificate.rational_layers import (
 from netfold.exact.matrices.coefficients import fractions
 from netfold.exact.matrices.explicit import ExplicitProgram
 
+STEP = 2000
+"""What taking a piece through a stage costs beside its multiplications, in multiplications."""
+
 
 class Event(NamedTuple):
     """A unit of a layer changes its state at parameter ``t``."""
@@ -53,7 +56,7 @@ class RationalTrace:
         sign_transitions: crossings of 0 by a pre-activation, one entry a layer.
         patterns: distinct activation patterns.
         linear_pieces: affine pieces of the output, leg by leg.
-        work: multiplications done.
+        work: multiplications done, and `STEP` for each stage of each piece.
     """
 
     layers: int
@@ -144,6 +147,7 @@ class _Walk:
         """Follow the piece from ``a`` to ``b``, on which all earlier layers keep their states."""
         stage = self.tracer.program.stages[index]
         values = dict(values)
+        self.trace.work += STEP
         for step in self.tracer.stages[index]:
             values[step.index] = step.apply(values)
             self.trace.work += step.work

@@ -91,18 +91,29 @@ class PassLocator(_Locator):
 
 def install() -> None:
     """Let numba ask `PassLocator` first, and `tell` when it compiles a pass."""
-    event.register("numba:compile", _Compilation())
+    event.register("numba:compile", _compilation)
     if KNOWN:
         caching.CacheImpl._locator_classes.insert(0, PassLocator)
 
 
 class _Compilation(event.Listener):
+    count = 0
+
     def on_start(self, event: event.Event) -> None:
         if (event.data or {})["dispatcher"].py_func.__module__.startswith("netfold."):
+            self.count += 1
             tell("passes", "up to a minute")
 
     def on_end(self, event: event.Event) -> None:
         pass
+
+
+_compilation = _Compilation()
+
+
+def compiled() -> int:
+    """How many passes this process has compiled."""
+    return _compilation.count
 
 
 def tell(what: str, long: str) -> None:
@@ -158,21 +169,31 @@ def _writable(folder: Path) -> bool:
     return True
 
 
+def shared() -> bool:
+    """Whether processes find what others compile, and know what they are at."""
+    return KNOWN and locks is not None and home().shared
+
+
 @contextmanager
-def alone(name: str) -> Iterator[None]:
+def alone(name: str, wait: bool = True) -> Iterator[bool]:
     """While a pass is looked for and compiled: another process that wants the same one waits, and then finds it.
 
-    Waiting cannot go round in a circle, since passes do not; where locks do not work, both compile.
+    Waiting cannot go round in a circle, since passes do not; where locks do not work, both compile. Who does not wait
+    is told whether another is at it.
     """
-    held = _locked(name)
     try:
-        yield
+        held = _locked(name, wait)
+    except BlockingIOError:
+        yield False
+        return
+    try:
+        yield True
     finally:
         if locks is not None and held is not None:
             locks.lockf(held[0], locks.LOCK_UN, 1, held[1])
 
 
-def _locked(name: str) -> tuple[int, int] | None:
+def _locked(name: str, wait: bool) -> tuple[int, int] | None:
     """The file and the byte of it that stands for a name, locked."""
     if locks is None or not home().shared:
         return None
@@ -182,8 +203,12 @@ def _locked(name: str) -> tuple[int, int] | None:
         try:
             locks.lockf(file, locks.LOCK_EX | locks.LOCK_NB, 1, byte)
         except BlockingIOError:
+            if not wait:
+                raise
             tell("passes", "up to a minute")
             locks.lockf(file, locks.LOCK_EX, 1, byte)
+    except BlockingIOError:
+        raise
     except OSError:
         return None
     return file, byte

@@ -17,7 +17,7 @@ from numba.core import dispatcher as dispatchers
 from numba.core.codegen import JITCodeLibrary
 from numba.core.registry import CPUDispatcher
 
-from netfold.exact.numerics import caches
+from netfold.exact.numerics import ahead, caches
 
 caches.install()
 
@@ -48,6 +48,11 @@ class Pass(_Dispatcher):
     def __init__(self, py_func: Callable[..., Any], options: dict[str, Any]) -> None:
         super().__init__(py_func, options)
         self.inner = _Inner(py_func, options)
+
+    def compile(self, sig: Any) -> Any:
+        """The code for arguments of some types, with all that their verb needs where nothing is compiled yet."""
+        ahead.share(self, sig)
+        return super().compile(sig)
 
     @property
     def is_compiling(self) -> Any:
