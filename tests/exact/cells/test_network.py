@@ -226,8 +226,9 @@ def test_a_slice_is_the_network_with_entries_put_in(seed):
     slim = networks.module([first, *layers[1:]])
     wanted = nf.count_regions(slim, Box(low[moving], high[moving]), threads=1, progress=False)
     assert int(nf.count_regions(module, Box(low, high), threads=1, progress=False)) == int(wanted)
-    with pytest.raises(InvalidInputError, match="slice"):
-        nf.enumerate_regions(module, Box(low, high))
+    for verb in (nf.enumerate_regions, nf.region_graph, nf.units):
+        with pytest.raises(InvalidInputError, match="slice"):
+            verb(module, Box(low, high))
 
 
 def test_half_infinite_boxes_give_no_warning():
