@@ -24,7 +24,7 @@ class Believing(rules.Proof):
 
     def regions(self, depth, values, walls, m):
         """The number of regions in a cell, whatever the proof says it is."""
-        block, total = rules.Block(m, self.layers[depth - 1], values), 0
+        block, total = rules.CutBlock(m, self.layers[depth - 1], values), 0
         shown, excluded = self.tokens(depth, block, walls) if block.cuts else ({0}, set())
         codes = block.cells(shown, excluded)
         if depth == len(self.layers):
@@ -42,7 +42,7 @@ def believing(data: bytes, lines: Lines) -> int:
     """What a proof shows, whatever it claims."""
     m, layers, walls = rules.read_statement(data)
     proof = Believing(iter(lines[1:]), layers, 1 << 60, 0, 1)
-    shown, excluded = proof.tokens(0, rules.Block(m), walls)
+    shown, excluded = proof.tokens(0, rules.CutBlock(m), walls)
     rules.require(bool(shown) != (0 in excluded), "the domain")
     inputs = 1, [[int(i == k) for k in range(m + 1)] for i in range(m)]
     found = proof.regions(1, [inputs], walls, m) if shown else 0

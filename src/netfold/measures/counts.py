@@ -14,7 +14,7 @@ from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
 from netfold.exact.cells.counting.queue import Work
 from netfold.exact.plane.tracer import TIE, PlaneTracer, corners_of, margins
-from netfold.exact.proofs.statement import Statement
+from netfold.exact.proofs.statement import CountStatement
 from netfold.measures.cell_counts import CellJob, count_cells
 from netfold.measures.plane_proof import doubts_of, prove
 from netfold.measures.proofs import (
@@ -106,7 +106,7 @@ def count_regions(
             raise InvalidInputError("bounds belong to a Plane; for a box give nf.Box(low, high) as the domain")
         job = CellJob(program_on(model, domain, shape), domain, inradius)
         found = _on_cells(job, count_cells(job, threads, checkpoint, progress, client))
-        return _with_proof(found, files, lambda: Statement.of(job.network), threads, progress)
+        return _with_proof(found, files, lambda: CountStatement.of(job.network), threads, progress)
     options = {"shape": shape, "threads": threads, "checkpoint": checkpoint, "client": client}
     given = [name for name, value in {**options, "inradius": inradius or None}.items() if value is not None]
     if given and (isinstance(domain, Plane) or isinstance(domain, Path)):  # noqa: SIM101  a protocol takes no union
@@ -137,7 +137,7 @@ def count_regions(
 def _with_proof(
     found: CountResult,
     files: tuple[FilePath | None, FilePath | None],
-    state: Callable[[], Statement],
+    state: Callable[[], CountStatement],
     threads: int | None,
     progress: bool | None,
 ) -> CountResult:

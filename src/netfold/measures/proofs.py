@@ -14,7 +14,7 @@ from netfold.errors import InvalidInputError
 from netfold.exact.matrices.coefficients import fractions
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.matrices.skip import SkipForm
-from netfold.exact.proofs.statement import Statement
+from netfold.exact.proofs.statement import CountStatement
 from netfold.files import temporary_beside, write_atomically
 from netfold.paths import Line, Plane
 from netfold.progress import progress_bar
@@ -34,22 +34,22 @@ def beside(proof: Path) -> Path:
     return proof.with_name(f"{name}.statement.json")
 
 
-def statement_on_line(model: Model, line: Line) -> Statement:
+def statement_on_line(model: Model, line: Line) -> CountStatement:
     """The statement about a network on a segment, whose parameter is the input: ``0 < t < 1``."""
     program = capture(model, shape=line.shape)
     start, end = (fractions(np.asarray(v, np.float64).reshape(-1)) for v in (line.x0, line.x1))
     form = SkipForm.of(ExplicitProgram.of(program))
     walls = [[Fraction(1), Fraction(0)], [Fraction(-1), Fraction(1)]]
-    return Statement.on(form, start, [list(end - start)], walls)
+    return CountStatement.on(form, start, [list(end - start)], walls)
 
 
-def statement_on_plane(program: Program, plane: Plane, bounds: tuple[float, float, float, float]) -> Statement:
+def statement_on_plane(program: Program, plane: Plane, bounds: tuple[float, float, float, float]) -> CountStatement:
     """The statement about a network on a rectangle of a plane, whose coordinates are the inputs."""
     origin, u, v = (fractions(np.asarray(x, np.float64).reshape(-1)) for x in (plane.origin, plane.u, plane.v))
     left, right, bottom, top = map(Fraction, bounds)
     one, no = Fraction(1), Fraction(0)
     walls = [[one, no, -left], [-one, no, right], [no, one, -bottom], [no, -one, top]]
-    return Statement.on(SkipForm.of(ExplicitProgram.of(program)), origin, [list(u), list(v)], walls)
+    return CountStatement.on(SkipForm.of(ExplicitProgram.of(program)), origin, [list(u), list(v)], walls)
 
 
 def require_places(proof: FileName | None, statement: FileName | None) -> tuple[Path | None, Path | None]:
@@ -69,7 +69,7 @@ def require_places(proof: FileName | None, statement: FileName | None) -> tuple[
 
 
 def write_with_proof(
-    statement: Statement,
+    statement: CountStatement,
     regions: int,
     proof: Path | None,
     statement_file: Path | None,

@@ -21,7 +21,7 @@ from netfold.errors import CorruptFileError, InvalidInputError
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.proofs import cells, check_regions, writing
 from netfold.exact.proofs.proposing import Proposed
-from netfold.exact.proofs.statement import Statement
+from netfold.exact.proofs.statement import CountStatement
 from netfold.exact.proofs.writing import write_proof
 from tests import models
 from tests.exact.cells import networks
@@ -147,7 +147,7 @@ def test_rational_arithmetic_completes_what_float64_leaves_open(monkeypatch, tmp
 
 def test_a_stopped_proof_goes_on(monkeypatch, tmp_path):
     """What was written before a stop is not done again, a torn end is cut off, and the proof is the same."""
-    statement = Statement.of(CellNetwork.of(nf.capture(networks.module(networks.case("T3")), shape=(2,))))
+    statement = CountStatement.of(CellNetwork.of(nf.capture(networks.module(networks.case("T3")), shape=(2,))))
     whole, torn = tmp_path / "whole.nfp", tmp_path / "torn.nfp"
     write_proof(statement, whole)
     done: list[int] = []
@@ -173,7 +173,7 @@ def test_a_stopped_proof_goes_on(monkeypatch, tmp_path):
 
 
 def test_foreign_parts_are_left_alone(tmp_path):
-    statement = Statement.of(CellNetwork.of(nf.capture(networks.module(networks.case("T1")), shape=(2,))))
+    statement = CountStatement.of(CellNetwork.of(nf.capture(networks.module(networks.case("T1")), shape=(2,))))
     (tmp_path / "a.nfp.parts").write_text("a letter")
     with pytest.raises(CorruptFileError, match="no parts of a proof"):
         write_proof(statement, tmp_path / "a.nfp")

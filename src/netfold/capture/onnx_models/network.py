@@ -34,7 +34,7 @@ class Apply(nn.Module):
 
 
 @dataclass(frozen=True)
-class Step:
+class OnnxStep:
     """One operation: the values it reads and those it makes, by their names in the graph."""
 
     module: nn.Module
@@ -51,7 +51,7 @@ class OnnxNetwork(nn.Module):
         input_shape: the shape of one input, without batch axis.
     """
 
-    def __init__(self, steps: Sequence[Step], source: str, result: str, input_shape: tuple[int, ...]) -> None:
+    def __init__(self, steps: Sequence[OnnxStep], source: str, result: str, input_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.source, self.result, self.input_shape = source, result, input_shape
         self.order: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []

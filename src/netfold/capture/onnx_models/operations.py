@@ -1,6 +1,6 @@
 """The operations of ONNX that are followed, each as a torch module; one entry of `OPERATIONS` is one operation.
 
-An entry gets a node as it stands in the file (`Node`) and gives a module of the values that are not constant. It
+An entry gets a node as it stands in the file (`OnnxNode`) and gives a module of the values that are not constant. It
 raises `UnsupportedError` with the reason where it does not follow the node. Shapes are those of one point: the first
 axis of every value is the batch, of size 1 in the file.
 """
@@ -31,7 +31,7 @@ def need(holds: Any, reason: str) -> None:
 
 
 @dataclass(frozen=True)
-class Node:
+class OnnxNode:
     """One operation of a file.
 
     Attributes:
@@ -83,16 +83,16 @@ class Node:
         return None if told is None else [int(v) for v in told.reshape(-1).tolist()]
 
 
-Operation = Callable[[Node], nn.Module]
+Operation = Callable[[OnnxNode], nn.Module]
 
 
-def _alone(node: Node, places: int = 1) -> None:
+def _alone(node: OnnxNode, places: int = 1) -> None:
     """Refuse a node that does not read earlier values at just the first places."""
     need(all(node.variable(p) == (p < places) for p in range(len(node.shapes))), "its weights must be constants")
 
 
 def _pointwise(function: Callable[[Tensor], Tensor] | nn.Module) -> Operation:
-    def made(node: Node) -> nn.Module:
+    def made(node: OnnxNode) -> nn.Module:
         _alone(node)
         return function if isinstance(function, nn.Module) else Apply(function)
 
@@ -102,7 +102,7 @@ def _pointwise(function: Callable[[Tensor], Tensor] | nn.Module) -> Operation:
 def _combined(function: Callable[[Tensor, Tensor], Tensor]) -> Operation:
     """A function of two values, or of more, from the left."""
 
-    def made(node: Node) -> nn.Module:
+    def made(node: OnnxNode) -> nn.Module:
         rank = len(node.results[0])
         for place, shape in enumerate(node.shapes):
             assert shape is not None
@@ -117,7 +117,7 @@ def _combined(function: Callable[[Tensor, Tensor], Tensor]) -> Operation:
     return made
 
 
-def _quotient(node: Node) -> nn.Module:
+def _quotient(node: OnnxNode) -> nn.Module:
     need(node.variable(0), "it divides by a value of the network")
     return _combined(torch.div)(node)
 
@@ -130,7 +130,7 @@ def _linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     return made
 
 
-def _gemm(node: Node) -> nn.Module:
+def _gemm(node: OnnxNode) -> nn.Module:
     _alone(node)
     need(not node.get("transA", 0) and node.rank() == 2, "it takes its first input transposed")
     weight, bias = node.constant(1), node.constant(2)
@@ -145,7 +145,7 @@ def _gemm(node: Node) -> nn.Module:
     return Apply(lambda x, w, b=None: alpha * F.linear(x, w) + (0.0 if b is None else beta * b), scaled)
 
 
-def _matmul(node: Node) -> nn.Module:
+def _matmul(node: OnnxNode) -> nn.Module:
     left, right = node.shapes[:2]
     assert left is not None
     assert right is not None
@@ -158,7 +158,7 @@ def _matmul(node: Node) -> nn.Module:
     return Apply(torch.matmul, node.constants)
 
 
-def _pads(node: Node, kernel: list[int]) -> tuple[list[int], list[int]]:
+def _pads(node: OnnxNode, kernel: list[int]) -> tuple[list[int], list[int]]:
     """How much is added before and behind each axis of an image."""
     axes, way = len(kernel), node.get("auto_pad", "NOTSET")
     if way in ("NOTSET", "VALID"):
@@ -184,7 +184,7 @@ _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
 
-def _convolution(transposed: bool, node: Node) -> nn.Module:
+def _convolution(transposed: bool, node: OnnxNode) -> nn.Module:
     _alone(node)
     weight, bias = node.constant(1), node.constant(2)
     assert weight is not None
@@ -218,7 +218,7 @@ _LARGEST = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _AVERAGE = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 
-def _pooling(largest: bool, node: Node) -> nn.Module:
+def _pooling(largest: bool, node: OnnxNode) -> nn.Module:
     _alone(node)
     kernel = list(node.get("kernel_shape"))
     axes = len(kernel)
@@ -241,12 +241,12 @@ def _pooling(largest: bool, node: Node) -> nn.Module:
     return _padded(_AVERAGE[axes](kernel, **options), begin, end)
 
 
-def _over_space(function: Callable[..., Tensor], node: Node) -> nn.Module:
+def _over_space(function: Callable[..., Tensor], node: OnnxNode) -> nn.Module:
     _alone(node)
     return Apply(partial(function, dim=list(range(2, node.rank())), keepdim=True))
 
 
-def _reduced(function: Callable[..., Tensor], node: Node) -> nn.Module:
+def _reduced(function: Callable[..., Tensor], node: OnnxNode) -> nn.Module:
     _alone(node)
     axes = node.numbers("axes", 1)
     need(axes, "it reduces the whole batch")
@@ -256,7 +256,7 @@ def _reduced(function: Callable[..., Tensor], node: Node) -> nn.Module:
 _NORMS = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
 
-def _batch_norm(node: Node) -> nn.Module:
+def _batch_norm(node: OnnxNode) -> nn.Module:
     _alone(node)
     need(not node.get("training_mode", 0) and len(node.results) == 1, "it is in training mode")
     need(node.rank() in _NORMS, f"its input has {node.rank()} axes")
@@ -269,7 +269,7 @@ def _batch_norm(node: Node) -> nn.Module:
     return made
 
 
-def _layer_norm(node: Node) -> nn.Module:
+def _layer_norm(node: OnnxNode) -> nn.Module:
     _alone(node)
     need(len(node.results) == 1, "it hands out more than the values")
     shape = (node.shapes[0] or ())[node.axis(node.get("axis")) :]
@@ -278,7 +278,7 @@ def _layer_norm(node: Node) -> nn.Module:
     return Apply(lambda x, w, b=None: F.layer_norm(x, shape, w, b, epsilon), given)
 
 
-def _clip(node: Node) -> nn.Module:
+def _clip(node: OnnxNode) -> nn.Module:
     _alone(node)
     low, high = (node.get(name, node.constant(place)) for name, place in (("min", 1), ("max", 2)))
     limits = [None if v is None or abs(float(v)) > 3.4e38 else float(v) for v in (low, high)]
@@ -289,7 +289,7 @@ def _clip(node: Node) -> nn.Module:
     return Apply(partial(torch.clamp, min=limits[0], max=limits[1]))
 
 
-def _prelu(node: Node) -> nn.Module:
+def _prelu(node: OnnxNode) -> nn.Module:
     _alone(node)
     slope, shape = node.constant(1), node.shapes[0] or ()
     assert slope is not None
@@ -301,38 +301,38 @@ def _prelu(node: Node) -> nn.Module:
     return made
 
 
-def _hard_sigmoid(node: Node) -> nn.Module:
+def _hard_sigmoid(node: OnnxNode) -> nn.Module:
     _alone(node)
     alpha, beta = node.get("alpha"), node.get("beta")
     return Apply(lambda x: torch.clamp(alpha * x + beta, 0.0, 1.0))
 
 
-def _softmax(function: Callable[..., Tensor], node: Node) -> nn.Module:
+def _softmax(function: Callable[..., Tensor], node: OnnxNode) -> nn.Module:
     _alone(node)
     axis = node.axis(node.get("axis"))
     need(node.opset >= 13 or axis == node.rank() - 1, "before version 13 it joins all axes from one on")
     return Apply(partial(function, dim=axis))
 
 
-def _gelu(node: Node) -> nn.Module:
+def _gelu(node: OnnxNode) -> nn.Module:
     _alone(node)
     return nn.GELU(approximate=node.get("approximate"))
 
 
-def _reshaped(node: Node) -> nn.Module:
+def _reshaped(node: OnnxNode) -> nn.Module:
     need(node.variable(0), "it gives a constant another shape")
     need(node.results[0] and node.results[0][0] == 1, "it joins the axis of the batch with others")
     shape = node.results[0][1:]
     return nn.Flatten() if len(shape) == 1 and node.rank() > 1 else Apply(partial(batched, shape=shape))
 
 
-def _transposed(node: Node) -> nn.Module:
+def _transposed(node: OnnxNode) -> nn.Module:
     order = list(node.get("perm", reversed(range(node.rank()))))
     need(order[0] == 0, "it moves the axis of the batch")
     return Apply(partial(torch.permute, dims=order))
 
 
-def _joined(node: Node) -> nn.Module:
+def _joined(node: OnnxNode) -> nn.Module:
     axis = node.axis(node.get("axis"))
     need(all(shape and shape[0] == 1 for shape in node.shapes), "a constant has a batch of its own")
     if any(constant is not None for constant in node.constants):
@@ -344,7 +344,7 @@ def _joined(node: Node) -> nn.Module:
     return Apply(lambda *values: torch.cat(values, axis), node.constants)
 
 
-def _sliced(node: Node) -> nn.Module:
+def _sliced(node: OnnxNode) -> nn.Module:
     _alone(node)
     starts, ends = node.numbers("starts", 1), node.numbers("ends", 2)
     assert starts is not None
@@ -358,13 +358,13 @@ def _sliced(node: Node) -> nn.Module:
     return Apply(lambda x: x[tuple(cut)])
 
 
-def _split(node: Node) -> nn.Module:
+def _split(node: OnnxNode) -> nn.Module:
     _alone(node)
     axis = node.axis(node.get("axis", 0))
     return Apply(partial(torch.split, split_size_or_sections=[shape[axis] for shape in node.results], dim=axis))
 
 
-def _gathered(node: Node) -> nn.Module:
+def _gathered(node: OnnxNode) -> nn.Module:
     need(node.variable(0), "it looks up constants by values of the network")
     indices, axis = node.constant(1), node.axis(node.get("axis", 0))
     assert indices is not None
@@ -373,7 +373,7 @@ def _gathered(node: Node) -> nn.Module:
     return Apply(lambda x, i: batched(torch.index_select(x, axis, i), shape), [None, wanted])
 
 
-def _pad(node: Node) -> nn.Module:
+def _pad(node: OnnxNode) -> nn.Module:
     _alone(node)
     pads, mode = node.numbers("pads", 1), node.get("mode", "constant")
     assert pads is not None
@@ -388,19 +388,19 @@ def _pad(node: Node) -> nn.Module:
     return Apply(partial(F.pad, pad=sides, mode="replicate" if mode == "edge" else mode))
 
 
-def _power(node: Node) -> nn.Module:
+def _power(node: OnnxNode) -> nn.Module:
     exponent = node.constant(1)
     need(node.variable(0) and exponent is not None and exponent.numel() == 1, "its exponent must be one number")
     assert exponent is not None
     return Apply(partial(torch.pow, exponent=float(exponent)))
 
 
-def _cast(node: Node) -> nn.Module:
+def _cast(node: OnnxNode) -> nn.Module:
     need(node.get("to") in (1, 11), "it changes to a type that is no float32 or float64")
     return nn.Identity()
 
 
-def _same(node: Node) -> nn.Module:
+def _same(node: OnnxNode) -> nn.Module:
     need(len(node.results) == 1, "it hands out its mask")
     return nn.Identity()
 

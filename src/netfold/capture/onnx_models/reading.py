@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from netfold.capture.onnx_models.network import OnnxNetwork, Step
-from netfold.capture.onnx_models.operations import OPERATIONS, Node, UnsupportedError
+from netfold.capture.onnx_models.network import OnnxNetwork, OnnxStep
+from netfold.capture.onnx_models.operations import OPERATIONS, OnnxNode, UnsupportedError
 from netfold.errors import (
     CaptureError,
     CorruptFileError,
@@ -245,7 +245,7 @@ class _Reader:
         self.model.graph.node.extend(kept)
         return len(self.constants) > count
 
-    def _steps(self, source: str, result: str) -> Iterator[Step]:
+    def _steps(self, source: str, result: str) -> Iterator[OnnxStep]:
         """The operations that are left when those on constants are done."""
         made = {source}
         for node in self.model.graph.node:
@@ -313,7 +313,7 @@ class _Reader:
         if size > ENTRIES:
             raise InvalidInputError(f"{self.path}: {_named(node)} makes {size:,} numbers; at most {ENTRIES:,} are held")
 
-    def _step(self, node: Any) -> Step:
+    def _step(self, node: Any) -> OnnxStep:
         value = self.onnx.helper.get_attribute_value
         stated = self.onnx.defs.get_schema(node.op_type, self.opset).attributes
         attributes = {name: value(a.default_value) for name, a in stated.items() if a.default_value.name}
@@ -323,7 +323,7 @@ class _Reader:
         outputs = tuple(name for name in node.output if name)
         try:
             made = OPERATIONS[node.op_type](
-                Node(
+                OnnxNode(
                     attributes,
                     known,
                     tuple(self.shapes[n] if n else None for n in node.input),
@@ -337,7 +337,7 @@ class _Reader:
             raise CaptureError(
                 f"{self.path}: {_named(node)} ({node.op_type}) is not followed ({first_line(error)})"
             ) from error
-        return Step(made, tuple(n for n in node.input if n and n not in self.constants), outputs)
+        return OnnxStep(made, tuple(n for n in node.input if n and n not in self.constants), outputs)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         found = torch.from_numpy(np.array(array))

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from netfold.exact.numerics.threads import look
-from netfold.exact.proofs.check_regions import Block, Layer, Refused
-from netfold.exact.proofs.findings import Findings
-from netfold.exact.proofs.proposing import Start, propose
+from netfold.exact.proofs.check_regions import CutBlock, Refused, StatedLayer
+from netfold.exact.proofs.findings import LineFindings
+from netfold.exact.proofs.proposing import SearchStart, propose
 from netfold.exact.proofs.search import search
 
 Row = list[int]
 
 
 @dataclass(frozen=True)
-class Cell:
+class ProofCell:
     """A cell on which the first layers are affine.
 
     Attributes:
@@ -27,7 +27,7 @@ class Cell:
 
     values: list[Any]
     walls: list[Row]
-    start: Start | None
+    start: SearchStart | None
 
     @property
     def depth(self) -> int:
@@ -35,14 +35,14 @@ class Cell:
         return len(self.values)
 
 
-def whole(m: int, walls: Sequence[Row], point: Sequence[Any]) -> Cell:
+def whole(m: int, walls: Sequence[Row], point: Sequence[Any]) -> ProofCell:
     """The domain, with a point inside."""
     inputs = 1, [[int(i == k) for k in range(m + 1)] for i in range(m)]
-    return Cell([inputs], list(walls), _start(point, []))
+    return ProofCell([inputs], list(walls), _start(point, []))
 
 
 @dataclass
-class Split:
+class CellSplit:
     """A cell divided by the cuts of its next layer.
 
     Attributes:
@@ -50,21 +50,21 @@ class Split:
         codes: the cells, in the order of a proof.
     """
 
-    cell: Cell
-    block: Block
-    found: Findings | None
+    cell: ProofCell
+    block: CutBlock
+    found: LineFindings | None
     text: str
     codes: list[int]
 
     @staticmethod
-    def of(cell: Cell, layers: Sequence[Layer]) -> Split:
+    def of(cell: ProofCell, layers: Sequence[StatedLayer]) -> CellSplit:
         """Divide a cell."""
         look()
         depth = cell.depth
-        block = Block(len(cell.values[0][1]), layers[depth - 1], cell.values)
+        block = CutBlock(len(cell.values[0][1]), layers[depth - 1], cell.values)
         if not block.cuts:
-            return Split(cell, block, None, "", [0])
-        found = Findings(block, cell.walls)
+            return CellSplit(cell, block, None, "", [0])
+        found = LineFindings(block, cell.walls)
         if cell.start is not None:
             stars, lemmas = propose(block, found.functions, cell.start)
             for rows, point in stars:
@@ -77,9 +77,9 @@ class Split:
         except Refused:
             search(found)
             codes = found.complete()
-        return Split(cell, block, found, found.line(depth), codes)
+        return CellSplit(cell, block, found, found.line(depth), codes)
 
-    def parts(self, chosen: Sequence[int] | None = None) -> Iterator[Cell]:
+    def parts(self, chosen: Sequence[int] | None = None) -> Iterator[ProofCell]:
         """The cells, in order; or some of them, by their place."""
         cell, block, found = self.cell, self.block, self.found
         excluded = found.excluded if found else set()
@@ -93,12 +93,12 @@ class Split:
                 star, first = stars[code], len(cell.walls)
                 names = {first + j: first + i for i, (j, _) in enumerate(own)} | {i: i for i in range(first)}
                 start = _start(star.point, [names[r] for r in star.rows if r in names])
-            yield Cell([*cell.values, outputs], walls, start)
+            yield ProofCell([*cell.values, outputs], walls, start)
 
 
-def below(cell: Cell, layers: Sequence[Layer], lines: list[str]) -> int:
+def below(cell: ProofCell, layers: Sequence[StatedLayer], lines: list[str]) -> int:
     """Write the lines about a cell and all that is below; gives the number of its regions."""
-    split = Split.of(cell, layers)
+    split = CellSplit.of(cell, layers)
     if split.text:
         lines.append(split.text)
     if cell.depth == len(layers):
@@ -106,8 +106,8 @@ def below(cell: Cell, layers: Sequence[Layer], lines: list[str]) -> int:
     return sum(below(part, layers, lines) for part in split.parts())
 
 
-def _start(point: Sequence[Any], rows: list[int]) -> Start | None:
+def _start(point: Sequence[Any], rows: list[int]) -> SearchStart | None:
     try:
-        return Start([float(x) for x in point], rows)
+        return SearchStart([float(x) for x in point], rows)
     except OverflowError:
         return None

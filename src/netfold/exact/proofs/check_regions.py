@@ -56,7 +56,7 @@ def entries(part, *names):
     return [part[name] for name in names]
 
 
-class Layer:
+class StatedLayer:
     """Rows over the outputs of earlier layers, and the units that read them."""
 
     def __init__(self, part, widths):
@@ -88,7 +88,7 @@ def read_statement(data):
     require(type(m) is int and 0 < m <= 2**16 and 0 < len(parts) <= LAYERS, "inputs or layers: none, or too many")
     layers, widths = [], [m]
     for part in parts:
-        layers.append(Layer(part, widths))
+        layers.append(StatedLayer(part, widths))
         widths.append(layers[-1].width)
     return m, layers, [scaled(row, m + 1)[0] for row in domain]
 
@@ -125,7 +125,7 @@ def solved(steps, size, known):
     return x
 
 
-class Block:
+class CutBlock:
     """Cuts of a layer on a cell. A unit with several states is *open*; a *code* is a number for the states of these."""
 
     def __init__(self, m, layer=None, values=()):
@@ -288,7 +288,7 @@ class Proof:
 
     def regions(self, depth, values, walls, m):
         """The number of regions in a cell that is not empty."""
-        block, total, stated, end, found = Block(m, self.layers[depth - 1], values), 0, 0, 0, 0
+        block, total, stated, end, found = CutBlock(m, self.layers[depth - 1], values), 0, 0, 0, 0
         shown, excluded = self.tokens(depth, block, walls) if block.cuts else ({0}, set())
         codes = block.cells(shown, excluded)
         if depth == len(self.layers):
@@ -316,7 +316,7 @@ def check(data, lines, part=0, parts=1):
     require((name, version) == ("netfold-proof", "1"), "a proof of version 1 was due")
     require(digest == hashlib.sha256(data).hexdigest(), "the proof is about another statement")
     proof = Proof(lines, layers, int(claim), part, parts)
-    shown, excluded = proof.tokens(0, Block(m), walls)
+    shown, excluded = proof.tokens(0, CutBlock(m), walls)
     require(bool(shown) != (0 in excluded), "it is not shown whether the domain has an inside")
     inputs = 1, [[int(i == k) for k in range(m + 1)] for i in range(m)]
     found = proof.regions(1, [inputs], walls, m) if shown else 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from typing import NamedTuple
 
-from netfold.exact.proofs.check_regions import Block, Refused, echelon
+from netfold.exact.proofs.check_regions import CutBlock, Refused, echelon
 
 Row = list[int]
 Point = Sequence[Fraction] | Sequence[float]
@@ -29,7 +29,7 @@ def token(rows: Iterable[int]) -> str:
     return f"{sum(1 << r for r in rows):x}"
 
 
-class Findings:
+class LineFindings:
     """Stars, cones and lemmas of one layer on one cell.
 
     Args:
@@ -41,7 +41,7 @@ class Findings:
         shown: the codes of the cells that stars show, and ``excluded`` the sets of literals that cannot be.
     """
 
-    def __init__(self, block: Block, walls: Sequence[Row]) -> None:
+    def __init__(self, block: CutBlock, walls: Sequence[Row]) -> None:
         self.block, self.walls = block, walls
         self.functions: list[Row] = [*walls, *block.cuts]
         self.shown: set[int] = set()

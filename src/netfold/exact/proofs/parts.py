@@ -14,7 +14,7 @@ from netfold.errors import CorruptFileError, InvalidInputError, UnwritableFileEr
 FORMAT = b"netfold-proof parts 1"
 
 
-class Part(NamedTuple):
+class ProofPart(NamedTuple):
     """The lines below one cell of the first layer: the regions there, how many lines, and where they stand."""
 
     regions: int
@@ -31,7 +31,7 @@ class Parts:
     """
 
     def __init__(self, path: Path, file: IO[bytes], key: bytes) -> None:
-        self.path, self._file, self.known = path, file, dict[int, Part]()
+        self.path, self._file, self.known = path, file, dict[int, ProofPart]()
         head = file.readline(4096)
         if head and not head.startswith(FORMAT):
             raise CorruptFileError(f"{path} holds no parts of a proof, so it is left as it is; name another proof")
@@ -58,13 +58,13 @@ class Parts:
             text = self._file.read(size + 1)
             if len(text) != size + 1 or zlib.crc32(text[:-1]) != check or text[-1:] != b"\n":
                 return end
-            self.known[place] = Part(regions, lines, at, size, check)
+            self.known[place] = ProofPart(regions, lines, at, size, check)
             end = self._file.tell()
 
     def add(self, place: int, regions: int, lines: list[str]) -> None:
         """Keep the lines below the cell at a place."""
         text = zlib.compress("".join(lines).encode("ascii"), 1)
-        part = Part(regions, len(lines), 0, len(text), zlib.crc32(text))
+        part = ProofPart(regions, len(lines), 0, len(text), zlib.crc32(text))
         self._file.seek(0, os.SEEK_END)
         self._file.write(b"%d %d %d %d %d\n" % (place, regions, len(lines), len(text), part.check))
         self.known[place] = part._replace(at=self._file.tell())

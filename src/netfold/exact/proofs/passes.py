@@ -46,7 +46,7 @@ class Task(NamedTuple):
     unit: Ints
 
 
-class Room(NamedTuple):
+class SearchRoom(NamedTuple):
     """Where a search works.
 
     Attributes:

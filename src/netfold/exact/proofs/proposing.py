@@ -9,13 +9,13 @@ import numpy as np
 
 from netfold.arrays import Floats
 from netfold.exact.proofs import passes
-from netfold.exact.proofs.check_regions import Block
+from netfold.exact.proofs.check_regions import CutBlock
 
 FIRST = 64
 """Stars and lemmas for which there is room at first."""
 
 
-class Start(NamedTuple):
+class SearchStart(NamedTuple):
     """Where a search begins: a point in the closure of the cell, on some of its walls."""
 
     point: list[float]
@@ -48,7 +48,7 @@ def _shrunk(row: list[int]) -> list[float]:
     return [float(v >> shift) for v in row]
 
 
-def propose(block: Block, functions: Sequence[list[int]], start: Start) -> Proposed:
+def propose(block: CutBlock, functions: Sequence[list[int]], start: SearchStart) -> Proposed:
     """Search for what a line about a block needs. All of it is to be judged; it may also be too little."""
     m, cuts = block.m, len(block.cuts)
     near = floats(functions, m)
@@ -60,7 +60,7 @@ def propose(block: Block, functions: Sequence[list[int]], start: Start) -> Propo
     x, rows = np.array(start.point), np.array(start.rows, np.int64) + m
     units, room = len(block.open), FIRST
     while True:
-        place = passes.Room(
+        place = passes.SearchRoom(
             D=np.zeros((m + 1, m + len(near))),
             basis=np.zeros(m, np.int64),
             side=np.zeros(m + len(near)),
@@ -97,7 +97,7 @@ def _lemma(positions: list[int], signs: list[float], m: int, walls: int) -> tupl
     return rows, sum((1 if sign > 0 else 2) << 2 * j for j, sign in cuts)
 
 
-def _task(block: Block, columns: Floats, walls: int) -> passes.Task:
+def _task(block: CutBlock, columns: Floats, walls: int) -> passes.Task:
     states, begin, cut, sign, unit = [0], [0], [], [], [0] * len(block.cuts)
     for u, (masks, _) in enumerate(block.open):
         for mask in masks:

@@ -8,15 +8,15 @@ from fractions import Fraction
 
 from netfold.errors import InvalidInputError
 from netfold.exact.lp.rational import Row, interior, lowest, null_space, value_at
-from netfold.exact.proofs.check_regions import Block
-from netfold.exact.proofs.findings import Findings
+from netfold.exact.proofs.check_regions import CutBlock
+from netfold.exact.proofs.findings import LineFindings
 
 Exact = list[Fraction]
 
 
 def domain_line(m: int, walls: Sequence[Row]) -> tuple[str, bool]:
     """The line that shows whether a domain has an inside, and whether it has."""
-    found = Findings(Block(m), walls)
+    found = LineFindings(CutBlock(m), walls)
     point = interior(walls, m)
     if point is not None:
         _require(found.add_star([], point))
@@ -30,9 +30,9 @@ def domain_line(m: int, walls: Sequence[Row]) -> tuple[str, bool]:
     return found.line(0), False
 
 
-def search(found: Findings) -> None:
+def search(found: LineFindings) -> None:
     """Find what a line still needs, by linear programs in rational arithmetic, each from a point inside the cell."""
-    _Search(found).run()
+    _LineSearch(found).run()
 
 
 def _require(found: object) -> None:
@@ -42,8 +42,8 @@ def _require(found: object) -> None:
         )
 
 
-class _Search:
-    def __init__(self, found: Findings) -> None:
+class _LineSearch:
+    def __init__(self, found: LineFindings) -> None:
         self.found, self.block, self.walls, self.m = found, found.block, list(found.walls), found.block.m
         self.prefixes: set[tuple[int, int]] = set()
         self.random = random.Random(0)

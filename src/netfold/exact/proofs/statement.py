@@ -30,7 +30,7 @@ Output = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
-class Statement:
+class CountStatement:
     """A network and a domain, as a proof names them.
 
     Attributes:
@@ -43,7 +43,7 @@ class Statement:
     folded: bool
 
     @staticmethod
-    def of(network: CellNetwork) -> Statement:
+    def of(network: CellNetwork) -> CountStatement:
         """The statement about a network on its frame: inputs that no row reads are left out, they change no count."""
         walls = [[Fraction(v) for v in wall] for wall in network.walls.tolist()]
         writer = _Writer(network.frame.m, not network.rational)
@@ -52,7 +52,7 @@ class Statement:
     @staticmethod
     def on(
         form: SkipForm, origin: Fractions, directions: Sequence[Sequence[Fraction]], walls: list[list[Fraction]]
-    ) -> Statement:
+    ) -> CountStatement:
         """The statement about a network on the points ``origin + sum_k x[k] directions[k]``: a line, or a plane.
 
         Its first layer makes the points of input space; ``walls`` are rows ``(a, b)`` that are positive in the domain.
@@ -69,7 +69,7 @@ class Statement:
         return writer.statement(form.layers, form.rows, walls, slots)
 
     @cached_property
-    def parsed(self) -> tuple[int, list[rules.Layer], list[list[int]]]:
+    def parsed(self) -> tuple[int, list[rules.StatedLayer], list[list[int]]]:
         """The number of inputs, the layers and the walls, as the checker reads them."""
         return rules.read_statement(self.data)
 
@@ -92,7 +92,7 @@ class _Writer:
         rows: Sequence[Rows],
         walls: list[list[Fraction]],
         slots: Sequence[Output | None],
-    ) -> Statement:
+    ) -> CountStatement:
         """The statement about layers that read the slots before them."""
         slots = list(slots)
         for layer, read in zip(layers, rows, strict=False):
@@ -104,7 +104,7 @@ class _Writer:
         domain = [[self.number(v) for v in [*wall[:-1], *empty, wall[-1]]] for wall in walls]
         lines = [_pair("format", FORMAT), _pair("inputs", self.inputs), _listed("layers", self.layers)]
         text = "{" + ",\n".join([*lines, _listed("domain", domain)]) + "}\n"
-        return Statement(text.encode("ascii"), self.rounded)
+        return CountStatement(text.encode("ascii"), self.rounded)
 
     def nonlinear(self, layer: Layer, rows: list[Any], slots: Sequence[Output | None]) -> list[Output]:
         """Add a layer, or one for every kind of unit in it; gives where its units stand."""

@@ -12,16 +12,16 @@ from typing import IO
 from netfold.errors import InvalidInputError
 from netfold.exact.lp.rational import interior
 from netfold.exact.numerics.threads import aside, side_by_side
-from netfold.exact.proofs.cells import Cell, Split, below, whole
-from netfold.exact.proofs.check_regions import CELLS, LAYERS, LINE_BYTES, STATEMENT_BYTES, Layer, Refused
+from netfold.exact.proofs.cells import CellSplit, ProofCell, below, whole
+from netfold.exact.proofs.check_regions import CELLS, LAYERS, LINE_BYTES, STATEMENT_BYTES, Refused, StatedLayer
 from netfold.exact.proofs.parts import Parts, opened
 from netfold.exact.proofs.search import domain_line
-from netfold.exact.proofs.statement import Statement
+from netfold.exact.proofs.statement import CountStatement
 from netfold.files import write_atomically
 
 
 def write_proof(
-    statement: Statement,
+    statement: CountStatement,
     path: Path,
     threads: int = 1,
     tick: Callable[[int], object] = lambda regions: None,
@@ -48,7 +48,7 @@ def write_proof(
     return aside(_write, statement, path, threads, tick)
 
 
-def _write(statement: Statement, path: Path, threads: int, tick: Callable[[int], object]) -> int:
+def _write(statement: CountStatement, path: Path, threads: int, tick: Callable[[int], object]) -> int:
     if len(statement.data) >= STATEMENT_BYTES:
         raise InvalidInputError(f"the network has {len(statement.data):,} bytes as a statement, which no checker reads")
     try:
@@ -60,7 +60,7 @@ def _write(statement: Statement, path: Path, threads: int, tick: Callable[[int],
     if not inside or point is None:
         return _assemble(statement, path, [head], 0)
     try:
-        split = Split.of(whole(m, walls, point), layers)
+        split = CellSplit.of(whole(m, walls, point), layers)
     except Refused as error:
         raise InvalidInputError(f"no proof is written of this network: {error} (at most {CELLS:,})") from error
     first = [head, *([split.text] if split.text else [])]
@@ -78,12 +78,14 @@ def _write(statement: Statement, path: Path, threads: int, tick: Callable[[int],
     return regions
 
 
-def _fill(split: Split, layers: list[Layer], parts: Parts, threads: int, tick: Callable[[int], object]) -> None:
+def _fill(
+    split: CellSplit, layers: list[StatedLayer], parts: Parts, threads: int, tick: Callable[[int], object]
+) -> None:
     """Write the parts that are missing."""
     missing = [place for place in range(len(split.codes)) if place not in parts.known]
     cells, lock = zip(missing, split.parts(missing), strict=True), threading.Lock()
 
-    def upcoming() -> tuple[int, Cell] | None:
+    def upcoming() -> tuple[int, ProofCell] | None:
         with lock:
             return next(cells, None)
 
@@ -100,7 +102,7 @@ def _fill(split: Split, layers: list[Layer], parts: Parts, threads: int, tick: C
         side_by_side([work] * min(threads, len(missing)), min(threads, len(missing)))
 
 
-def _assemble(statement: Statement, path: Path, first: list[str], regions: int, parts: Parts | None = None) -> int:
+def _assemble(statement: CountStatement, path: Path, first: list[str], regions: int, parts: Parts | None = None) -> int:
     """Write the whole proof."""
     digest = hashlib.sha256(statement.data).hexdigest()
     with write_atomically(path) as temporary, temporary.open("wb") as raw:
