@@ -5,7 +5,8 @@
     python benchmarks/stress.py --list
 
 Groups: lines, arcs, planes and cells hold netfold's answers against rational arithmetic that shares none of its code
-(`tests.stress.checks`); interrupts sends SIGINT at random moments (`tests.stress.interrupts`); kills sends SIGKILL
+(`tests.stress.checks`); proofs damages proofs of counts, none of which may be accepted with a false one
+(`tests.stress.forging`); interrupts sends SIGINT at random moments (`tests.stress.interrupts`); kills sends SIGKILL
 while something is saved (`tests.stress.kills`); files opens damaged and hostile files (`tests.mutations`); calls and
 commands give public functions and the command line arguments that are no good (`tests.stress.calls`, ``commands``),
 so many of each. Each group prints one table in Markdown, and writes a line for every case that must not be to
@@ -203,6 +204,20 @@ def files(run: Run) -> None:
     table("files", ["format", "read", "one clear error", "what must not be"], body)
 
 
+def proofs(run: Run) -> None:
+    """One row: how damaged proofs of counts end, so many of them."""
+    from tests.stress.forging import attacked
+
+    with tempfile.TemporaryDirectory() as folder:
+        ends = attacked(Path(folder), run.seed, run.networks)
+    for what in ("false", "believed false"):
+        if ends[what]:
+            run.report("proofs", "every damage", run.seed, f"accepted with a count that is {what}, {ends[what]} times")
+    table(
+        "proofs", ["damaged", *ends], [[str(ends["refused"] + ends["true"] + ends["false"]), *map(str, ends.values())]]
+    )
+
+
 def refusals(group: str, run: Run) -> None:
     """One row: how calls or command lines end that have an argument which is no good."""
     ways = ["result", "refused", "unnamed", "raw", "touched", "hung", "crashed"]
@@ -241,6 +256,7 @@ def table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
 GROUPS: dict[str, tuple[Callable[[Run], None], list[str]]] = {
     **{group: (lambda run, group=group: oracles(group, run), [*KINDS]) for group in ORACLES},
+    "proofs": (proofs, ["every damage"]),
     "interrupts": (interrupts, [*VERBS]),
     "kills": (kills, KILLED),
     "files": (files, ["every format"]),

@@ -6,6 +6,7 @@ from .capture import Program as Program
 from .capture import capture as capture
 from .capture import load_model as load_model
 from .capture import part as part
+from .capture.vnnlib import read_box as read_box
 from .domains import Box as Box
 from .domains import Polytope as Polytope
 from .errors import CaptureError as CaptureError
@@ -27,6 +28,7 @@ from .measures.patterns import PatternCount as PatternCount
 from .measures.patterns import SaturationWarning as SaturationWarning
 from .measures.patterns import count_patterns as count_patterns
 from .measures.plane_samples import sample_plane as sample_plane
+from .measures.proofs import check_proof as check_proof
 from .measures.region_graph import RegionGraph as RegionGraph
 from .measures.region_graph import region_graph as region_graph
 from .measures.regions import Region as Region

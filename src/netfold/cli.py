@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from netfold.commands.count import count
+from netfold.commands.count import check, count
 from netfold.commands.options import (
     OUTPUT_HELP,
     AsJson,
@@ -78,7 +78,9 @@ def report(
     data: Inputs | None = None,
     initial: Annotated[
         Path | None,
-        Parameter(help="The network before training, to set beside it: a .pt2 file, or weights for module:factory."),
+        Parameter(
+            help="The network before training, to set beside it: a .pt2 or .onnx file, or weights for module:factory."
+        ),
     ] = None,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The page to write.")] = Path("report.html"),
     pairs: Annotated[int, Parameter(help="Pairs of inputs to walk between.")] = 40,
@@ -194,7 +196,7 @@ def trace(
     answer(as_json, found.to_dict, found)
 
 
-for _verb in (partition, count, units, bounds, theory, diagnose, sensitivity, history, score):
+for _verb in (partition, count, check, units, bounds, theory, diagnose, sensitivity, history, score):
     app.command(_verb)
 app.command(sweep)
 app.command(reproduce)
@@ -222,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: in place of those of the process.
 
     Returns:
-        The exit code: 0; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
+        The exit code: 0; 1 where `check` refuses a proof; 2 for bad input, with one line on stderr; 130 after Ctrl-C.
     """
     tokens = list(sys.argv[1:] if arguments is None else arguments)
     quiet = [token for token in tokens if token in ("-q", "--quiet")]
@@ -232,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command, bound, *_ = app.parse_args(kept, print_error=False, exit_on_error=False)
             works = command.__module__.startswith("netfold")  # not so help and version, which load nothing for it
             with (_silent() if quiet else _lines_in_log()) if works else nullcontext():
-                command(*bound.args, **bound.kwargs)
+                status = command(*bound.args, **bound.kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
             # Who reads has seen enough. What is still to be written goes nowhere, so that Python's end is quiet too.
@@ -247,7 +249,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             told = str(error) if isinstance(error, KeyboardInterrupt) else ""
             print(f"netfold: interrupted, {told or 'nothing half-written is left'}", file=sys.stderr)
             return 130
-    return 0
+    return status if works and isinstance(status, int) else 0
 
 
 def _told(error: BaseException) -> str:
@@ -329,7 +331,7 @@ def _report_on(
     part_of = partial(load_model, input=ends[0], output=ends[1])
     before = None
     if initial is not None:
-        whole = initial.suffix == ".pt2"
+        whole = initial.suffix in (".pt2", ".onnx")
         before = part_of(str(initial)) if whole else part_of(model, initial)
     found = load_inputs(data, shape)
     return write_report(

@@ -18,10 +18,11 @@ class Box:
 
     Args:
         low: lower limits: one number for all entries, or an array of the model's input shape; minus infinity where
-            an entry has none. ``high`` likewise.
+            an entry has none. ``high`` likewise. Entries whose limits are equal stand still: the box is then a slice of
+            input space, in which regions are counted. In some entry they must differ.
 
     Raises:
-        InvalidInputError: a limit is NaN, or a lower one is not below the upper one.
+        InvalidInputError: a limit is NaN, or a lower one is above the upper one, or all are equal.
 
     Example:
         >>> low, high = Box(0.0, [1.0, 2.0]).limits((2,))
@@ -40,12 +41,19 @@ class Box:
             raise InvalidInputError(
                 f"the limits of a box must have one shape, got low of shape {low.shape} and high of shape {high.shape}"
             ) from None
-        bad = np.argwhere(~(low < high))
-        if len(bad):
-            at = f" at entry {tuple(bad[0].tolist())}" if bad.shape[1] else ""
-            raise InvalidInputError(f"a box needs low < high in every entry, which fails{at}")
+        bad = np.argwhere(~((low < high) | ((low == high) & np.isfinite(low))))
+        if len(bad) or not (low < high).any():
+            at = f" at entry {tuple(bad[0].tolist())}" if bad.size else ""
+            raise InvalidInputError(
+                f"a box needs low < high in every entry, or low = high in some where it is a slice; that fails{at}"
+            )
         object.__setattr__(self, "low", low)
         object.__setattr__(self, "high", high)
+
+    @property
+    def flat(self) -> bool:
+        """Whether entries stand still, so that the box is a slice of input space."""
+        return bool((self.low == self.high).any())
 
     def limits(self, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
         """Lower and upper limits of all entries of a point of this shape, flattened.

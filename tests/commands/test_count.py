@@ -64,6 +64,10 @@ def test_checkpoint(own: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     [
         (["--box", "1", "1"], "low < high"),
         (["--box", "1", "x"], "--box"),
+        (["--box", "0", "1", "--domain", "p.vnnlib"], "either --box or --domain"),
+        (["--domain", "none.vnnlib"], "no such domain file"),
+        (["--proof", "/no/such/folder/count.nfp"], "does not exist"),
+        (["--proof", "a.nfp", "--statement", "a.nfp"], "two files"),
         (["--threads", "0"], "threads must be"),
         (["--checkpoint", "/no/such/folder/count.json"], "does not exist"),
         (["--checkpoint", "."], "folder"),

@@ -11,6 +11,7 @@ from torch import nn
 
 from netfold.arguments import point_shape, shown
 from netfold.capture.data import tensor_of
+from netfold.capture.onnx_models.network import OnnxNetwork
 from netfold.capture.parts import ModelPart, part
 from netfold.capture.program import Program
 from netfold.capture.reading import probes, proved
@@ -169,6 +170,8 @@ def captured(model: Model, point: Any = None, shape: Sequence[int] | None = None
         f"say what one input of this {type(model).__name__} looks like, as in shape=(1, 28, 28); on the command "
         "line --shape 1 28 28"
     )
+    if isinstance(model, OnnxNetwork):
+        return capture(model, shape=model.input_shape)
     if isinstance(model, ModelPart) and model.example is not None:
         return capture(model)
     inside = model.first.modules() if isinstance(model, ModelPart) else model.modules()

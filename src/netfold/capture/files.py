@@ -23,7 +23,7 @@ def existing(spec: Spec, what: str) -> Path:
         UntrustedFileError: it is a pickle.
     """
     path = Path(spec)
-    hint = "; a model is a .pt2 file or 'module:factory'" if what == "model" else ""
+    hint = "; a model is a .pt2 or .onnx file or 'module:factory'" if what == "model" else ""
     try:
         require_file(path, f"{what} file")
     except (OSError, ValueError) as error:

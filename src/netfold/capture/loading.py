@@ -35,8 +35,10 @@ def load_model(
     """A model from a file or from code, in evaluation mode.
 
     Args:
-        spec: a ``.pt2`` file of ``torch.export.save``; or ``'module:factory'``, a name to import (also from
-            the current directory) that is a module, or a function or class that makes one without arguments.
+        spec: a ``.pt2`` file of ``torch.export.save``; an ``.onnx`` file, which takes the package ``onnx`` and is
+            compared with ONNX's reference evaluator before it is given; or ``'module:factory'``, a name to import
+            (also from the current directory) that is a module, or a function or class that makes one without
+            arguments.
         weights: a ``.safetensors`` file of the factory's ``state_dict``; every name and shape must agree. The
             model takes the file's number type where that is wider.
         input: where the part of the model begins that is meant, and ``output`` where it ends, as in `netfold.part`.
@@ -49,6 +51,7 @@ def load_model(
             part.
         UntrustedFileError: the file could run code when opened.
         CorruptFileError: the file is damaged.
+        CaptureError: an ``.onnx`` file holds an operation that is not followed, or is not what was made of it.
 
     Example:
         >>> load_model("torch.nn:ReLU")
@@ -65,12 +68,14 @@ def _whole_model(spec: FileName, weights: FileName | None) -> nn.Module | Export
         return model if weights is None else _with_weights(model, existing(weights, "weights"))
     path = existing(text, "model")
     if weights is not None:
-        raise InvalidInputError(f"{path}: only a 'module:factory' takes weights; a .pt2 file holds its own")
+        raise InvalidInputError(f"{path}: only a 'module:factory' takes weights; a {path.suffix} file holds its own")
     if path.suffix.lower() == ".pt2":
         return read_program(path)
     if path.suffix.lower() == ".onnx":
-        raise InvalidInputError(f"{path}: netfold does not read ONNX; export the PyTorch model as a .pt2 file")
-    raise InvalidInputError(f"{path}: a model is a .pt2 file or 'module:factory', not a '{path.suffix}' file")
+        from netfold.capture.onnx_models.reading import read_onnx
+
+        return read_onnx(path)
+    raise InvalidInputError(f"{path}: a model is a .pt2 or .onnx file or 'module:factory', not a '{path.suffix}' file")
 
 
 def _names_code(text: str) -> bool:

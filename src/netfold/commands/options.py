@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 Model = Annotated[
     str,
-    Parameter(help="Model: a .pt2 file from torch.export.save, or module:factory, a function that makes the model."),
+    Parameter(
+        help="Model: a .pt2 file of torch.export.save, an .onnx file, or module:factory, a function that makes it."
+    ),
 ]
 Weights = Annotated[Path | None, Parameter(help="Weights for module:factory: a .safetensors file.")]
 Shape = Annotated[list[int] | None, Parameter(help="Shape of one input, as in --shape 1 28 28.", consume_multiple=True)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Any
 
 from netfold.arguments import FileName, Positive, Threads, checked
@@ -14,11 +15,19 @@ from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
 from netfold.exact.cells.counting.queue import Work
 from netfold.exact.plane.tracer import TIE, PlaneTracer, corners_of, margins
+from netfold.exact.proofs.statement import CountStatement
 from netfold.measures.cell_counts import CellJob, count_cells
 from netfold.measures.growing import growing
 from netfold.measures.plane_proof import doubts_of, prove
+from netfold.measures.proofs import (
+    FOLDED,
+    require_places,
+    statement_on_line,
+    statement_on_plane,
+    write_with_proof,
+)
 from netfold.measures.tracing import trace_paths
-from netfold.paths import Path, Plane, rectangle
+from netfold.paths import Line, Path, Plane, rectangle
 from netfold.results.counts import CountResult
 from netfold.results.provenance import provenance
 
@@ -47,6 +56,8 @@ def count_regions(
     client: Any = None,
     inradius: bool = False,
     seconds: Positive | None = None,
+    proof: FileName | None = None,
+    statement: FileName | None = None,
 ) -> CountResult:
     """Count the activation regions that a domain holds, storing none of them.
 
@@ -73,6 +84,11 @@ def count_regions(
         seconds: how long it may take, about. What was counted when the time is over, or Ctrl-C is pressed, is then a
             lower bound, which ``status`` says; of a plane it is that of a rectangle around its middle, of a path that
             of its start. A ``checkpoint`` goes on from there.
+        proof: a file for a proof of the count, which `check_proof` or the checker's one file accepts without netfold;
+            compressed where its name ends with ``.gz``. For R^m, a `Box`, a `Polytope`, a `Plane` or a `Line`. What
+            is written is kept in a file beside it, ``.parts``, until it is whole; a run that was stopped goes on.
+        statement: a file for what is counted, network and domain, as a proof needs it; by default
+            ``count.statement.json`` beside the proof ``count.nfp.gz``.
 
     Returns:
         The count.
@@ -85,6 +101,7 @@ def count_regions(
         NotExplicitError: an operation has no matrix with known coefficients.
         CaptureError: the model cannot be captured.
         CountInterrupted: Ctrl-C was pressed; it can save what was counted.
+        UnwritableFileError: the proof could not be written.
 
     Example:
         >>> import torch, netfold as nf
@@ -95,13 +112,16 @@ def count_regions(
         >>> int(nf.count_regions(net, nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]), bounds=(-1, 1, -1, 1)))
         4
     """
+    files = require_places(proof, statement)
+    if any(files) and seconds is not None:
+        raise InvalidInputError("a proof is of the whole count, and seconds may leave some of it out: give one of them")
     if domain is None or isinstance(domain, Box | Polytope):
         if bounds is not None:
             raise InvalidInputError("bounds belong to a Plane; for a box give nf.Box(low, high) as the domain")
         network = program_on(model, domain, shape)
         job = CellJob(exact_part(network), domain, inradius)
-        work = count_cells(job, threads, checkpoint, progress, client, seconds)
-        return _told(network, _on_cells(job, work))
+        found = _on_cells(job, count_cells(job, threads, checkpoint, progress, client, seconds))
+        return _told(network, _with_proof(found, files, lambda: CountStatement.of(job.network), threads, progress))
     options = {"shape": shape, "threads": threads, "checkpoint": checkpoint, "client": client}
     given = [name for name, value in {**options, "inradius": inradius or None}.items() if value is not None]
     if given and (isinstance(domain, Plane) or isinstance(domain, Path)):  # noqa: SIM101  a protocol takes no union
@@ -112,12 +132,24 @@ def count_regions(
         network = capture(model, shape=domain.shape)
         program, whole = exact_part(network), rectangle(bounds or domain.bounds)
         found, part, why = growing(whole, seconds, lambda part: _on_plane(program, domain, part))
-        return _told(network, found if part == whole else replace(found, part=f"that is {found.domain}: {why}"))
+        if part != whole:
+            found = replace(found, part=f"that is {found.domain}: {why}")
+        state = partial(statement_on_plane, program, domain, whole)
+        return _told(network, _with_proof(found, files, state, None, progress))
     if bounds is not None:
         raise InvalidInputError("bounds belong to a Plane; a path brings its own ends")
     if isinstance(domain, Path):
         network = capture(model, shape=domain.shape)
-        return _told(network, _on_path(exact_part(network), domain, seconds))
+        program = exact_part(network)
+        found = _told(network, _on_path(program, domain, seconds))
+        if isinstance(domain, Line):
+            return _with_proof(found, files, partial(statement_on_line, program, domain), None, progress)
+        if any(files):
+            raise InvalidInputError(
+                "a proof is written for all of R^m (None), a Box, a Polytope, a Plane or a Line, not for a "
+                f"{type(domain).__name__}"
+            )
+        return found
     raise InvalidInputError(
         "regions are counted in all of R^m (None), a Box, a Polytope, on a Plane or on a path, got "
         f"{type(domain).__name__}"
@@ -128,6 +160,21 @@ def _told(network: Program, count: CountResult) -> CountResult:
     """The count, which says of which part of a network it is."""
     rule = part_rule(network)
     return replace(count, counting_rule=count.counting_rule + rule) if rule else count
+
+
+def _with_proof(
+    found: CountResult,
+    files: tuple[FilePath | None, FilePath | None],
+    state: Callable[[], CountStatement],
+    threads: int | None,
+    progress: bool | None,
+) -> CountResult:
+    """The count, with statement and proof in their files where these were asked for."""
+    if files == (None, None):
+        return found
+    told = state()
+    write_with_proof(told, found.regions, *files, threads, progress)
+    return replace(found, counting_rule=found.counting_rule + FOLDED) if told.folded else found
 
 
 def program_on(model: Model, domain: Domain, shape: Sequence[int] | None = None) -> Program:

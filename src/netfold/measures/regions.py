@@ -223,5 +223,7 @@ def require_cells(domain: Domain, what: str) -> None:
     Raises:
         InvalidInputError: it is neither ``None`` nor a `Box` nor a `Polytope`.
     """
+    if isinstance(domain, Box) and domain.flat:
+        raise InvalidInputError("in a slice, a box with low = high in some entry, regions are counted, not handed out")
     if not (domain is None or isinstance(domain, Box | Polytope)):
         raise InvalidInputError(f"{what} in all of R^m (None), a Box or a Polytope, got {type(domain).__name__}")

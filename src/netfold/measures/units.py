@@ -229,6 +229,10 @@ def _slopes_at(rule: Elementwise, h: Floats) -> Floats:
 def _hull(program: Program, domain: Box | Polytope) -> tuple[Floats, Floats]:
     """The smallest box around a domain; an upper limit that is rounded is rounded up, and a lower one down."""
     if isinstance(domain, Box):
+        if domain.flat:
+            raise InvalidInputError(
+                "units have proven ranges over a box with low < high in every entry, not in a slice"
+            )
         low, high = domain.limits(program.input_shape)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise InvalidInputError("units have proven ranges over a bounded domain, and this box is not: give limits")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from fractions import Fraction
 
 import numpy as np
@@ -13,10 +14,13 @@ from torch import nn
 
 import netfold as nf
 from netfold.domains import Box, Polytope
+from netfold.errors import InvalidInputError
 from netfold.exact.cells import whole
 from netfold.exact.cells.description.engine import DoubleDescription
 from netfold.exact.cells.frame import independent
 from netfold.exact.cells.network import CellNetwork
+from tests.exact.cells import networks
+from tests.exact.cells.reference import Layer
 from tests.models import random_model, record
 
 
@@ -157,7 +161,7 @@ def test_homogeneous():
     ("make", "message"),
     [
         (lambda: Box(1, 1), "low < high"),
-        (lambda: Box([0, 0], [1, 0]), "entry"),
+        (lambda: Box([0, 1], [1, 0]), "entry"),
         (lambda: Box([0, 0], [1, 1, 1]), "one shape"),
         (lambda: Box(float("nan"), 1), "NaN"),
         (lambda: Box("a", 1), "numbers"),
@@ -207,3 +211,30 @@ def affine_maps(network: CellNetwork, states: np.ndarray) -> tuple[np.ndarray, n
             slots[n + units, n] += a.offsets[units, s]
     whole = np.concatenate(made)
     return whole[:, :n], whole[:, n]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_slice_is_the_network_with_entries_put_in(seed):
+    """A box with low = high in some entries counts what the network has whose first layer holds these entries."""
+    layers = networks.random_case([3, 6, 4], seed)
+    low, high = np.full(3, -2.0), np.full(3, 2.0)
+    still = seed % 3
+    low[still] = high[still] = 0.25 * seed
+    module = networks.module(layers)
+    moving = [j for j in range(3) if j != still]
+    first = Layer(layers[0].weights[:, moving], layers[0].bias + layers[0].weights[:, still] * low[still])
+    slim = networks.module([first, *layers[1:]])
+    wanted = nf.count_regions(slim, Box(low[moving], high[moving]), threads=1, progress=False)
+    assert int(nf.count_regions(module, Box(low, high), threads=1, progress=False)) == int(wanted)
+    for verb in (nf.enumerate_regions, nf.region_graph, nf.units):
+        with pytest.raises(InvalidInputError, match="slice"):
+            verb(module, Box(low, high))
+
+
+def test_half_infinite_boxes_give_no_warning():
+    """Limits at infinity on one side, also of inputs that nothing reads."""
+    net = nn.Sequential(linear([[1.0, 2.0, 0.0, 0.0], [1.0, -1.0, 0.0, 0.0]], [0.5, 1.0]), nn.ReLU())
+    low, high = [-np.inf, 0.0, -np.inf, 1.0], [1.0, np.inf, 0.0, np.inf]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert int(nf.count_regions(net, Box(low, high), threads=1, progress=False)) == 4

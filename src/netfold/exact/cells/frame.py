@@ -70,10 +70,10 @@ def frame_of(rows: list[Rows], shape: tuple[int, ...], domain: Domain) -> tuple[
         return _smallest(rows, shape, np.flatnonzero(read))
     if isinstance(domain, Box):
         low, high = domain.limits(shape)
-        kept = np.flatnonzero(read)
+        kept = np.flatnonzero(read & (low < high))
         base, ends = np.clip(0.0, low, high), np.isfinite(low) & np.isfinite(high)
         base[ends] = low[ends] / 2 + high[ends] / 2
-        half = (high - low)[~read] / 2
+        half = (high - low)[~read & (low < high)] / 2
         return _whole(shape, kept, base, float(half.min(initial=math.inf))), _limits(low[kept], high[kept])
     normals, offsets = domain.half_spaces(shape)
     read |= (normals != 0).any(0)

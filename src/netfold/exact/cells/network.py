@@ -125,6 +125,9 @@ class CellNetwork:
     def within(form: SkipForm, shape: tuple[int, ...], domain: Domain) -> CellNetwork:
         """A skip form on a domain."""
         inputs = np.arange(form.inputs)
+        if isinstance(domain, Box) and domain.flat:
+            low, high = domain.limits(shape)
+            form = form.pinned(np.flatnonzero(low == high), low)
         frame, walls = frame_of([rows.only(inputs) for rows in form.rows], shape, domain)
         return CellNetwork.on(form, frame, walls, domain)
 

@@ -33,11 +33,14 @@ class Lowest(NamedTuple):
         negative: whether it is negative somewhere inside.
         point: a point strictly inside where it is; ``None`` where it is not.
         blurred: whether something smaller than the blur was taken for zero.
+        support: where it is not, independent rows of the cell: with positive multiples of them and a constant that is
+            not negative they add up to the function.
     """
 
     negative: bool
     point: Point | None
     blurred: bool
+    support: tuple[int, ...] = ()
 
 
 def integer_row(numbers: Iterable[Fraction | int | float]) -> Row:
@@ -89,7 +92,7 @@ def lowest(rows: Sequence[Row], target: Row, inner: Sequence[Fraction], blur: Fr
         q, toward, skipped = program.falling(h, blur, still > STILL)
         blurred |= skipped
         if q is None:
-            return Lowest(False, None, blurred)
+            return Lowest(False, None, blurred, program.support(h))
         r, reach = program.blocking(range(h), q, toward)
         fall = -toward * program.slope(h, q)
         value = program.value(h)
@@ -296,6 +299,10 @@ class _Dictionary:
 
     def value(self, i: int) -> Fraction:
         return Fraction(self.table[i][self.m], self.scale)
+
+    def support(self, h: int) -> tuple[int, ...]:
+        """The columns, rows all of them, that a function depends on."""
+        return tuple(r for q, r in enumerate(self.columns) if r is not None and self.table[h][q])
 
     def falling(self, h: int, blur: Fraction | int, first: bool) -> tuple[int | None, int, bool]:
         """A column along which a function falls and its direction; and whether a smaller slope was passed over."""

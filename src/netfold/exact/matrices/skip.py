@@ -227,6 +227,12 @@ class SkipForm:
         rows = [self._moved(rows, whole, size) for rows in (*self.rows, self.output)]
         return replace(self, inputs=size, rows=tuple(rows[:-1]), output=rows[-1])
 
+    def pinned(self, places: NDArray[np.int64], point: Floats) -> SkipForm:
+        """The form where some coordinates stand still, without rounding; no row reads them then."""
+        still = dict(zip(places.tolist(), fractions(point[places]).tolist(), strict=True))
+        rows = [_pinned(rows, still) for rows in (*self.rows, self.output)]
+        return replace(self, rows=tuple(rows[:-1]), output=rows[-1])
+
     def _moved(self, rows: Rows, whole: Rows, size: int) -> Rows:
         """Rows over other coordinates; those that read none only have their slots renumbered."""
         if (rows.matrix.indices < self.inputs).any():
@@ -241,6 +247,17 @@ def _slots(first: int, count: int, slots: int) -> Rows:
     """Rows that are slots."""
     matrix = csr_array((np.ones(count), np.arange(first, first + count), np.arange(count + 1)), (count, slots))
     return Rows(matrix, fractions(np.zeros(count)))
+
+
+def _pinned(rows: Rows, still: dict[int, Fraction]) -> Rows:
+    if not np.isin(rows.matrix.indices, list(still)).any():
+        return rows
+    made: list[ExactRow] = []
+    for r in range(len(rows)):
+        row, constant = rows.row(r)
+        left = {slot: value for slot, value in row.items() if slot not in still}
+        made.append((left, constant + sum(row[slot] * still[slot] for slot in row.keys() & still.keys())))
+    return _from_exact(made, rows.slots)
 
 
 def _stepped(step: Step, values: dict[int, Rows], slots: int) -> Rows:

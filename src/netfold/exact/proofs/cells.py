@@ -1,0 +1,113 @@
+"""The lines of a proof below one cell: layer by layer, proposed in float64, judged and completed exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netfold.exact.numerics.threads import look
+from netfold.exact.proofs.check_regions import CutBlock, Refused, StatedLayer
+from netfold.exact.proofs.findings import LineFindings
+from netfold.exact.proofs.proposing import SearchStart, propose
+from netfold.exact.proofs.search import search
+
+Row = list[int]
+
+
+@dataclass(frozen=True)
+class ProofCell:
+    """A cell on which the first layers are affine.
+
+    Attributes:
+        values: the outputs of the input and of these layers, as the checker keeps them.
+        walls: the cell is where they are positive.
+        start: a point of its closure on some of its walls; ``None`` where none is known in float64.
+    """
+
+    values: list[Any]
+    walls: list[Row]
+    start: SearchStart | None
+
+    @property
+    def depth(self) -> int:
+        """The number of the next layer, from 1."""
+        return len(self.values)
+
+
+def whole(m: int, walls: Sequence[Row], point: Sequence[Any]) -> ProofCell:
+    """The domain, with a point inside."""
+    inputs = 1, [[int(i == k) for k in range(m + 1)] for i in range(m)]
+    return ProofCell([inputs], list(walls), _start(point, []))
+
+
+@dataclass
+class CellSplit:
+    """A cell divided by the cuts of its next layer.
+
+    Attributes:
+        text: the line of the proof, empty where there are no cuts.
+        codes: the cells, in the order of a proof.
+    """
+
+    cell: ProofCell
+    block: CutBlock
+    found: LineFindings | None
+    text: str
+    codes: list[int]
+
+    @staticmethod
+    def of(cell: ProofCell, layers: Sequence[StatedLayer]) -> CellSplit:
+        """Divide a cell."""
+        look()
+        depth = cell.depth
+        block = CutBlock(len(cell.values[0][1]), layers[depth - 1], cell.values)
+        if not block.cuts:
+            return CellSplit(cell, block, None, "", [0])
+        found = LineFindings(block, cell.walls)
+        if cell.start is not None:
+            stars, lemmas = propose(block, found.functions, cell.start)
+            for rows, point in stars:
+                found.add_star(rows, point)
+            for rows, literals in lemmas:
+                if literals not in found.excluded:  # as a cone may have done that was proposed for another one
+                    found.add_lemma(rows)
+        try:
+            codes = found.complete()
+        except Refused:
+            search(found)
+            codes = found.complete()
+        return CellSplit(cell, block, found, found.line(depth), codes)
+
+    def parts(self, chosen: Sequence[int] | None = None) -> Iterator[ProofCell]:
+        """The cells, in order; or some of them, by their place."""
+        cell, block, found = self.cell, self.block, self.found
+        excluded = found.excluded if found else set()
+        stars = {code: star for star in reversed(found.stars) for code in star.codes} if found else {}
+        for place in range(len(self.codes)) if chosen is None else chosen:
+            code = self.codes[place]
+            own, outputs = block.inside(code, excluded)
+            walls = [*cell.walls, *([sign * v for v in block.cuts[j]] for j, sign in own)]
+            start = cell.start
+            if found:
+                star, first = stars[code], len(cell.walls)
+                names = {first + j: first + i for i, (j, _) in enumerate(own)} | {i: i for i in range(first)}
+                start = _start(star.point, [names[r] for r in star.rows if r in names])
+            yield ProofCell([*cell.values, outputs], walls, start)
+
+
+def below(cell: ProofCell, layers: Sequence[StatedLayer], lines: list[str]) -> int:
+    """Write the lines about a cell and all that is below; gives the number of its regions."""
+    split = CellSplit.of(cell, layers)
+    if split.text:
+        lines.append(split.text)
+    if cell.depth == len(layers):
+        return len(split.codes)
+    return sum(below(part, layers, lines) for part in split.parts())
+
+
+def _start(point: Sequence[Any], rows: list[int]) -> SearchStart | None:
+    try:
+        return SearchStart([float(x) for x in point], rows)
+    except OverflowError:
+        return None

@@ -1,0 +1,137 @@
+"""What a line of a proof says about one layer on one cell, as far as it is known, judged by the checker's rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from typing import NamedTuple
+
+from netfold.exact.proofs.check_regions import CutBlock, Refused, echelon
+
+Row = list[int]
+Point = Sequence[Fraction] | Sequence[float]
+
+EXPONENTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 52, 64, 80, 100, 128, 192, 256, 384, 512, 1024, 2048, 4096, 5000)
+"""Powers of two by which coordinates of a star are tried to be rounded."""
+
+
+class Star(NamedTuple):
+    """A star as a proof names it, the codes that it shows, the functions that vanish, and about where."""
+
+    name: str
+    codes: list[int]
+    rows: Sequence[int]
+    point: Point
+
+
+def token(rows: Iterable[int]) -> str:
+    """A set of functions, as a proof names it."""
+    return f"{sum(1 << r for r in rows):x}"
+
+
+class LineFindings:
+    """Stars, cones and lemmas of one layer on one cell.
+
+    Args:
+        block: the layer on the cell, and ``walls`` those of the cell.
+
+    Attributes:
+        functions: the walls, then the cuts.
+        stars: all that were added.
+        shown: the codes of the cells that stars show, and ``excluded`` the sets of literals that cannot be.
+    """
+
+    def __init__(self, block: CutBlock, walls: Sequence[Row]) -> None:
+        self.block, self.walls = block, walls
+        self.functions: list[Row] = [*walls, *block.cuts]
+        self.shown: set[int] = set()
+        self.excluded: set[int] = set()
+        self.stars: list[Star] = []
+        self._cones: list[tuple[str, list[int]]] = []
+        self._lemmas: list[tuple[str, list[int]]] = []
+
+    def add_star(self, rows: Sequence[int], point: Point, at: int | None = None) -> list[int] | None:
+        """The codes that a star on some functions shows; ``None`` where the rules refuse it.
+
+        Args:
+            rows: the functions that vanish.
+            point: where; coordinates that they leave open are rounded.
+            at: a code that it has to show.
+        """
+        for name in self._names(rows, point):
+            try:
+                codes = self.block.star(name, self.walls)
+            except Refused:
+                continue
+            if at is None or at in codes:
+                self.stars.append(Star(name, codes, rows, point))
+                self.shown.update(codes)
+                return codes
+        return None
+
+    def _names(self, rows: Sequence[int], point: Point) -> Iterable[str]:
+        m, name = self.block.m, token(rows)
+        if len(rows) == m:
+            return [name]
+        steps, free = echelon([self.functions[r] for r in rows], m + 1)
+        if len(steps) < len(rows) or free[-1] != m:
+            return []
+        near = [Fraction(point[j]) for j in free[:-1]]
+        return (f"{name}:{e}," + ",".join(str(round(x * 2**e)) for x in near) for e in EXPONENTS)
+
+    def add_lemma(self, rows: Sequence[int]) -> list[int]:
+        """The sets of literals that a lemma on some functions excludes, none where the rules refuse it.
+
+        Where all are walls but one cut it is written as a cone, which may exclude literals of other cuts too.
+        """
+        walls = [r for r in rows if r < len(self.walls)]
+        if len(walls) == self.block.m == len(rows) - 1:
+            made = self._ruled(self.block.cone, token(walls))
+            (j,) = (r - len(self.walls) for r in rows if r >= len(self.walls))
+            if any(literals >> 2 * j for literals in made if literals in (1 << 2 * j, 2 << 2 * j)):
+                self._cones.append((token(walls), made))
+                self.excluded.update(made)
+                return made
+        made = self._ruled(self.block.lemma, token(rows))
+        if made:
+            self._lemmas.append((token(rows), made))
+            self.excluded.update(made)
+        return made
+
+    def _ruled(self, rule: Callable[[str, Sequence[Row]], Iterable[int]], name: str) -> list[int]:
+        try:
+            return list(rule(name, self.walls))
+        except Refused:
+            return []
+
+    def complete(self) -> list[int]:
+        """The codes of all cells.
+
+        Raises:
+            Refused: some states are neither shown nor excluded.
+        """
+        return self.block.cells(self.shown, self.excluded)
+
+    def line(self, depth: int) -> str:
+        """The line of a proof, without stars whose cells others show and without what excludes nothing new."""
+        times: dict[int, int] = {}
+        for star in self.stars:
+            for code in star.codes:
+                times[code] = times.get(code, 0) + 1
+        stars = []
+        for star in sorted(self.stars, key=lambda star: len(star.codes)):
+            if all(times[code] > 1 for code in star.codes):
+                for code in star.codes:
+                    times[code] -= 1
+            else:
+                stars.append(star.name)
+        known: set[int] = set()
+        columns = []
+        for found in (self._cones, self._lemmas):
+            kept = []
+            for name, made in found:
+                if not known.issuperset(made):
+                    known.update(made)
+                    kept.append(name)
+            columns.append(" ".join(kept))
+        return f"{depth};{' '.join(stars)};{';'.join(columns)}\n"
