@@ -1,12 +1,26 @@
 """The site: ``pip install -c constraints.txt -e '.[docs]'``, then ``sphinx-build -W docs docs/_build``."""
 
+import re
 import sys
 from importlib.metadata import version as installed
+from pathlib import Path
 
 import netfold
+from netfold.cli import app
 
 # Public names of modules that live elsewhere: autodoc imports a module by the name that the reference gives it.
 sys.modules |= {"netfold.bounds": netfold.bounds, "netfold.monitors": netfold.monitors}
+
+# The reference of the command line, made from the commands: their examples as code, without the list of contents.
+commands = app.generate_docs(output_format="markdown", recursive=True, heading_level=2)
+commands = re.sub(r"## Table of Contents\n.*?(?=\n#)", "", commands, count=1, flags=re.DOTALL)
+commands = commands.removeprefix("## netfold\n\n")
+# who builds with "python -m sphinx" would find "-m sphinx" in every usage
+commands = re.sub(r"^(netfold .*?) -m \w+(?= )", r"\1", commands, flags=re.MULTILINE)
+commands = re.sub(r"((?:^  netfold .*\n)+)", r"```bash\n\1```\n", commands, flags=re.MULTILINE)
+generated = Path(__file__).parent / "_generated"
+generated.mkdir(exist_ok=True)
+(generated / "commands.md").write_text(commands, encoding="utf-8")
 
 project = "netfold"
 author = "The netfold developers"
@@ -22,7 +36,8 @@ extensions = [
     "sphinx.ext.viewcode",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "gallery/README.rst", "**/*.ipynb"]
+exclude_patterns = ["_build", "_generated", "gallery/README.rst", "**/*.ipynb"]
+smartquotes_action = "qe"  # two dashes begin an option, they are none between words
 html_theme = "furo"
 html_title = "netfold"
 html_copy_source = False

@@ -21,7 +21,7 @@ trained = train(digits, seed=0)
 # %%
 # One line between two test images. A trace holds counts, lengths and breakpoints, layer by layer.
 trace = nf.trace_path(trained.net, nf.Line(digits.test[0], digits.test[1]))
-print(trace)
+print(repr(trace))
 trace.to_dataframe().round(3)
 
 # %%

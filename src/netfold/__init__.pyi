@@ -31,9 +31,11 @@ from .measures.region_graph import RegionGraph as RegionGraph
 from .measures.region_graph import region_graph as region_graph
 from .measures.regions import Region as Region
 from .measures.regions import enumerate_regions as enumerate_regions
+from .measures.simplify import simplify as simplify
 from .measures.trace_estimates import estimate_trace as estimate_trace
 from .measures.tracing import trace_path as trace_path
 from .measures.tracing import trace_paths as trace_paths
+from .measures.units import units as units
 from .networks import random_network as random_network
 from .paths import Arc as Arc
 from .paths import Circle as Circle
@@ -51,11 +53,15 @@ from .results.plane_sample import PlaneSample as PlaneSample
 from .results.trace import Trace as Trace
 from .results.trace_estimate import TraceEstimate as TraceEstimate
 from .results.traces import Traces as Traces
+from .results.units import Units as Units
 from .sensitivity import GaussianNoise as GaussianNoise
 from .sensitivity import Prune as Prune
 from .sensitivity import Quantise as Quantise
+from .sensitivity import Quantize as Quantize
 from .sensitivity import Reinitialise as Reinitialise
+from .sensitivity import Reinitialize as Reinitialize
 from .sensitivity import Rerandomise as Rerandomise
+from .sensitivity import Rerandomize as Rerandomize
 from .sensitivity import Sensitivity as Sensitivity
 from .sensitivity import Zero as Zero
 from .sensitivity import layer_sensitivity as layer_sensitivity

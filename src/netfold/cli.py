@@ -40,6 +40,7 @@ from netfold.commands.score import score
 from netfold.commands.sensitivity import history, sensitivity
 from netfold.commands.sweep import sweep
 from netfold.commands.theory import bounds, diagnose, theory
+from netfold.commands.units import units
 from netfold.commands.warmup import warmup
 from netfold.errors import InvalidInputError, NetfoldError
 
@@ -193,7 +194,7 @@ def trace(
     answer(as_json, found.to_dict, found)
 
 
-for _verb in (partition, count, bounds, theory, diagnose, sensitivity, history, score):
+for _verb in (partition, count, units, bounds, theory, diagnose, sensitivity, history, score):
     app.command(_verb)
 app.command(sweep)
 app.command(reproduce)
@@ -230,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kept = [token for token in tokens if token not in quiet]
             command, bound, *_ = app.parse_args(kept, print_error=False, exit_on_error=False)
             works = command.__module__.startswith("netfold")  # not so help and version, which load nothing for it
-            with _silent() if quiet and works else nullcontext():
+            with (_silent() if quiet else _lines_in_log()) if works else nullcontext():
                 command(*bound.args, **bound.kwargs)
             sys.stdout.flush()
         except BrokenPipeError:
@@ -265,6 +266,15 @@ def _silent() -> Iterator[None]:
     from netfold.progress import no_bars
 
     with no_bars():
+        yield
+
+
+@contextmanager
+def _lines_in_log() -> Iterator[None]:
+    """Lines in place of bars while a command runs, where stderr is a file."""
+    from netfold.progress import lines_in_log
+
+    with lines_in_log():
         yield
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -11,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 
@@ -72,6 +73,8 @@ class Budget:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch use one thread: sums then have one order, and small products are not slowed by sharing."""
+    import torch  # those who only wait for something need none
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -97,6 +100,34 @@ def shown() -> bool:
 
 
 _shown = [True]
+_in_log = [False]
+
+EVERY = 60.0
+"""Seconds between lines of a log."""
+
+
+class LogLines(tqdm):
+    """What a bar would show, as a line every minute."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        # What tqdm writes between bars (carriage returns) goes nowhere.
+        timing = {"file": io.StringIO(), "mininterval": EVERY, "maxinterval": EVERY, "delay": EVERY, "ncols": 100}
+        super().__init__(*args, **{**options, **timing, "disable": False, "ascii": True})
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        """Write a line to stderr; nothing when the bar is to be wiped."""
+        if msg != "":
+            print(str(self) if msg is None else msg, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def lines_in_log() -> Iterator[None]:
+    """Where stderr is no terminal, bars become lines meanwhile, one a minute."""
+    _in_log[0] = True
+    try:
+        yield
+    finally:
+        _in_log[0] = False
 
 
 def progress_bar(total: float | None, desc: str, unit: str, progress: bool | None, **look: Any) -> tqdm:
@@ -109,6 +140,8 @@ def progress_bar(total: float | None, desc: str, unit: str, progress: bool | Non
         progress: whether to show it; None: only in a terminal.
         look: more of tqdm's options.
     """
+    if _in_log[0] and _shown[0] and progress is not False and not sys.stderr.isatty():
+        return LogLines(total=total, desc=desc, unit=unit, **look)
     hidden = not _shown[0] or (None if progress is None else not progress)
     return tqdm(total=total, desc=desc, unit=unit, disable=hidden, **{"leave": False, **look})
 

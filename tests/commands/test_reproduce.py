@@ -61,7 +61,9 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: 
     command = ["reproduce", "length-relu", "--output", str(page)]
     assert main([*command, "--json"]) == 0
     numbers = json.loads(capsys.readouterr().out)
-    assert sum(numbers["verdicts"].values()) == len(numbers["experiments"][0]["findings"]) == 4
+    counted = [sum(numbers[kind].values()) for kind in ("verdicts", "misreadings")]
+    assert counted == [2, 2]
+    assert len(numbers["experiments"][0]["findings"]) == 4
     folder = tmp_path / "page_files"
     assert json.loads((folder / "numbers.json").read_text(encoding="utf-8")) == numbers
     files = {path.name for path in (folder / "quick-seed0" / "length-relu").iterdir() if path.is_file()}

@@ -139,7 +139,7 @@ def test_a_diagnosis_is_a_law() -> None:
     np.testing.assert_allclose([row.predicted for row in found["growth"]], gains * unit)
     assert gains[0] < 0.8 * gains[1]
     assert np.abs(gaps(found, "growth")).max() < 3
-    assert str(nf.trace_path(net, LINE).compare(LINE, net)) == str(found)
+    assert repr(nf.trace_path(net, LINE).compare(LINE, net)) == repr(found)
 
 
 def test_the_first_layers_gain_counts_for_saturating_units_too() -> None:
@@ -215,7 +215,7 @@ def test_where_theory_does_not_apply_it_says_why(
     for row in found[measure]:
         assert words in row.note
         assert math.isfinite(row.predicted) == given
-    assert not words or words in str(found)
+    assert not words or words in repr(found)
 
 
 def test_expectation_of_a_smooth_activation_has_no_states() -> None:
@@ -291,8 +291,8 @@ def test_forms() -> None:
     traces = ensemble(4, LINE, width=20, depth=2)
     found = compare(traces, LINE, activation="relu", sigma_w=HE, draws="networks")
     frame = found.to_dataframe()
-    assert list(frame.columns)[:7] == ["measure", "layer", "name", "measured", "predicted", "error", "gap"]
-    assert "4 networks beside random weights" in str(found)
+    assert list(frame.columns)[:7] == ["measure", "layer", "name", "label", "measured", "predicted", "error"]
+    assert "4 networks beside random weights" in repr(found)
     for measure in ("growth", "transitions", "sign_transitions", "sign_transitions_from_angle"):
         axes = found.plot(measure)
         assert len(axes.get_legend_handles_labels()[1]) == 2

@@ -55,10 +55,12 @@ def test_invariance() -> None:
 
 
 def test_perfect_and_constant() -> None:
-    """A perfect score has no spread; one that is the same for all models has no correlation."""
+    """A perfect score tells nothing of its spread; one that is the same for all models has no correlation."""
     y = RNG.random(12)
     found = nf.rank_correlation({"same": y, "constant": np.ones(12)}, y, resamples=100)
-    np.testing.assert_allclose(found.table.loc["same"], 1.0, rtol=1e-12)
+    assert found.table.loc["same", ["spearman", "kendall"]].tolist() == pytest.approx([1.0, 1.0])
+    assert found.table.loc["same"].isna().sum() == 4
+    assert "+1.00 (no interval)" in repr(found)
     assert found.table.loc["constant"].isna().all()
     assert found.against("same").loc["constant"].isna().all()
 
@@ -83,7 +85,7 @@ def test_words_and_figure(tmp_path: Path) -> None:
     """Every score is named, with its interval."""
     y = RNG.random(15)
     found = nf.rank_correlation({"regions": y + 0.3 * RNG.random(15), "flops": RNG.random(15)}, y, resamples=100)
-    text = str(found)
+    text = repr(found)
     assert text.startswith("15 models, 95% bootstrap intervals")
     assert "regions  Spearman +0." in text
     ax = found.plot("kendall")

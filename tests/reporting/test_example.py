@@ -56,7 +56,7 @@ def test_vertices_are_the_whole_image() -> None:
     assert len(t) == trace.regions + 1
     chords = np.linalg.norm(np.diff(outputs, axis=0), axis=1).sum()
     assert chords == pytest.approx(trace.output.length, rel=1e-10)
-    assert [p.name for p in pictures] == [*(layer.name for layer in trace.layers), "output"]
+    assert [p.name for p in pictures] == [*(layer.label for layer in trace.layers), "output"]
     assert [p.length for p in pictures] == pytest.approx((trace.lengths[1:] / trace.lengths[0]).tolist())
 
 

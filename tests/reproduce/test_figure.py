@@ -18,9 +18,13 @@ from netfold.reproduce.figure import Settings, Verdict
         ([True, True], Verdict.HELD),
         ([True, False], Verdict.PARTLY),
         ([False, False], Verdict.FAILED),
+        ([None], Verdict.OPEN),
+        ([True, None], Verdict.OPEN),
+        ([False, None], Verdict.OPEN),
+        ([True, False, None], Verdict.PARTLY),
     ],
 )
-def test_checks_decide(checks: list[bool], verdict: Verdict) -> None:
+def test_checks_decide(checks: list[bool | None], verdict: Verdict) -> None:
     """All hold, some do, none does."""
     assert Verdict.of(checks) is verdict
 

@@ -17,14 +17,14 @@ provenances = st.dictionaries(words, json_values | st.lists(json_values, max_siz
 
 
 @st.composite
-def architectures(draw: st.DrawFn) -> tuple[list[tuple[str, str, int]], int]:
-    """Names, operations and units of the layers, and the number of outputs."""
-    layer = st.tuples(words, st.sampled_from(["relu", "hardtanh"]), st.integers(1, 10**6))
+def architectures(draw: st.DrawFn) -> tuple[list[tuple[str, str, int, str]], int]:
+    """Names, operations, units and labels of the layers, and the number of outputs."""
+    layer = st.tuples(words, st.sampled_from(["relu", "hardtanh"]), st.integers(1, 10**6), words)
     return draw(st.lists(layer, max_size=4)), draw(st.integers(1, 4))
 
 
 @st.composite
-def traces(draw: st.DrawFn, architecture: tuple[list[tuple[str, str, int]], int] | None = None) -> Trace:
+def traces(draw: st.DrawFn, architecture: tuple[list[tuple[str, str, int, str]], int] | None = None) -> Trace:
     """A trace of the given architecture, or of any."""
     layers, outputs = architecture or draw(architectures())
     records = tuple(

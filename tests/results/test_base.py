@@ -292,16 +292,17 @@ def test_a_status_keeps_its_kind(kind: Certainty) -> None:
 
 LAYOUT = {
     "trace": "angular_length(layer) breakpoint_layers(breakpoint) breakpoints(breakpoint) class_changes(class_change) "
-    "classes(stretch) covered() doubtful() error(stage) growth(layer) input_length() layer(layer) length(layer) "
-    "linear_pieces() margin() name(layer) op(layer) output_angular_length() output_length() output_turning() "
+    "classes(stretch) covered() doubtful() error(stage) growth(layer) input_length() label(layer) layer(layer) "
+    "length(layer) linear_pieces() margin() name(layer) op(layer) output_angular_length() output_length() output_turning() "
     "patterns() regions() resolved() saturation_passages(layer) sign_changes(output) sign_transitions(layer) "
     "stage_name(stage) transitions(layer) turning(layer) uncertain() units(layer) "
-    "@counting_rule @format @method @provenance @status",
+    "@counting_rule @format @method @output_label @provenance @status",
     "traces": "angular_length(path,layer) breakpoint_layers(breakpoint) breakpoint_path(breakpoint) "
     "breakpoints(breakpoint) class_change_path(class_change) class_changes(class_change) classes(stretch) "
-    "counting_rule(path) covered(path) doubtful(path) error(path,stage) growth(path,layer) input_length(path) layer(layer) "
+    "counting_rule(path) covered(path) doubtful(path) error(path,stage) growth(path,layer) input_length(path) label(layer) "
+    "layer(layer) "
     "length(path,layer) linear_pieces(path) margin(path) method(path) name(layer) op(layer) "
-    "output_angular_length(path) output_length(path) output_turning(path) patterns(path) provenance(path) "
+    "output_angular_length(path) output_label(path) output_length(path) output_turning(path) patterns(path) provenance(path) "
     "regions(path) resolved(path) saturation_passages(path,layer) sign_changes(path,output) "
     "sign_transitions(path,layer) stage_name(stage) status(path) stretch_path(stretch) transitions(path,layer) "
     "turning(path,layer) uncertain(path) units(layer) @format",
@@ -309,10 +310,10 @@ LAYOUT = {
     "label(edge) loop(edge) made(vertex) plane(direction,feature) region(polygon) regions(layer) "
     "states(polygon,word) vertices(vertex,coordinate) @bounds @counting_rule @format @input_shape @layers @margin "
     "@method @outputs @plane_bounds @provenance @status @uncertain",
-    "local complexity": "counts(point,layer) layer(layer) name(layer) op(layer) units(layer) "
+    "local complexity": "counts(point,layer) label(layer) layer(layer) name(layer) op(layer) units(layer) "
     "@counting_rule @directions @format @left_out @provenance @radius",
     "sensitivity": "data_error(layer,strength) effect(layer,strength) interval(layer,strength) kind(layer) "
-    "layer(layer) loss(layer,strength) output_change(layer,strength) shared_with(layer) strength(strength) "
+    "label(layer) layer(layer) loss(layer,strength) output_change(layer,strength) shared_with(layer) strength(strength) "
     "values(layer,strength,repeat) weights(layer) @clean @clean_error @counting_rule @format @higher_is_better "
     "@inputs @metric @perturbation @provenance @stronger_upward",
     "single layers": "layer(layer) part(part) seed(seed) test(layer,seed) train(layer,seed) untrained(part,seed) "

@@ -240,8 +240,8 @@ def test_table():
     assert table["exact"].tolist() == [True, False, False]
     assert list(table.columns) == ["layer", "sign_transitions", "transitions", "error", "exact"]
     found = crossing_rate("tanh", HE, 0.1, depth=3)
-    assert "exact at every width in layer 1" in str(found)
-    assert str(found).splitlines()[2].split() == ["1", f"{found.sign_transitions[0]:.6g}", "-"]
+    assert "exact at every width in layer 1" in repr(found)
+    assert repr(found).splitlines()[2].split() == ["1", f"{found.sign_transitions[0]:.6g}", "-"]
     ax = found.plot()
     assert [line.get_label() for line in ax.lines] == ["sign transitions"]
     assert len(crossing_rate("hardtanh", HE, 0.1, depth=3).plot().lines) == 2

@@ -69,7 +69,7 @@ def test_forms():
     found = curvature_growth("tanh", 2.5, 0.3, depth=3)
     frame = found.to_dataframe()
     np.testing.assert_array_equal(frame["curvature"], found.curvature)
-    assert [int(line.split()[0]) for line in str(found).splitlines()[2:]] == [1, 2, 3]
+    assert [int(line.split()[0]) for line in repr(found).splitlines()[2:]] == [1, 2, 3]
     np.testing.assert_array_equal(found.plot().lines[1].get_ydata(), found.tangent_length)
 
 

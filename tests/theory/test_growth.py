@@ -191,7 +191,7 @@ def test_table():
     table = found.to_dataframe()
     assert list(table.columns) == ["layer", "growth", "length", "energy_growth", "error"]
     assert len(table) == 3
-    lines = str(found).splitlines()
+    lines = repr(found).splitlines()
     assert lines[0] == "growth of a curve's length, tanh, infinite width:"
     assert [float(line.split()[2]) for line in lines[2:]] == pytest.approx(found.lengths.tolist(), rel=1e-5)
     ax = found.plot()

@@ -127,3 +127,9 @@ AFFINE: dict[str, Test] = {
     "grid_sampler": _only("input"),
 }
 """For every affine operation: whether it is one when the arguments of these names depend on the point."""
+
+WEIGHTED = {
+    *("linear", "matmul", "mm", "bmm", "mv", "dot", "inner", "einsum", "tensordot", "addmm", "addbmm", "baddbmm"),
+    *("addmv", "bilinear", *_CONVOLUTIONS),
+}
+"""Operations that multiply the point with weights, each output with several entries."""

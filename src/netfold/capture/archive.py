@@ -26,7 +26,8 @@ PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".dill"
 """Suffixes that usually mean a pickle."""
 
 SAFE_WAYS = (
-    "save the model with torch.export.save(torch.export.export(model.eval(), (x,)), 'model.pt2'), or its "
+    "save the model with torch.export.save(torch.export.export(model.eval(), (x,), "
+    "dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), 'model.pt2'), or its "
     "weights with safetensors.torch.save_file(model.state_dict(), 'weights.safetensors') to give them with "
     "'module:factory'; save data with numpy.savez('data.npz', x=x, y=y)"
 )

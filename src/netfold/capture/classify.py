@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.utils import _pytree as pytree
 
 from netfold.capture.activations import ELEMENTWISE, PIECEWISE_BUT_UNKNOWN, SELECTIONS, Elementwise, Rule
 from netfold.capture.affine import AFFINE
+from netfold.capture.naming import layer_names, leading, weights_read
 from netfold.capture.operations import by_name, op_name
 from netfold.capture.program import Layer, Layout, Node, NodeKind, Program, Ref, flatten
 from netfold.capture.tape import Tape
@@ -32,14 +32,19 @@ class Classifier:
         Raises:
             CaptureError: points of a batch are not treated alone.
         """
-        nodes, layers = [], []
-        for found in self.tape.nodes:
-            node, rule = self._classify(found)
-            nodes.append(node)
-            if node.kind is not NodeKind.AFFINE and self.tape.batch[node.index].is_floating_point():
-                shape = self._shape(node.index)
-                units = int(np.prod(shape, dtype=np.int64))
-                layers.append(Layer(_layer_name(node), op_name(node.schema), units, shape, rule, node))
+        classified = [self._classify(node) for node in self.tape.nodes]
+        nodes = [node for node, _ in classified]
+        ends = [
+            n.index for n in nodes if n.kind is not NodeKind.AFFINE and self.tape.batch[n.index].is_floating_point()
+        ]
+        names = {id(tensor): name for name, tensor in reversed(list(self.tape.weights.items()))}
+        follows = leading(nodes, ends, lambda n: weights_read(n, self.tape.varying, lambda v: names.get(id(v), "")))
+        called = dict(zip(ends, layer_names([node for node in nodes if node.index in ends]), strict=True))
+        layers = [
+            self._layer(node, rule, called[node.index], follows[node.index])
+            for node, rule in classified
+            if node.index in called
+        ]
         if not self.tape.batch[self.tape.output].is_floating_point():
             raise CaptureError(
                 f"the output of {self.name} is {self.tape.batch[self.tape.output].dtype}, not real numbers"
@@ -49,15 +54,20 @@ class Classifier:
         return Program(
             name=self.name,
             nodes=tuple(nodes),
-            layers=_numbered(layers),
+            layers=tuple(layers),
             input_shape=tuple(self.tape.one[0].shape[1:]),
             output_shape=self._shape(self.tape.output),
             output=self.tape.output,
             dtype=dtype,
             device=self.tape.batch[0].device,
             parameters=parameters,
+            readout=() if self.tape.output in called else follows.get(self.tape.output, ()),
             layouts={i: layout for i, layout in layouts.items() if layout != Layout()},
         )
+
+    def _layer(self, node: Node, rule: Rule | None, name: str, follows: tuple[str, ...]) -> Layer:
+        shape = self._shape(node.index)
+        return Layer(name, op_name(node.schema), int(np.prod(shape, dtype=np.int64)), shape, rule, node, follows)
 
     def _without_complex_stages(self, nodes: list[Node], layers: list[Layer]) -> list[Node]:
         """Exact methods carry real numbers from stage to stage: a complex value that lives longer is refused there."""
@@ -189,24 +199,3 @@ def _kept(nodes: list[Node], layers: list[Layer], output: int) -> set[int]:
         stage += node.index in ends
         made_in[node.index] = stage
     return kept
-
-
-def _layer_name(node: Node) -> str:
-    """A torch activation module gives its path; anything else the path of its caller and the operation."""
-    op = op_name(node.schema).removesuffix("_with_indices")
-    own = node.owner.startswith("torch.nn.modules.") and ".container" not in node.owner
-    if own and node.path:
-        return node.path
-    return f"{node.path}.{op}" if node.path else op
-
-
-def _numbered(layers: list[Layer]) -> tuple[Layer, ...]:
-    """Number the layers that share a name, in the order they are applied: ``act[1]``, ``act[2]``."""
-    total = Counter(layer.name for layer in layers)
-    seen: Counter[str] = Counter()
-    result = []
-    for layer in layers:
-        seen[layer.name] += 1
-        unique = layer.name if total[layer.name] == 1 else f"{layer.name}[{seen[layer.name]}]"
-        result.append(replace(layer, name=unique))
-    return tuple(result)

@@ -47,12 +47,32 @@ class Data:
         return self.inputs.shape[1:]
 
 
+def without_labels(values: Any) -> Any:
+    """The inputs alone, of ``(x, y)`` or `Data`; anything else as it is.
+
+    ``(x, y)`` are two arrays or tensors of as many rows, of which ``x`` has the more axes.
+
+    Example:
+        >>> without_labels((np.zeros((2, 3)), [0, 1])).shape
+        (2, 3)
+    """
+    if isinstance(values, Data):
+        return values.inputs
+    if not isinstance(values, tuple) or len(values) != 2 or not hasattr(values[0], "shape"):
+        return values
+    x, y = values
+    labels = y if hasattr(y, "shape") else np.asarray(y) if isinstance(y, list | tuple) else None
+    rows = len(x.shape) > 1 and labels is not None and tuple(labels.shape) == tuple(x.shape[:1])
+    return x if rows else values
+
+
 def tensor_of(values: Any, name: str) -> Tensor:
-    """Real numbers as a tensor without a gradient, in their own type and place.
+    """Real numbers as a tensor without a gradient, in their own type and place; of ``(x, y)`` those of ``x``.
 
     Raises:
         InvalidInputError: no numbers, complex ones, none that are there, or more than this machine can hold.
     """
+    values = without_labels(values)
     try:
         found = torch.as_tensor(values if isinstance(values, Tensor) else np.asarray(values)).detach()
         if found.is_complex() or found.is_meta:

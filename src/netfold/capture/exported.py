@@ -44,7 +44,10 @@ LARGEST_TEXT = 2**26
 EXPANDED = 2**24
 """Entries that a tensor may have beyond those in its bytes, where several places share one (``expand``)."""
 
-AGAIN = "export the model again, with torch 2.9 or later: torch.export.save(torch.export.export(model, (x,)), path)"
+AGAIN = (
+    "export the model again, with torch 2.9 or later: torch.export.save(torch.export.export(model, (x,), "
+    "dynamic_shapes=({0: torch.export.Dim.DYNAMIC},)), path)"
+)
 
 _one_at_a_time = threading.Lock()
 """The deserializer keeps what it is at in a global."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import html
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
@@ -15,6 +16,7 @@ from torch.utils import _pytree as pytree
 
 from netfold.capture.activations import Rule
 from netfold.capture.data import tensor_of
+from netfold.capture.labels import label
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
 
 
@@ -158,6 +160,7 @@ class Layer:
         shape: the shape of its output at one point.
         rule: its pieces, or ``None`` where it is not piecewise linear.
         node: the program node that applies it.
+        follows: the modules whose weights lead to it since the nonlinearities before it, by path.
     """
 
     name: str
@@ -166,6 +169,12 @@ class Layer:
     shape: tuple[int, ...]
     rule: Rule | None
     node: Node
+    follows: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What every table and picture calls the layer: the weights that lead to it, and its name."""
+        return label(self.name, self.op, self.follows)
 
 
 @dataclass(frozen=True)
@@ -205,6 +214,7 @@ class Program:
         device: where the program computes.
         parameters: how many numbers the model's parameters hold.
         layouts: how the network itself keeps the values that are not one row a point.
+        readout: the modules whose weights lead to the output since the last nonlinearities, by path.
     """
 
     name: str
@@ -217,6 +227,30 @@ class Program:
     device: torch.device
     parameters: int
     layouts: Mapping[int, Layout] = field(default_factory=dict, repr=False)
+    readout: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        shapes = " -> ".join(str(shape).replace(" ", "") for shape in (self.input_shape, self.output_shape))
+        exact = "piecewise linear" if self.piecewise_linear else "not piecewise linear"
+        lines = [
+            f"Program of {self.name}: {shapes}, {self.parameters:,} parameters, {len(self.nodes)} operations, {exact}"
+        ]
+        width = max(map(len, [*(layer.label for layer in self.layers), self.output_label]))
+        shown = self.layers if len(self.layers) <= 30 else self.layers[:25]
+        lines += [f"  {layer.label:<{width}}  {layer.op:<12} {layer.units:>9,} units" for layer in shown]
+        lines += [f"  ... {len(self.layers) - len(shown)} more layers"] if len(shown) < len(self.layers) else []
+        return "\n".join([*lines, f"  {self.output_label}"])
+
+    def __str__(self) -> str:
+        return repr(self).splitlines()[0]
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+    @property
+    def output_label(self) -> str:
+        """What every table and picture calls the output: the weights that lead to it, and its name."""
+        return label("output", "", self.readout)
 
     def __call__(self, points: Tensor) -> Tensor:
         """Outputs at a batch of points: ``(points, *input_shape)`` gives ``(points, *output_shape)``."""

@@ -73,7 +73,8 @@ def answer(as_json: bool, numbers: Any, words: Any) -> None:
 
     chosen = numbers if as_json else words
     told = chosen() if callable(chosen) else chosen
-    print(to_json(told) if as_json else f"{told}\n", end="")
+    text = told if isinstance(told, str) else repr(told)
+    print(to_json(told) if as_json else f"{text}\n", end="")
 
 
 def picture_kind(file: Path) -> str:

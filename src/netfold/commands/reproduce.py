@@ -106,7 +106,8 @@ def _answer(results: Sequence[DoneExperiment | Failure], settings: Settings, tar
         for result in (r for r in results if isinstance(r, DoneExperiment)):
             print(f"{result.title} ({result.of_paper})")
             for finding in result.findings:
-                print(f"  {MARKS[finding.verdict]} {finding.verdict.value}: {finding.claim.text}")
+                reading = "a misreading, not counted: " if finding.claim.misreading else ""
+                print(f"  {MARKS[finding.verdict]} {finding.verdict.value}: {reading}{finding.claim.text}")
         counts = ", ".join(f"{count} {verdict.value}" for verdict, count in tally(results).items())
         print(f"{counts}. Wrote {target}, and figures and numbers to {settings.folder}.")
     broken = [result for result in results if not isinstance(result, DoneExperiment)]

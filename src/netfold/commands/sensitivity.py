@@ -35,15 +35,17 @@ if TYPE_CHECKING:
 
 # Commands import what they need when they run, so that --help does not wait for torch.
 
-Kind = Literal["noise", "absolute-noise", "quantise", "prune", "zero", "rerandomise"]
+Kind = Literal["noise", "absolute-noise", "quantise", "quantize", "prune", "zero", "rerandomise", "rerandomize"]
 
 DEFAULTS: dict[str, float | None] = {
     "noise": 0.25,
     "absolute-noise": 0.25,
     "quantise": 4,
+    "quantize": 4,
     "prune": 0.5,
     "zero": None,
     "rerandomise": None,
+    "rerandomize": None,
 }
 
 
@@ -208,7 +210,7 @@ def _rule(kind: Kind, strength: list[float] | None) -> Perturbation:
     first = strength[0] if strength else DEFAULTS[kind]
     if first is None:
         return Zero() if kind == "zero" else Rerandomise()
-    if kind == "quantise":
+    if kind in ("quantise", "quantize"):
         return Quantise(first)  # type: ignore[arg-type]
     if kind == "prune":
         return Prune(first)

@@ -168,7 +168,7 @@ def _with_gain(field: MeanField, gain: float, why: str) -> str:
     from netfold.formats import six_digits
 
     critical = f"- sigma_w = {six_digits(gain)} makes it critical at this sigma_b"
-    return f"{field}\n{f'- {why}' if why else critical}"
+    return f"{field!r}\n{f'- {why}' if why else critical}"
 
 
 def _layers(field: MeanField, depth: int, width: int | None) -> list[dict[str, Any]]:

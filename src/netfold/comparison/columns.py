@@ -38,6 +38,7 @@ class ComparedNumber(base.Record):
     measure: str = base.measured("what is compared: growth, transitions, sign transitions, these from the angle")
     layer: int = base.measured("number of the layer, from 1; the output last")
     name: str = base.measured("its module path")
+    label: str = base.measured("what tables and pictures call it: the weights that lead to it, and its name")
     measured: float = base.measured("the mean over paths or networks")
     predicted: float = base.measured("the mean of its predictions; NaN where theory does not apply")
     error: float = base.measured("standard error of the difference, as error_of says; NaN where unknown")
@@ -54,7 +55,7 @@ class Column:
     """One number of every trace, as measured and as predicted.
 
     Attributes:
-        measure: one of `MEASURES`; ``index`` and ``name`` are those of the layer.
+        measure: one of `MEASURES`; ``index``, ``name`` and ``label`` are those of the layer.
         measured: one entry a trace.
         predicted: likewise.
         holds: at what width the prediction holds.
@@ -65,6 +66,7 @@ class Column:
     measure: str
     index: int
     name: str
+    label: str
     measured: Array
     predicted: Array
     holds: str
@@ -79,14 +81,16 @@ class Column:
         if not len(measured):
             why = "nothing is left of the path to measure"
             nan = float("nan")
-            return ComparedNumber(self.measure, self.index + 1, self.name, nan, nan, nan, nan, "", NO_ERROR, why)
+            return ComparedNumber(*self._layer, nan, nan, nan, nan, "", NO_ERROR, why)
         mean, theory = float(measured.mean()), float(predicted.mean())
         error, error_of, judged = self._error(measured - predicted, draws)
         gap = 0.0 if mean == theory else (mean - theory) / error if judged and error > 0 else np.nan
         holds = self.holds if np.isfinite(theory) else ""
-        return ComparedNumber(
-            self.measure, self.index + 1, self.name, mean, theory, error, gap, holds, error_of, self.note
-        )
+        return ComparedNumber(*self._layer, mean, theory, error, gap, holds, error_of, self.note)
+
+    @property
+    def _layer(self) -> tuple[str, int, str, str]:
+        return self.measure, self.index + 1, self.name, self.label
 
     def _error(self, differences: Array, draws: Draws) -> tuple[float, str, bool]:
         """A standard error, what it is of, and whether the prediction can be judged by it."""
@@ -108,9 +112,9 @@ def growth_columns(traces: Sequence[Trace], expected: Sequence[Expectation], law
     predicted = np.array([e.growth for e in expected])
     spread = np.mean([e.growth_spread for e in expected], axis=0)
     note = next((e.no_growth for e in expected if e.no_growth), law.caveat)
-    for i, name in enumerate(_names(traces[0], with_output=True)):
+    for i, name in enumerate(_names(traces[0])):
         holds = str(expected[0].growth_method)
-        yield Column("growth", i, name, measured[:, i], predicted[:, i], holds, note, float(spread[i]))
+        yield Column("growth", i, *name, measured[:, i], predicted[:, i], holds, note, float(spread[i]))
 
 
 def count_columns(traces: Sequence[Trace], expected: Sequence[Expectation], law: Law) -> Iterator[Column]:
@@ -121,12 +125,12 @@ def count_columns(traces: Sequence[Trace], expected: Sequence[Expectation], law:
     for measure in ("transitions", "sign_transitions"):
         measured = np.array([getattr(trace, measure) for trace in traces], np.float64)
         predicted = np.array([getattr(e, measure) for e in expected])
-        for i, name in enumerate(_names(traces[0])):
+        for i, name in enumerate(_names(traces[0])[:-1]):
             known = i == 0 and (measure == "sign_transitions" or at_zero)
             holds = expected[0].first_method if i == 0 else Method.INFINITE
             note = why if np.isnan(predicted[:, i]).any() else law.caveat
             spread = first if known else np.nan
-            yield Column(measure, i, name, measured[:, i], predicted[:, i], str(holds), note, spread)
+            yield Column(measure, i, *name, measured[:, i], predicted[:, i], str(holds), note, spread)
 
 
 def angle_columns(traces: Sequence[Trace], law: Law) -> Iterator[Column]:
@@ -136,7 +140,7 @@ def angle_columns(traces: Sequence[Trace], law: Law) -> Iterator[Column]:
     counts = [[*trace.sign_transitions[1:], trace.output.sign_changes.sum()] for trace in traces]
     measured, predicted = np.array(counts, np.float64), angles * units / np.pi
     holds = str(Method.EXACT if law.gaussian else Method.INFINITE)
-    for i, name in enumerate(_names(traces[0], with_output=True)[1:]):
+    for i, name in enumerate(_names(traces[0])[1:]):
         why = law.reason
         if not why and i + 1 == len(law.sigma_b):
             why = "no weights read the last layer"
@@ -145,9 +149,9 @@ def angle_columns(traces: Sequence[Trace], law: Law) -> Iterator[Column]:
         given = np.full(len(traces), np.nan) if why else predicted[:, i]
         if not why and traces[0].layers[i].units < NARROW:
             why = "the image in a narrow layer can pass 0, and then has no angle there"
-        scatter = _over_outputs(traces) if name == "output" and np.isfinite(given).all() else np.nan
+        scatter = _over_outputs(traces) if i + 1 == len(traces[0].layers) and np.isfinite(given).all() else np.nan
         note = why or law.caveat
-        yield Column(MEASURES[3], i + 1, name, measured[:, i], given, holds, note, scatter, OVER_OUTPUTS)
+        yield Column(MEASURES[3], i + 1, *name, measured[:, i], given, holds, note, scatter, OVER_OUTPUTS)
 
 
 def _over_outputs(traces: Sequence[Trace]) -> float:
@@ -156,5 +160,6 @@ def _over_outputs(traces: Sequence[Trace]) -> float:
     return float(each.std(ddof=1) * np.sqrt(len(each))) if len(each) >= MANY else np.nan
 
 
-def _names(trace: Trace, *, with_output: bool = False) -> list[str]:
-    return [*(layer.name for layer in trace.layers), *(["output"] if with_output else [])]
+def _names(trace: Trace) -> list[tuple[str, str]]:
+    """Name and label of every layer and of the output."""
+    return [*((layer.name, layer.label) for layer in trace.layers), ("output", trace.output_label)]

@@ -56,7 +56,7 @@ class Comparison(Result):
 
     def __repr__(self) -> str:
         frame = self.to_dataframe()
-        shown = frame[["measure", "name"]].copy()
+        shown = frame[["measure", "label"]].set_axis(["measure", "layer"], axis=1)
         for column in ("measured", "predicted", "error", "gap"):
             shown[column] = ["-" if np.isnan(v) else f"{v:.4g}" for v in frame[column]]
         text = shown.assign(holds=frame["holds"]).to_string(index=False)

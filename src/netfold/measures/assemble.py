@@ -54,6 +54,7 @@ def assemble(program: Program, tracer: Tracer, i: int, length: float, provenance
         status=Certainty.EXACT.text(),
         margin=float(min((found.closest[i] for found in tracer.totals), default=np.inf)),
         counting_rule=COUNTING_RULE,
+        output_label=program.output_label,
         provenance=provenance,
     )
 
@@ -67,6 +68,7 @@ def _layers(program: Program, tracer: Tracer, i: int, previous: float) -> tuple[
                 name=layer.name,
                 op=layer.op,
                 units=layer.units,
+                label=layer.label,
                 transitions=int(found.transitions[i]),
                 sign_transitions=int(found.signs[i]),
                 saturation_passages=int(found.passages[i]),

@@ -89,7 +89,7 @@ def local_complexity(
     layers = program.layers
     return LocalComplexity(
         np.stack(list(found.values()), 1),
-        tuple(WatchedLayer(layers[i].name, layers[i].op, layers[i].units) for i in found),
+        tuple(WatchedLayer(la.name, la.op, la.units, la.label) for la in (layers[i] for i in found)),
         tuple(layer.name for i, layer in enumerate(layers) if i not in found),
         float(radius),
         len(frame),

@@ -70,6 +70,15 @@ class RegionEstimate(Result):
         "model, seed, versions, time", default_factory=dict, compare=False, repr=False
     )
 
+    @property
+    def regions(self) -> float:
+        """The estimate, by the name that it has in counts."""
+        return self.value
+
+    def _headline(self) -> str:
+        interval = "" if self.exact else f" [{self.low:,.4g}, {self.high:,.4g}]"
+        return f"RegionEstimate: {self.value:,.4g}{interval} regions in {self.domain} ({self.status})"
+
     def __float__(self) -> float:
         return self.value
 

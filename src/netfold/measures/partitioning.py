@@ -112,6 +112,7 @@ def _records(program: Program, tracer: PlaneTracer, mesh: Mesh, plane: Plane) ->
             name=layer.name,
             op=layer.op,
             units=layer.units,
+            label=layer.label,
             planes=tracer.layers[i].planes,
             selects=isinstance(layer.rule, Selection),
             regions=int(tracer.regions[i]),

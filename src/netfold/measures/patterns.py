@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from netfold.arguments import checked
 from netfold.capture import Model, Program, capture
+from netfold.capture.data import tensor_of
 from netfold.errors import InvalidInputError
 from netfold.measures.states import rows_together, states_at
-from netfold.results.base import Result, measured
+from netfold.results.base import Result, counted, measured
 from netfold.results.provenance import provenance
 
 SATURATED = 0.5
@@ -49,6 +50,14 @@ class PatternCount(Result):
     twice: int = measured("patterns met at two points")
     counting_rule: str = measured("what was counted", default=RULE)
     provenance: dict[str, Any] = measured("model, versions, time", default_factory=dict, compare=False, repr=False)
+
+    @property
+    def value(self) -> int:
+        """The number, by the name that it has in counts and estimates."""
+        return self.patterns
+
+    def _headline(self) -> str:
+        return f"PatternCount: {counted(self.patterns, 'pattern')} met at {counted(self.samples, 'point')}"
 
     def __int__(self) -> int:
         return self.patterns
@@ -93,7 +102,7 @@ def count_patterns(model: Model, points: Any) -> PatternCount:
         2
     """
     begin = time.perf_counter()
-    program = capture(model, shape=np.shape(points)[1:])
+    program = capture(model, shape=tensor_of(points, "points").shape[1:])
     where = program.points(points)
     if len(where) == 0:
         raise InvalidInputError("there is no point: the array of points is empty")

@@ -20,7 +20,7 @@ from netfold.exact.regions.crossing import beyond
 from netfold.exact.regions.faces import WALL, bars, faces_of, reduced, sides_of
 from netfold.exact.regions.maps import Affine, RegionMaps
 from netfold.measures.regions import Region, RegionSource, require_cells
-from netfold.results.base import Record, measured
+from netfold.results.base import Record, Tabular, measured
 from netfold.results.provenance import provenance
 from netfold.results.status import Certainty, Standing
 
@@ -38,7 +38,7 @@ GRAPH_RULE = (
 )
 
 
-class RegionGraph(Record):
+class RegionGraph(Tabular, Record):
     """The regions of a domain with their neighbours.
 
     Example:

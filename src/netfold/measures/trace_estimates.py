@@ -232,7 +232,7 @@ class _Search:
         table[sample.columns.breakpoints] += 1.0  # regions
         return TraceEstimate(
             estimates=tuple(Estimated(*row) for row in table.tolist()),
-            layers=tuple(WatchedLayer(layer.name, layer.op, layer.units) for layer in self.program.layers),
+            layers=tuple(WatchedLayer(layer.name, layer.op, layer.units, layer.label) for layer in self.program.layers),
             input_length=_length(self.path) if trace is None else trace.input_length,
             confidence=self.confidence,
             exact=trace is not None,
@@ -242,6 +242,7 @@ class _Search:
             method=trace.method if trace else f"points and stretches, {'exact' if self._exactly else 'sampled'}",
             status=trace.status if trace else self._status,
             counting_rule=(trace.counting_rule if trace else (COUNTING_RULE if self._exactly else SAMPLED_RULE) + SAID),
+            output_label=self.program.output_label,
             provenance=where,
             trace=trace,
         )

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from netfold.plots.themes import Theme
+
+ARROW = " → "
+"""Between the weights and the nonlinearity in the label of a layer."""
 
 
 def class_colours(classes: NDArray[np.int64], theme: Theme) -> dict[int, str]:
@@ -25,16 +30,37 @@ def axes_or_new(ax: Axes | None) -> Axes:
 
 
 def short(name: str, most: int = 12) -> str:
-    """The end of a module path, short enough for a tick."""
-    return name if len(name) <= most else "…" + name[-(most - 1) :]
+    """The end of a module path, or the ends of both sides of a label, short enough for a tick.
+
+    Example:
+        >>> short("encoder.layer.3.relu"), short("encoder.layer.3.dense → encoder.layer.3.relu", 27)
+        ('…yer.3.relu', '…yer.3.dense → …layer.3.relu')
+    """
+    if len(name) <= most:
+        return name
+    weights, arrow, layer = name.partition(ARROW)
+    if not arrow:
+        return "…" + name[-(most - 1) :]
+    left = min(len(weights), max(most // 2 - 1, most - len(ARROW) - len(layer)))
+    return f"{short(weights, left)}{ARROW}{short(layer, max(most - len(ARROW) - left, 4))}"
+
+
+def layer_ticks(ax: Axes, at: Sequence[float], labels: Sequence[str], most: int = 24) -> None:
+    """Labels of layers along the horizontal axis: every one or every few, tilted where they need room."""
+    every = -(-len(at) // most)
+    shown = [short(label, 24) for label in labels[::every]]
+    tilted = sum(map(len, shown)) > 45
+    ax.set_xticks(at[::every], shown, rotation=40 if tilted else 0, ha="right" if tilted else "center",
+                  rotation_mode="anchor" if tilted else "default")  # fmt: skip
 
 
 def _plain_log_ticks(ax: Axes) -> None:
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
     low, high = ax.get_ylim()
     if high / low < 1000:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        fine = LogLocator(subs=(1.0, 2.0, 5.0)) if high / low > 8 else MaxNLocator(5, steps=[1, 2, 5, 10])
+        ax.yaxis.set_major_locator(fine)
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
 

@@ -6,12 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from netfold.arguments import checked
-from netfold.plots.axes import axes_or_new, short
+from netfold.plots.axes import axes_or_new, layer_ticks
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.complexity import LocalComplexity
-
-NAMED = 24
-"""Layers that can be named along an axis."""
 
 
 @checked
@@ -31,10 +28,7 @@ def by_layer(result: LocalComplexity, ax: Axes | None = None, theme: Theme = LIG
     units = np.array([layer.units for layer in result.layers])
     mean, error = 100 * result.mean / units, 200 * np.nan_to_num(result.error) / units
     ax.errorbar(at, mean, error, marker="o", markersize=6, capsize=3, linewidth=1.4, color=theme.main)
-    every = -(-len(at) // NAMED)
-    tilted = len(at) > 5
-    names = [short(layer.name, 16) for layer in result.layers]
-    ax.set_xticks(at[::every], names[::every], rotation=45 if tilted else 0, ha="right" if tilted else "center")
+    layer_ticks(ax, at.tolist(), [layer.label for layer in result.layers])
     ax.set_xlim(0.5, len(at) + 0.5)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("layer")

@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm, to_hex, to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from netfold.arguments import checked
 from netfold.errors import InvalidInputError
@@ -24,11 +25,11 @@ from netfold.results.partition import Partition, Polygons, coordinates
 Color = Literal["class", "layer", "area", "output", "density"]
 COLORS = get_args(Color)
 
-BINS = 48
-"""Bins along the longer side of a picture of density, at most: fewer where they would hold too few regions each."""
+BINS = 128
+"""Cells along the longer side of a picture of density."""
 
-IN_BIN = 8
-"""Regions that a bin should hold on average."""
+IN_WINDOW = 12
+"""Regions that the window of a picture of density should hold on average."""
 
 
 @checked
@@ -189,12 +190,16 @@ def _density(part: Partition, ax: Axes, legend: bool) -> None:
     left, right, bottom, top = part.bounds
     frame = part.plane.frame
     width, height = (right - left) * frame[0, 0], (top - bottom) * float(np.hypot(*frame[:, 1]))
-    longer = min(BINS, (part.regions / IN_BIN * max(width, height) / min(width, height)) ** 0.5)
-    bins = [max(2, round(longer * side / max(width, height))) for side in (width, height)]
+    bins = [max(2, round(BINS * side / max(width, height))) for side in (width, height)]
     counts, xs, ys = np.histogram2d(*part.centroids.T, bins=bins, range=((left, right), (bottom, top)))
     area = (right - left) * (top - bottom) * abs(float(np.linalg.det(frame))) / (bins[0] * bins[1])
-    drawn = ax.pcolormesh(xs, ys, (counts / area).T, cmap=DENSITY, rasterized=True)
-    _colour_bar(ax, drawn, legend, "regions per area of input space")
+    # a window of standard deviation s weighs as many centres as lie in an area of 4 pi s^2
+    spread = max(1.0, (IN_WINDOW / max(part.regions, 1) * bins[0] * bins[1] / (4 * np.pi)) ** 0.5)
+    inside = gaussian_filter(np.ones_like(counts), spread, mode="constant")
+    density = gaussian_filter(counts, spread, mode="constant") / inside / area
+    drawn = ax.pcolormesh(xs, ys, density.T, cmap=DENSITY, rasterized=True, vmin=0)
+    window = spread * max(width, height) / BINS
+    _colour_bar(ax, drawn, legend, f"regions per area of input space\n(in a Gaussian window of {window:.2g})")
 
 
 def _borders(part: Partition, ax: Axes, shown: int, theme: Theme, *, by_layer: bool, legend: bool) -> None:

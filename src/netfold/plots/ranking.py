@@ -46,6 +46,6 @@ def correlations(
     ax.plot(values, at, "o", color=theme.main)
     ax.axvline(0.0, color=theme.muted, linewidth=1)
     ax.set_yticks(at, names)
-    ax.set_xlim(min(0.0, np.nanmin(np.append(low, 0.0))) - 0.05, 1.05)
+    ax.set_xlim(min(0.0, np.nanmin([*low, *values, 0.0])) - 0.05, 1.05)
     ax.set_xlabel(f"{LABELS[coefficient]} over {result.models} models, {result.confidence:.0%} interval")
     return ax

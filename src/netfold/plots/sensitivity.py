@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from netfold.arguments import checked
-from netfold.plots.axes import axes_or_new, short
+from netfold.plots.axes import _plain_log_ticks, axes_or_new, layer_ticks, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.sensitivity.dichotomies import Dichotomies
 from netfold.sensitivity.result import Effect, Sensitivity
@@ -52,7 +52,7 @@ def curves(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) ->
             markersize=4.5,
             linewidth=1.5,
             capsize=2,
-            label=f"{i + 1}  {short(layer.name, 22)}" + ("" if measured else "  (no effect)"),
+            label=short(layer.label, 30) + ("" if measured else " (no effect)"),
         )
     _clean_line(ax, result, theme)
     ax.set_xlabel("\n".join(textwrap.wrap(result.perturbation, 52)))
@@ -82,10 +82,7 @@ def by_layer(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) 
             label="no effect, so not known",
         )
     _clean_line(ax, result, theme)
-    names = [short(layer.name, 16) for layer in result.layers]
-    every = -(-len(at) // 24)
-    tilted = len(at) > 5
-    ax.set_xticks(at[::every], names[::every], rotation=45 if tilted else 0, ha="right" if tilted else "center")
+    layer_ticks(ax, at.tolist(), [layer.label for layer in result.layers])
     ax.set_xlim(0.5, len(at) + 0.5)
     strength = "" if np.isnan(result.strengths[0]) else f" at {result.strengths[0]:g}"
     ax.set_title("\n".join(textwrap.wrap(f"{result.perturbation}{strength}", 64)))
@@ -104,8 +101,13 @@ def dichotomies(result: Dichotomies, ax: Axes | None = None, theme: Theme = LIGH
     order = np.argsort(result.remaining_depth)
     mean = np.exp(np.log(result.counts).mean(1))
     ax.semilogy(result.remaining_depth[order], mean[order], "-", label="geometric mean", **style)
-    ax.axhline(result.ceiling, color=theme.ink, linestyle=(0, (5, 3)), label=f"ceiling, {result.ceiling:,}")
+    highest = int(result.counts.max())
+    if result.ceiling <= 10 * highest:
+        ax.axhline(result.ceiling, color=theme.ink, linestyle=(0, (5, 3)), label=f"ceiling, {result.ceiling:,}")
+    else:  # a line that far above would leave the counts no room
+        ax.plot([], [], " ", label=f"ceiling, {result.ceiling:,}: far above")
     ax.set_xticks(np.unique(result.remaining_depth))
+    _plain_log_ticks(ax)
     ax.set_xlabel("remaining depth (nonlinearities behind the swept layer)")
     ax.set_ylabel(f"labellings of {result.inputs} inputs")
     ax.legend()

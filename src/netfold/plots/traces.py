@@ -7,11 +7,13 @@ from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from netfold.arguments import checked
-from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, short
+from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, layer_ticks, short
 from netfold.plots.themes import LIGHT, Theme
+from netfold.results.base import counted
 from netfold.results.intervals import estimate
 from netfold.results.trace import Trace
 from netfold.results.trace_estimate import TraceEstimate
@@ -25,6 +27,18 @@ LABELS = {
 }
 
 THEORY = "theory, random weights"
+
+AROUND = {
+    "Line": "on the line, from x0 to x1",
+    "Arc": "on the arc, from x0 to x1",
+    "Circle": "around the circle, once",
+    "Polyline": "along the polyline",
+    "Curve": "along the curve",
+}
+"""What t runs along, by the kind of path."""
+
+NAMED = 0.045
+"""Share of a path from which on a stretch has room for the name of its class."""
 
 MOST_DRAWN = 4000
 """Marks beyond which a figure holds pixels in place of shapes, so that a page stays small."""
@@ -164,7 +178,7 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
     colours = class_colours(trace.output.classes, theme)
     for left, right, label in zip(edges[:-1], edges[1:], trace.output.classes, strict=True):
         ax.barh(0, right - left, left=left, height=0.72, color=colours[int(label)], edgecolor=theme.paper)
-        if right - left > 0.045:
+        if right - left > NAMED:
             name = str(classes[int(label)]) if label < len(classes) else str(label)
             ax.text(
                 (left + right) / 2,
@@ -175,16 +189,37 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
                 fontsize=10,
                 color=_on(colours[int(label)]),
             )
-    names = [f"{i} · {short(layer.label)}" for i, layer in enumerate(trace.layers, 1)]
+    names = [f"{i} · {short(layer.label, 26)}" for i, layer in enumerate(trace.layers, 1)]
     rows = list(range(0, count, -(-count // 24)))
     ax.set_yticks([count - i for i in rows] + [0], [names[i] for i in rows] + ["class"])
     ax.set_ylim(-0.55, count + 0.55)
     ax.set_xlim(-0.005, 1.005)
     ax.spines["bottom"].set_bounds(0, 1)
-    ax.set_xlabel("position t on the path, from first to second input")
+    for side in ("left", "top", "right"):
+        ax.spines[side].set_visible(False)
+    ax.set_xlabel(
+        f"position t {AROUND.get(trace.provenance.get('path', ''), 'on the path, from its start to its end')}"
+    )
     ax.tick_params(axis="y", length=0)
-    ax.spines["left"].set_visible(False)
+    told = (
+        f"{counted(trace.regions, 'activation region')} ({trace.method}); a tick: a unit of the layer changes its state"
+    )
+    ax.set_title(told, loc="left", fontsize="small")
+    _class_key(ax, edges, trace.output.classes, colours, classes)
     return ax
+
+
+def _class_key(
+    ax: Axes, edges: NDArray[np.float64], labels: NDArray[np.int64], colours: Mapping[int, str], classes: Sequence[str]
+) -> None:
+    """A legend of the classes whose stretches are all too narrow for their name."""
+    widths = np.diff(edges)
+    narrow = [label for label in colours if (widths[labels == label] <= NAMED).all()]
+    if narrow:
+        names = [str(classes[label]) if label < len(classes) else str(label) for label in narrow]
+        handles = [Patch(color=colours[label]) for label in narrow]
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "borderaxespad": 0.0}
+        ax.legend(handles, names, title="class", fontsize="small", **place)
 
 
 @checked
@@ -219,11 +254,8 @@ def estimated(
         ax.plot(at, least, "_", color=theme.other, markersize=9, label="at least", zorder=3)
     ax.errorbar(at, value, bars, color=theme.main, marker="o", label="exact" if result.exact else percent, **_MEANS)
     ax.set_ylim(bottom=0)
-    names = ["input", *(short(layer.name, 16) for layer in result.layers), "output"]
-    names = names if lengths else names[1:-1]
-    every = -(-len(names) // 24)
-    tilted = len(names) > 5
-    ax.set_xticks(at[::every], names[::every], rotation=45 if tilted else 0, ha="right" if tilted else "center")
+    names = ["input", *(layer.label for layer in result.layers), result.output_label]
+    layer_ticks(ax, at.tolist(), names if lengths else names[1:-1])
     ax.set_xlabel("layer")
     unit = "length of the image (units of the layer)" if lengths else LABELS["transitions"]
     ax.set_ylabel("sign transitions per path" if measure == "sign_transitions" else unit)
@@ -257,13 +289,12 @@ def _theory(
 def _layer_ticks(ax: Axes, trace: Trace, measure: str) -> None:
     count = len(trace.layers)
     named = count <= 7
-    names = [f"{i}\n{short(layer.label, 9)}" if named else f"{i}" for i, layer in enumerate(trace.layers, 1)]
-    at = list(range(1, count + 1))
-    if measure == "length":
-        names, at = ["input", *names], [0, *at]
-    if measure in ("length", "growth"):
-        names, at = [*names, "output"], [*at, count + 1]
-    every = 1 if named else -(-len(at) // 9)
-    ax.set_xticks(at[::every], names[::every])
+    first, last = int(measure != "length"), count + int(measure in ("length", "growth"))
+    at = list(range(first, last + 1))
+    if named:
+        layer_ticks(ax, at, trace.labels[first : last + 1])
+    else:
+        every = -(-len(at) // 9)
+        ax.set_xticks(at[::every], ["input" if i == 0 else "output" if i > count else f"{i}" for i in at[::every]])
     ax.set_xlim(at[0] - 0.5, at[-1] + 0.5)
     ax.set_xlabel("layer")

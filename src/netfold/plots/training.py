@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from netfold.arguments import checked
 from netfold.errors import InvalidInputError
-from netfold.plots.axes import axes_or_new, short
+from netfold.plots.axes import _plain_log_ticks, axes_or_new, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.intervals import half_width
 
@@ -39,7 +39,9 @@ def single_layer(result: SingleLayerTraining, ax: Axes | None = None, theme: The
         if np.isnan(values).all():
             continue
         shift = -0.06 if part == 0 else 0.06
-        ax.errorbar(at + shift, values.mean(1), half_width(values), fmt=marker, color=colour, capsize=3, label=name)
+        mean, half = values.mean(1), np.nan_to_num(half_width(values))
+        ends = np.stack([np.minimum(half, mean), np.minimum(half, 1 - mean)])  # an accuracy lies between 0 and 1
+        ax.errorbar(at + shift, mean, ends, fmt=marker, color=colour, capsize=3, label=name)
         ax.axhline(result.untrained[part].mean(), color=colour, linewidth=1, linestyle=":", label=f"untrained, {name}")
         if not np.isnan(result.whole[part]).all():
             ax.axhline(
@@ -51,6 +53,7 @@ def single_layer(result: SingleLayerTraining, ax: Axes | None = None, theme: The
             )
     ax.set_xticks(at, [short(name, 12) for name in result.layers], rotation=30 if len(at) > 6 else 0)
     ax.set_xlim(0.5, len(at) + 0.5)
+    ax.set_ylim(0, 1.02)
     ax.set_xlabel("the one layer that was trained")
     ax.set_ylabel(f"accuracy, mean of {len(result.seeds)} seeds")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
@@ -59,17 +62,20 @@ def single_layer(result: SingleLayerTraining, ax: Axes | None = None, theme: The
 
 @checked
 def history(result: History, theme: Theme = LIGHT) -> Figure:
-    """Draw every measure against the step, one panel a group, one line a layer from dark (input) to light."""
+    """Draw every measure against the step, one panel a group, two in a row; one line a layer, dark (input) to light."""
     import matplotlib.pyplot as plt
     from matplotlib import colormaps
 
     groups = result.groups
     if not groups:
         raise InvalidInputError("the history is empty: nothing was measured yet")
-    figure, axes = plt.subplots(
-        len(groups), 1, figsize=(6.4, 2.6 * len(groups) + 0.4), sharex=True, squeeze=False, layout="constrained"
-    )
-    for ax, (group, parts) in zip(axes[:, 0], groups.items(), strict=True):
+    columns = min(len(groups), 2)
+    rows = -(-len(groups) // columns)
+    size = (6.4, 3.4) if len(groups) == 1 else (8.4, 2.5 * rows + 0.3)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, squeeze=False, layout="constrained")
+    for ax in axes.ravel()[len(groups) :]:
+        ax.set_axis_off()
+    for ax, (group, parts) in zip(axes.ravel(), groups.items(), strict=False):
         colours = colormaps[theme.ramp](np.linspace(0.0, 0.88, len(parts)))
         for part, colour in zip(parts, colours, strict=True):
             values = result[f"{group}/{part}" if part else group]
@@ -77,7 +83,11 @@ def history(result: History, theme: Theme = LIGHT) -> Figure:
         ax.set_ylabel(LABELS.get(group, group.replace("_", " ")))
         if group in ("length", "growth"):
             ax.set_yscale("log")
+            _plain_log_ticks(ax)
         if parts != [""] and len(parts) <= 14:
-            ax.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
-    axes[-1, 0].set_xlabel("training step")
+            ax.legend(fontsize=7, ncols=-(-len(parts) // 7), handlelength=1.2, borderaxespad=0.3, framealpha=0.7)
+    for column in range(columns):
+        last = axes[(len(groups) - 1 - column) // columns, column]
+        last.set_xlabel("training step")
+        last.tick_params(labelbottom=True)
     return figure

@@ -125,8 +125,9 @@ def rank_correlation(
     """How well scores rank models by an outcome such as accuracy: Spearman's rho and Kendall's tau-b, with intervals.
 
     Intervals are bootstrap intervals over models (`scipy.stats.bootstrap`: bias-corrected and accelerated; plain
-    percentiles where that is undefined, as for perfect correlation). They describe models drawn like these ones, not
-    the outcome's own noise, and are too short for fewer than about 15 models.
+    percentiles where that is undefined). They describe models drawn like these ones, not the outcome's own noise, and
+    are too short for fewer than about 15 models. Where all resamples give one number, as for perfect correlation, the
+    models tell nothing about its spread, and there is no interval (NaN).
 
     Args:
         scores: a column or entry for each score, one number a model (`netfold.ranking.table`).
@@ -205,7 +206,12 @@ def _interval(
             found = bootstrap(columns, _defined(statistic), confidence_level=confidence, **options).confidence_interval
         if np.isfinite([found.low, found.high]).all():
             break
-    return float(found.low), float(found.high)
+    # One number from all resamples says that these models show no spread, not that others would have none.
+    return (
+        (np.nan, np.nan)
+        if np.isclose(found.low, found.high, rtol=1e-9, atol=1e-9)
+        else (float(found.low), float(found.high))
+    )
 
 
 def _defined(statistic: Callable[..., Floats]) -> Callable[..., Floats]:
@@ -237,4 +243,5 @@ def _checked(scores: pd.DataFrame | Mapping[str, Any], outcome: Any) -> tuple[tu
 
 
 def _shown(row: pd.Series, kind: str) -> str:
-    return f"{row[kind]:+.2f} [{row[kind + '_low']:+.2f}, {row[kind + '_high']:+.2f}]"
+    low, high = row[kind + "_low"], row[kind + "_high"]
+    return f"{row[kind]:+.2f} " + ("(no interval)" if np.isnan(low) else f"[{low:+.2f}, {high:+.2f}]")

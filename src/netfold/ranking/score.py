@@ -19,6 +19,7 @@ from netfold.arguments import Positive, PositiveInt, Seed, checked, require, seq
 from netfold.arrays import numbers
 from netfold.capture import Model, Program, capture
 from netfold.capture.capture import is_exported
+from netfold.capture.data import without_labels
 from netfold.errors import InvalidInputError
 from netfold.exact.numerics.threads import aside
 from netfold.measures.many_lines import Lines, regions_of
@@ -232,7 +233,7 @@ def _made(factory: Factory, seed: int) -> nn.Module:
 
 
 def _points(inputs: Any) -> NDArray[np.float64]:
-    points = numbers(inputs, "inputs")
+    points = numbers(without_labels(inputs), "inputs")
     if points.ndim < 2:
         raise InvalidInputError(f"inputs must be points, one a row, got an array of shape {points.shape}")
     return points

@@ -80,6 +80,7 @@ def _path(data: ReportData, theme: Theme) -> Figure:
     ax = figure.subplots()
     traces.breakpoints(shown.trace, ax, theme, data.story.classes)
     if shown.image is not None:
+        ax.set_title("", loc="left")  # the pictures stand there, and the page has the rule below
         pictures.strip(shown.start, shown.end, shown.image, ax, above / rows)
         ax.set_xlim(-0.075, 1.075)
     return figure
@@ -110,7 +111,7 @@ def _pictures(data: ReportData, theme: Theme) -> Figure:
 
 
 def _title(shown: Picture) -> str:
-    name = "output" if shown.name == "output" else f"{shown.number} · {short(shown.name, 9)}"
+    name = "output" if shown.name == "output" else f"{shown.number} · {short(shown.name, 20)}"
     return f"{name}\nlength ×{shown.length:.3g}"
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from netfold.capture import Model, Program, capture
+from netfold.capture import Data, Model, Program, capture
+from netfold.capture.data import without_labels
 from netfold.capture.splitting import exact_part
 from netfold.errors import InvalidInputError, NotPiecewiseLinearError
 from netfold.measures.many_lines import Lines, measured, pace_of
@@ -22,6 +23,7 @@ from netfold.reporting.example import Example, example
 from netfold.reporting.pairs import Pairs, choose_pairs
 from netfold.reporting.planes import Slice, slice_through
 from netfold.reporting.sensitivity import disturbed
+from netfold.results.complexity import WatchedLayer
 from netfold.results.provenance import provenance
 from netfold.results.trace_estimates import TraceEstimates
 from netfold.sensitivity import Sensitivity
@@ -60,7 +62,7 @@ class ReportData:
 
     Attributes:
         story: where network and inputs come from.
-        layers: name, operation and units of every nonlinearity.
+        layers: every nonlinearity.
         input_shape: shape of one input; ``outputs`` and ``parameters`` are numbers of the network.
         outputs: numbers the network returns.
         parameters: trainable numbers.
@@ -86,7 +88,7 @@ class ReportData:
     """
 
     story: Story
-    layers: tuple[tuple[str, str, int], ...]
+    layers: tuple[WatchedLayer, ...]
     input_shape: tuple[int, ...]
     outputs: int
     parameters: int
@@ -116,7 +118,7 @@ class ReportData:
     @property
     def units(self) -> int:
         """Units in all layers together."""
-        return sum(units for _, _, units in self.layers)
+        return sum(layer.units for layer in self.layers)
 
 
 def gather(
@@ -135,7 +137,7 @@ def gather(
 
     Args:
         model: a network in evaluation mode.
-        data: inputs, first axis the rows.
+        data: inputs, first axis the rows; or ``(x, y)`` with their labels.
         initial: the network with the weights it was initialised with, to set beside it.
         labels: the class of every input, for the accuracy.
         pairs: how many pairs of inputs to walk between.
@@ -159,6 +161,8 @@ def gather(
         (2, 16)
     """
     begin = time.perf_counter()
+    if labels is None and (inputs := without_labels(data)) is not data:
+        data, labels = inputs, data.labels if isinstance(data, Data) else data[1]  # type: ignore[index]
     points = _points(data)
     chosen = choose_pairs(points, pairs, seed)
     program = capture(model, shape=points.shape[1:])
@@ -198,7 +202,7 @@ def gather(
     }
     return ReportData(
         story=story,
-        layers=tuple((layer.name, layer.op, layer.units) for layer in program.layers),
+        layers=tuple(WatchedLayer(la.name, la.op, la.units, la.label) for la in program.layers),
         input_shape=program.input_shape,
         outputs=int(np.prod(program.output_shape)),
         parameters=program.parameters,

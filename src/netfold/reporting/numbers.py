@@ -24,11 +24,10 @@ def numbers(data: ReportData) -> dict[str, Any]:
         Nested dictionaries and lists of strings, numbers and null.
     """
     shown = data.example
-    layers = [{"name": name, "op": op, "units": units} for name, op, units in data.layers]
     found = {
         "network": {
             "what": data.story.network,
-            "layers": layers,
+            "layers": data.layers,
             "input_shape": list(data.input_shape),
             "outputs": data.outputs,
             "parameters": data.parameters,

@@ -218,8 +218,8 @@ def _rows(data: ReportData) -> list[dict[str, Any]]:
     """The table of layers, ready to print."""
     rows = []
     sets = {"trained": data.trained, "initial": data.initial}
-    for i, (name, op, units) in enumerate(data.layers):
-        row: dict[str, Any] = {"number": i + 1, "name": name, "op": op, "units": f"{units:,}"}
+    for i, layer in enumerate(data.layers):
+        row: dict[str, Any] = {"number": i + 1, "name": layer.label, "op": layer.op, "units": f"{layer.units:,}"}
         for key, traces in sets.items():
             if traces is not None:
                 row[f"{key}_transitions"] = _with_half_interval(traces.values("transitions")[:, i])

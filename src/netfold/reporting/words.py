@@ -73,8 +73,8 @@ def layer_name(data: ReportData, index: int) -> str:
 
 
 def _network(data: ReportData) -> str:
-    widths = [units for _, _, units in data.layers]
-    ops = sorted({op for _, op, _ in data.layers})
+    widths = [layer.units for layer in data.layers]
+    ops = sorted({layer.op for layer in data.layers})
     kind = {"relu": "ReLU", "hardtanh": "hard-tanh"}.get(ops[0], ops[0]) if len(ops) == 1 else ""
     noun = f"{kind} layer" if kind else "nonlinear layer"
     sizes = f"of {widths[0]:,} units" if len(set(widths)) == 1 else f"with {sum(widths):,} units together"

@@ -18,6 +18,7 @@ MODULES: tuple[str, ...] = (
     "transitions_depth",
     "circle",
     "growth",
+    "pooling",
     "transitions_length",
     "noise",
     "single_layer",

@@ -12,7 +12,7 @@ from netfold.arrays import Floats
 from netfold.networks import random_network
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, both, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, geometric, straightness
 from netfold.reproduce.trained import seeds_of
@@ -67,7 +67,7 @@ def judge_growth(measured: xr.Dataset) -> Finding:
         f"{np.exp(logs.mean(0))[-1]:,.0f} labellings at remaining depth {depths[-1]}, of {CEILING:,} that there are."
     )
     numbers = {"growth a layer": slope.exp().value, "R squared": straight}
-    return Finding(EXPONENTIAL, Verdict.of([slope.above(0), slope.above(0) and straight >= 0.95]), text, numbers)
+    return Finding(EXPONENTIAL, Verdict.of([slope.above(0), both(slope.above(0), straight >= 0.95)]), text, numbers)
 
 
 def judge_widths(numbers: xr.Dataset) -> Finding:
@@ -91,7 +91,7 @@ def judge_remaining(numbers: xr.Dataset) -> Finding:
     # The deepest network's own first layer would be compared with itself.
     gap = (np.log(widest.each_layer.values) - np.log(widest.first_layer.values))[:, 1:-1]
     ratio = Mean.of(gap.mean(1))
-    checks = [abs(ratio.value) <= np.log(1.15), not ratio.above(0) and not ratio.below(0)]
+    checks = [abs(ratio.value) <= np.log(1.15), True not in (ratio.above(0), ratio.below(0))]
     text = f"Width {widest.width.values}: a higher layer over the first layer of a shallower network, {ratio.exp()}."
     return Finding(REMAINING, Verdict.of(checks), text, {"ratio": ratio.exp().value})
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from netfold.arrays import Floats
+from netfold.reproduce.figure import Check
 from netfold.reproduce.statistics import Mean
 
 Key = tuple[int, float]
@@ -22,10 +23,15 @@ def scales(keys: Iterable[Key]) -> tuple[list[int], list[float]]:
     return sorted(set(widths)), sorted(set(variances))
 
 
-def rising(growth: dict[Key, Mean]) -> list[bool]:
-    """For every width and step to the next larger sigma_w^2: whether growth rises, the intervals apart."""
+def rising(growth: dict[Key, Mean]) -> list[Check]:
+    """For every width and step to the next larger sigma_w^2: whether growth rises; open where intervals overlap."""
     widths, variances = scales(growth)
-    return [growth[k, after].low > growth[k, before].high for k in widths for before, after in pairwise(variances)]
+    return [larger(growth[k, after], growth[k, before]) for k in widths for before, after in pairwise(variances)]
+
+
+def larger(one: Mean, other: Mean) -> Check:
+    """Whether one mean is the larger; open where the intervals overlap."""
+    return True if one.low > other.high else False if one.high <= other.low else None
 
 
 def by_layer(rows: pd.DataFrame, measure: str) -> Floats:

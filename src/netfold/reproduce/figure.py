@@ -25,28 +25,59 @@ WIDTH = 6.4
 """Inches of every figure; at 600 pixels of page width, 11-point type is then 13 pixels high."""
 
 
+Check = bool | None
+"""Whether something holds; None where the measurement leaves that open."""
+
+
+def both(*checks: Check) -> Check:
+    """Whether all hold: not where one does not, and open where one is.
+
+    Example:
+        >>> both(True, None), both(None, False), both(True, True)
+        (None, False, True)
+    """
+    return False if any(check is False for check in checks) else None if None in checks else True
+
+
 class Verdict(Enum):
-    """Whether a claim agrees with what was measured. Made by `of` and `graded`, from numbers."""
+    """Whether a claim agrees with what was measured. Made by `of`, `graded` and `between`, from numbers."""
 
     HELD = "held"
     PARTLY = "held in part"
     FAILED = "failed"
+    OPEN = "not decided at this scale"
+    UNTESTED = "not tested"
 
     @classmethod
-    def of(cls, checks: Iterable[bool]) -> Verdict:
+    def of(cls, checks: Iterable[Check]) -> Verdict:
         """Held where every check holds, failed where none does, held in part otherwise.
+
+        A check that the measurement leaves open is None; the verdict is not decided where it would depend on them.
 
         Raises:
             ValueError: there is no check, so nothing was measured.
 
         Example:
-            >>> Verdict.of([1.2 > 1, 0.9 > 1])
-            <Verdict.PARTLY: 'held in part'>
+            >>> Verdict.of([1.2 > 1, 0.9 > 1]), Verdict.of([True, None]).value
+            (<Verdict.PARTLY: 'held in part'>, 'not decided at this scale')
         """
-        found = [bool(check) for check in checks]
+        found = list(checks)
         if not found:
             raise ValueError("a verdict needs at least one check")
-        return cls.HELD if all(found) else cls.PARTLY if any(found) else cls.FAILED
+        least, most = ([bool(unknown if check is None else check) for check in found] for unknown in (False, True))
+        low, high = (cls.HELD if all(known) else cls.PARTLY if any(known) else cls.FAILED for known in (least, most))
+        return low if low is high else cls.OPEN
+
+    @classmethod
+    def between(cls, low: float, high: float, held: float, partly: float) -> Verdict:
+        """As `graded`, for all values of an interval; not decided where they differ, or where there is no interval.
+
+        Example:
+            >>> Verdict.between(0.92, 0.97, held=0.9, partly=0.7), Verdict.between(0.8, 1.0, held=0.9, partly=0.7)
+            (<Verdict.HELD: 'held'>, <Verdict.OPEN: 'not decided at this scale'>)
+        """
+        ends = {cls.graded(end, held, partly) for end in (low, high)}
+        return ends.pop() if len(ends) == 1 and not math.isnan(low + high) else cls.OPEN
 
     @classmethod
     def graded(cls, value: float, held: float, partly: float) -> Verdict:
@@ -74,11 +105,13 @@ class Claim:
         source: where it is made: paper and place, "Raghu et al. 2017, Observation 1".
         rule: in words, what must be measured for it to hold, to hold in part, or to fail. The code that makes the
             verdict stands beside it.
+        misreading: whether the paper does not claim it, but is often read so; such claims stand apart and do not count.
     """
 
     text: str
     source: str
     rule: str
+    misreading: bool = False
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def judge_shrinks(numbers: Preserved) -> Finding:
     shrinks = numbers.growth[least].below(1)
     verdict = Verdict.graded(max(gaps.values()), held=NEAR, partly=ROUGHLY)
     if verdict is Verdict.HELD and not shrinks:
-        verdict = Verdict.PARTLY
+        verdict = Verdict.OPEN if shrinks is None else Verdict.PARTLY
     told = ", ".join(f"k = {k}: {numbers.growth[k].words(3)}, formula {factors[k]:.3f}" for k in numbers.growth)
     return Finding(
         SHRINKS, verdict, f"{told}.", {f"gap beyond the interval at k = {k}": gap for k, gap in gaps.items()}

@@ -13,10 +13,10 @@ from torch import nn
 from netfold.arrays import Floats
 from netfold.plots.themes import Theme
 from netfold.reproduce import drawing
-from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
+from netfold.reproduce.figure import Check, Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, means, rank_correlation
-from netfold.reproduce.trained import Recipe, Split, channels, convolutions, dense, fit, seeds_of, stack
+from netfold.reproduce.trained import Recipe, Split, channels, convolutions, dense, fit, seeds_of, stack, tested
 from netfold.sensitivity import GaussianNoise, layer_sensitivity
 from netfold.training.loop import accuracy
 
@@ -58,7 +58,7 @@ def lost(numbers: xr.Dataset, law: str) -> Floats:
 
 def judge(claim: Claim, measured: xr.Dataset) -> Finding:
     """Whether earlier layers lose more."""
-    checks: list[bool] = []
+    checks: list[Check] = []
     parts: list[str] = []
     numbers: dict[str, float | int | str | None] = {"accuracy as trained": float(measured.clean.values.mean())}
     for law in LAWS:
@@ -74,7 +74,8 @@ def judge(claim: Claim, measured: xr.Dataset) -> Finding:
             f"most is lost by layer {most}, rank correlation {ranks:.2f}".replace("-", "−")
         )
     told = "; ".join(parts)
-    return Finding(claim, Verdict.of(checks), f"{told[0].upper()}{told[1:]}.", numbers)
+    finding = Finding(claim, Verdict.of(checks), f"{told[0].upper()}{told[1:]}.", numbers)
+    return tested(finding, float(measured.clean.values.mean()))
 
 
 def measure(settings: Settings, cell: Cell) -> xr.Dataset:

@@ -17,7 +17,7 @@ from netfold.reproduce.results import DoneExperiment
 from netfold.reproduce.runner import Failure
 from netfold.results.provenance import surroundings
 
-MARKS = {Verdict.HELD: "✓", Verdict.PARTLY: "◐", Verdict.FAILED: "✕"}
+MARKS = {Verdict.HELD: "✓", Verdict.PARTLY: "◐", Verdict.FAILED: "✕", Verdict.OPEN: "?", Verdict.UNTESTED: "–"}
 """A sign for every verdict, so that colour is not all that tells them apart."""
 
 
@@ -46,15 +46,17 @@ def numbers(results: Sequence[DoneExperiment | Failure], settings: Settings) -> 
         "seed": settings.seed,
         "data": {"name": settings.data.name, "source": settings.data.source},
         "verdicts": {verdict.value: count for verdict, count in tally(results).items()},
+        "misreadings": {verdict.value: count for verdict, count in tally(results, misreadings=True).items()},
         "experiments": [{**result.to_dict(), "files_in": folders[result.name]} for result in done],
         "not_measured": failed,
         "provenance": surroundings(),
     }
 
 
-def tally(results: Sequence[DoneExperiment | Failure]) -> dict[Verdict, int]:
-    """How many claims held, held in part and failed."""
-    counts = Counter(verdict for result in results if isinstance(result, DoneExperiment) for verdict in result.verdicts)
+def tally(results: Sequence[DoneExperiment | Failure], *, misreadings: bool = False) -> dict[Verdict, int]:
+    """How many claims of the papers held, held in part, failed and stayed open; or of common misreadings of them."""
+    findings = [finding for result in results if isinstance(result, DoneExperiment) for finding in result.findings]
+    counts = Counter(found.verdict for found in findings if found.claim.misreading is misreadings)
     return {verdict: counts[verdict] for verdict in Verdict}
 
 
@@ -69,13 +71,14 @@ def render(results: Sequence[DoneExperiment | Failure], settings: Settings) -> s
         settings=settings,
         counts=tally(results),
         marks=MARKS,
-        classes={Verdict.HELD: "held", Verdict.PARTLY: "partly", Verdict.FAILED: "failed"},
+        classes={verdict: verdict.name.lower() for verdict in Verdict},
         picture=_picture,
         folder=settings.folder.name,
         where={result.name: result.folder.relative_to(settings.folder).as_posix() for result in done},
         versions=surroundings(),
         uses_data=any("data" in result.key for result in done),
         seconds=sum(result.seconds for result in done),
+        compiling=sum(result.compiling for result in done),
     )
 
 

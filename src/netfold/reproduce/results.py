@@ -20,7 +20,7 @@ from netfold.reproduce.figure import WIDTH, Claim, Drawing, Experiment, Finding,
 from netfold.results.base import plain
 from netfold.results.provenance import surroundings
 
-FORM = "netfold experiment 1"
+FORM = "netfold experiment 2"
 RESULT = "result.json"
 ENDINGS = (".png", ".svg", ".dark.svg")
 
@@ -56,7 +56,7 @@ class DoneExperiment:
         setting: how it was measured, and ``notes`` what else a reader should know.
         notes: in sentences.
         key: the settings it was made with.
-        seconds: how long measuring took, in the run that finished it.
+        seconds: how long measuring took, in the run that finished it, and ``compiling`` what was compiled meanwhile.
         provenance: versions and machine.
         folder: where the files are.
     """
@@ -71,13 +71,9 @@ class DoneExperiment:
     notes: tuple[str, ...]
     key: Mapping[str, Any]
     seconds: float
+    compiling: float
     provenance: Mapping[str, str]
     folder: Path = field(compare=False)
-
-    @property
-    def verdicts(self) -> list[Verdict]:
-        """Of its claims."""
-        return [finding.verdict for finding in self.findings]
 
     @property
     def files(self) -> list[str]:
@@ -128,7 +124,7 @@ def work_in(folder: Path, key: Mapping[str, Any]) -> Path:
 
 
 def write(
-    experiment: Experiment, outcome: Made, key: Mapping[str, Any], seconds: float, folder: Path
+    experiment: Experiment, outcome: Made, key: Mapping[str, Any], seconds: float, compiling: float, folder: Path
 ) -> DoneExperiment:
     """Draw and write everything; the file that says so comes last, so that a stop leaves nothing that looks done."""
     (folder / RESULT).unlink(missing_ok=True)
@@ -136,7 +132,7 @@ def write(
     tables = tuple(_write_table(name, table, folder) for name, table in outcome.tables.items())
     result = DoneExperiment(
         experiment.name, experiment.title, experiment.of_paper, tuple(outcome.findings), figures, tables,
-        outcome.setting, tuple(outcome.notes), key, seconds, surroundings(), folder,
+        outcome.setting, tuple(outcome.notes), key, seconds, compiling, surroundings(), folder,
     )  # fmt: skip
     with write_atomically(folder / RESULT) as temporary:
         text = json.dumps({"format": FORM, **result.to_dict()}, indent=2, ensure_ascii=False, allow_nan=False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from netfold.errors import InvalidInputError
+from netfold.exact.numerics.compiling import compile_time
+from netfold.progress import shown
 from netfold.reproduce import experiments
 from netfold.reproduce.figure import Experiment, Settings
 from netfold.reproduce.results import DoneExperiment, folder_of, key_of, read, work_in, write
@@ -67,8 +70,12 @@ def run(chosen: Sequence[Experiment], settings: Settings) -> Iterator[DoneExperi
         if found is None:
             begin = time.perf_counter()
             try:
-                made = experiment.run(replace(settings, folder=work_in(folder, key)))
-                found = write(experiment, made, key, time.perf_counter() - begin, folder)
+                with compile_time() as compiling:
+                    made = experiment.run(replace(settings, folder=work_in(folder, key)))
+                spent = sum(compiling)
+                seconds = time.perf_counter() - begin - spent
+                found = write(experiment, made, key, seconds, spent, folder)
+                _say(settings, f"{number} of {len(chosen)}: {experiment.name} took {seconds:.0f} s{_compiled(spent)}")
             except Exception as error:
                 if _interrupted(error):
                     raise
@@ -86,9 +93,14 @@ def _interrupted(error: BaseException | None) -> bool:
 
 def _named(name: str, experiment: Experiment) -> bool:
     word = name.lower().removeprefix("figure").strip()
-    return name.lower() == experiment.name or (word.isdigit() and experiment.of_paper == f"Figure {word}")
+    figures = re.findall(r"\bFigure (\d+)\b(?! of)", experiment.of_paper)  # those of the ICLR submission are "of" it
+    return name.lower() == experiment.name or word in figures
+
+
+def _compiled(seconds: float) -> str:
+    return f", and {seconds:.0f} s to compile, once" if seconds >= 1 else ""
 
 
 def _say(settings: Settings, text: str) -> None:
-    if settings.progress and sys.stderr.isatty():
-        print(text, file=sys.stderr)
+    if settings.progress and shown():
+        print(text, file=sys.stderr, flush=True)

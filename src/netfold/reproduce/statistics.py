@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from netfold.arrays import Floats
+from netfold.reproduce.figure import Check, Verdict
 from netfold.results.intervals import estimate
 
 
@@ -18,8 +19,8 @@ class Mean:
 
     Example:
         >>> found = Mean.of([1.0, 2.0, 3.0])
-        >>> found.above(0), found.above(1.5), str(found)
-        (False, False, '2.00 (−0.48 to 4.48)')
+        >>> found.above(0), found.above(-1), found.below(5), str(found)
+        (None, True, True, '2.00 (−0.48 to 4.48)')
     """
 
     value: float
@@ -41,13 +42,26 @@ class Mean:
         """Half the interval; 0 where there is none."""
         return float(np.nan_to_num(self.high - self.value))
 
-    def above(self, level: float) -> bool:
-        """Whether the whole interval lies above; never where there is no interval."""
-        return bool(self.low > level)
+    def above(self, level: float) -> Check:
+        """Whether the mean lies above: open where the interval holds the level, or there is no interval."""
+        return True if self.low > level else False if self.high <= level else None
 
-    def below(self, level: float) -> bool:
-        """Whether the whole interval lies below."""
-        return bool(self.high < level)
+    def below(self, level: float) -> Check:
+        """Whether the mean lies below; open as `above` is."""
+        return True if self.high < level else False if self.low >= level else None
+
+    def graded(self, held: float, partly: float) -> Verdict:
+        """The grade that all of the interval has; see `Verdict.between`."""
+        return Verdict.between(self.low, self.high, held, partly)
+
+    def size(self) -> Mean:
+        """The absolute value, with the interval of absolute values."""
+        ends = abs(self.low), abs(self.high)
+        return Mean(abs(self.value), 0.0 if self.low <= 0 <= self.high else min(ends), max(ends))
+
+    def over(self, other: float) -> Mean:
+        """Divided by a positive number."""
+        return Mean(self.value / other, self.low / other, self.high / other)
 
     def exp(self) -> Mean:
         """A mean of logarithms as a geometric mean."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from torch.nn.utils import skip_init
 from netfold.networks import random_network
 from netfold.progress import one_thread
 from netfold.reproduce.data import Images
-from netfold.reproduce.figure import Settings
+from netfold.reproduce.figure import Finding, Settings, Verdict
 from netfold.training import TrajectoryRegularizer, loop
 from netfold.training.loop import Part
 
@@ -53,6 +53,19 @@ class Recipe:
         if self.adam:
             return torch.optim.Adam(net.parameters(), lr=self.rate)
         return torch.optim.SGD(net.parameters(), lr=self.rate, momentum=self.momentum)
+
+
+LEARNED = 0.6
+"""Test accuracy (of ten classes) from which on a network counts as trained."""
+
+
+def tested(finding: Finding, accuracy: float) -> Finding:
+    """A finding on trained networks: not tested where they did not learn, with their accuracy in its text."""
+    numbers = {"test accuracy": accuracy, **finding.numbers}
+    if accuracy >= LEARNED:
+        return replace(finding, numbers=numbers)
+    why = f"Not tested: the networks reach a test accuracy of {accuracy:.2f}, below {LEARNED:g}, so they did not learn."
+    return replace(finding, verdict=Verdict.UNTESTED, measured=f"{why} {finding.measured}", numbers=numbers)
 
 
 @dataclass(frozen=True)

@@ -94,16 +94,16 @@ class Counted:
 
 def judge_exponential(numbers: Counted) -> Finding:
     """Whether counts grow, and exponentially."""
-    grows = {key: growth.above(1) for key, growth in numbers.growth.items()}
+    grows = [growth.above(1) for growth in numbers.growth.values()]
     straight = {key: straightness(np.log(counts.mean(0))) for key, counts in numbers.counts.items()}
     rates = [growth.value for growth in numbers.growth.values()]
     told = (
-        f"Counts grow in {sum(grows.values())} of {len(grows)} settings, by factors of {min(rates):.2f} to "
+        f"Counts grow in {grows.count(True)} of {len(grows)} settings, by factors of {min(rates):.2f} to "
         f"{max(rates):.2f} a layer; the least R² of a straight line through the logarithms is "
         f"{min(straight.values()):.4f}."
     )
-    checks = [*grows.values(), *(r >= STRAIGHT for r in straight.values())]
-    return Finding(EXPONENTIAL, Verdict.of(checks), told, {"growing": sum(grows.values()), "settings": len(grows)})
+    checks = [*grows, *(r >= STRAIGHT for r in straight.values())]
+    return Finding(EXPONENTIAL, Verdict.of(checks), told, {"growing": grows.count(True), "settings": len(grows)})
 
 
 def judge_width(numbers: Counted) -> Finding:
@@ -130,9 +130,10 @@ def judge_scale(numbers: Counted) -> Finding:
     checks, wide = rising(growth), widths[-1]
     told = ", ".join(f"{growth[wide, v].value:.2f} at σ_w² = {v:g}" for v in variances)
     text = (
-        f"{sum(checks)} of {len(checks)} steps raise it with intervals apart. Growth per layer at k = {wide}: {told}."
+        f"{checks.count(True)} of {len(checks)} steps raise it with intervals apart. Growth per layer at k = {wide}: "
+        f"{told}."
     )
-    return Finding(SCALE, Verdict.of(checks), text, {"steps": len(checks), "rising": sum(checks)})
+    return Finding(SCALE, Verdict.of(checks), text, {"steps": len(checks), "rising": checks.count(True)})
 
 
 def judge_limit(rates: dict[int, Mean]) -> Finding:

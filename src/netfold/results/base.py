@@ -135,7 +135,7 @@ class Record:
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def __init_subclass__(cls) -> None:
-        dataclass(frozen=True, eq=False)(cls)
+        dataclass(frozen=True, eq=False, repr=cls.__repr__ is object.__repr__)(cls)
         known = (f for f in fields(cls) if f.metadata and not f.name.startswith("_"))
         told = [_paragraph(f"{f.name}: {_told(f.metadata['quantity'])}") for f in known]
         if told:
@@ -228,6 +228,10 @@ class Saved(Tabular):
 
     FORMAT: ClassVar[str] = ""
 
+    def __str__(self) -> str:
+        """The result in a line; its `repr` is a table."""
+        return repr(self).splitlines()[0]
+
     def to_xarray(self) -> xr.Dataset:
         """Everything as a data set, with meanings and units in the attributes of its variables."""
         raise NotImplementedError
@@ -268,6 +272,16 @@ class Saved(Tabular):
 
 class Result(Saved, Record):
     """A result that is one record; all follows from its fields, and from `_more` what is stored beside them."""
+
+    def __repr__(self) -> str:
+        found = {d.name: getattr(self, d.field.name) for d in declared(type(self)) if not d.quantity.dims}
+        rule = found.pop("counting_rule", "")
+        lines = [f"  {name.replace('_', ' ')}: {_shortly(v)}" for name, v in found.items() if _tells(name, v)]
+        return "\n".join([self._headline(), *lines, *([f"{self.RULE.lower()}: {rule}"] if rule else [])])
+
+    def _headline(self) -> str:
+        """The result in a line."""
+        return type(self).__name__
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row: every single number and word."""
@@ -406,6 +420,20 @@ def _array(values: Any, hint: Any = None) -> NDArray[Any]:
         return np.array(-1 if values is None else values, np.int64)
     texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
     return np.array(texts, object) if texts else np.array([], "U1")
+
+
+def _tells(name: str, value: Any) -> bool:
+    """Whether a number or word says something in a list of them."""
+    shown = isinstance(value, bool | int | float | str) or (isinstance(value, tuple) and 0 < len(value) <= 12)
+    return shown and name != "provenance" and not name.startswith("_")
+
+
+def _shortly(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(_shortly, value))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _attribute(value: Any) -> Any:

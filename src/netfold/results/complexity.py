@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.results.base import Record, Result, Variable, above, measured, variable
+from netfold.results.base import Record, Result, Variable, above, counted, measured, variable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,11 +19,9 @@ class WatchedLayer(Record):
     name: str = measured("its module path", coordinate=True)
     op: str = measured("its operation", coordinate=True)
     units: int = measured("how many units it has", coordinate=True)
-
-    @property
-    def label(self) -> str:
-        """What a reader calls the layer: its module path, or the operation where that is only a number."""
-        return self.op if self.name.isdigit() else self.name
+    label: str = measured(
+        "what tables and pictures call it: the weights that lead to it, and its name", coordinate=True
+    )
 
 
 class LocalComplexity(Result):
@@ -53,6 +51,19 @@ class LocalComplexity(Result):
 
     plot = above("netfold.plots.complexity:by_layer")
 
+    def _headline(self) -> str:
+        total, points = self.total.mean(), counted(len(self.counts), "point")
+        return f"LocalComplexity: {total:.4g} units switch around each of {points} on average, radius {self.radius:g}"
+
+    def __repr__(self) -> str:
+        width = max([5, *(len(layer.label) for layer in self.layers)])
+        lines = [self._headline(), f"  {'layer':<{width}}  {'units':>7} {'switching':>10} {'+-':>8}"]
+        rows = list(zip(self.layers, self.mean, self.error, strict=True))
+        shown = rows if len(rows) <= 40 else rows[:30]
+        lines += [f"  {la.label:<{width}}  {la.units:>7} {mean:>10.4g} {error:>8.2g}" for la, mean, error in shown]
+        lines += [f"  ... {len(rows) - len(shown)} more layers: see to_dataframe()"] if len(shown) < len(rows) else []
+        return "\n".join([*lines, f"counted: {self.counting_rule}"])
+
     @property
     def total(self) -> NDArray[np.int64]:
         """Units over all layers, one entry a point."""
@@ -71,9 +82,9 @@ class LocalComplexity(Result):
         return self.counts.std(0, ddof=1) / np.sqrt(len(self.counts))
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a layer: ``name``, ``op``, ``units``; ``mean`` and its standard ``error`` over points; ``share``.
+        """One row a layer: ``name``, ``label``, ``op``, ``units``; ``mean``, its ``error``, ``share``.
 
-        The last is the mean over the number of units.
+        The error is the standard error over points, the last the mean over the number of units.
         """
         import pandas as pd
 
@@ -82,6 +93,7 @@ class LocalComplexity(Result):
             {
                 "layer": np.arange(1, len(self.layers) + 1),
                 "name": [layer.name for layer in self.layers],
+                "label": [layer.label for layer in self.layers],
                 "op": [layer.op for layer in self.layers],
                 "units": units,
                 "mean": self.mean,

@@ -71,6 +71,14 @@ class CountResult(Result):
     )
     _walk: Callable[[], float | None] | None = field(default=None, compare=False, repr=False)
 
+    @property
+    def value(self) -> int:
+        """The number, by the name that it has in estimates."""
+        return self.regions
+
+    def _headline(self) -> str:
+        return f"CountResult: {counted(self.regions, 'region')} in {self.domain} ({self.status})"
+
     def __int__(self) -> int:
         return self.regions
 

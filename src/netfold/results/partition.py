@@ -37,17 +37,13 @@ class PartitionLayer(Record):
     name: str = measured("module path of the nonlinearity")
     op: str = measured("its operation")
     units: int = measured("how many units it has")
+    label: str = measured("what tables and pictures call it: the weights that lead to it, and its name")
     planes: int = measured("bits that the state of a unit takes in the stored patterns")
     selects: bool = measured(
         "whether a state is the number of the entry that wins, or of the knots below the pre-activation"
     )
     regions: int = measured("activation regions of the network cut off after the layer")
     edge_length: float = measured("length of the borders that the layer makes inside the rectangle", unit=INPUT)
-
-    @property
-    def label(self) -> str:
-        """What a reader calls the layer: its module path, or the operation where that is only a number."""
-        return self.op if self.name.isdigit() else self.name
 
 
 class Polygons(Sequence[Floats]):
@@ -401,7 +397,7 @@ class Partition(Result):
         }
 
     def _attributes(self) -> dict[str, Any]:
-        names = ("name", "op", "units", "planes", "selects")
+        names = ("name", "op", "units", "label", "planes", "selects")
         layers = json.dumps([{name: getattr(layer, name) for name in names} for layer in self.layers])
         plane = {"plane_bounds": list(self.plane.bounds), "input_shape": list(self.plane.shape)}
         return {**super()._attributes(), **plane, "layers": layers, "status": str(self.status)}
@@ -409,10 +405,10 @@ class Partition(Result):
     def __repr__(self) -> str:
         what = f" of {self.provenance['model']}" if "model" in self.provenance else ""
         lines = [f"Partition{what}: {self.regions:,} regions ({self.status})"]
-        width = max([5, *(len(layer.name) for layer in self.layers)])
+        width = max([5, *(len(layer.label) for layer in self.layers)])
         lines.append(f"  {'layer':<{width}}  {'op':<12} {'units':>7} {'regions':>10} {'edge length':>12}")
         lines += [
-            f"  {layer.name:<{width}}  {layer.op:<12} {layer.units:>7} {layer.regions:>10,} {layer.edge_length:>12.4g}"
+            f"  {layer.label:<{width}}  {layer.op:<12} {layer.units:>7} {layer.regions:>10,} {layer.edge_length:>12.4g}"
             for layer in self.layers
         ]
         return "\n".join([*lines, f"counted: {self.counting_rule}"])

@@ -24,6 +24,9 @@ class LayerRecord(Record):
     name: str = measured("module path of the nonlinearity", coordinate=True)
     op: str = measured("its operation", coordinate=True)
     units: int = measured("how many units it has", coordinate=True)
+    label: str = measured(
+        "what tables and pictures call it: the weights that lead to it, and its name", coordinate=True
+    )
     transitions: int = measured("state switches along the path, summed over units")
     sign_transitions: int = measured(
         "pre-activations crossing 0, summed over units (0 for max pooling, whose units have no pre-activation)"
@@ -33,11 +36,6 @@ class LayerRecord(Record):
     growth: float = measured("length over the length before the layer (of the input path for the first)")
     angular_length: float = measured("length of the image projected on the unit sphere", unit="rad")
     turning: float = measured("total absolute turning angle of the image (its total curvature)", unit="rad")
-
-    @property
-    def label(self) -> str:
-        """What a reader calls the layer: its module path, or the operation where that is only a number."""
-        return self.op if self.name.isdigit() else self.name
 
 
 class OutputRecord(Record):
@@ -109,6 +107,7 @@ class Trace(Result):
     )
     margin: float = measured("how close the closest sign decision was, as a multiple of its own scale", ())
     counting_rule: str = measured("which definition of each count was used")
+    output_label: str = measured("what tables and pictures call the output", default="output")
     doubtful: int | None = measured(
         "places on the path where float64 cannot prove what a unit does; None (stored as -1) without ``certify=True`` "
         "where rounding decided nothing",
@@ -162,7 +161,8 @@ class Trace(Result):
     def to_dataframe(self) -> pd.DataFrame:
         """One row a layer, in order, between a row for the input path and one for the output.
 
-        Columns: ``layer`` (0 is the input), ``name``, ``op``, ``units``; the counts ``transitions``,
+        Columns: ``layer`` (0 is the input), ``name``, ``label`` (the weights that lead to it, and its name: the
+        same in every table of this network), ``op``, ``units``; the counts ``transitions``,
         ``sign_transitions`` (for the output: sign changes, summed over outputs) and ``saturation_passages``;
         ``regions`` of the network cut off after the layer; ``length`` and its ``error`` in units of the
         layer's space; ``growth``, the ratio to the length before; ``angular_length`` and ``turning`` in
@@ -177,6 +177,7 @@ class Trace(Result):
             return pd.Series([first, *(getattr(layer, name) for layer in self.layers), last], dtype="Int64")
 
         frame = pd.DataFrame({"layer": range(len(self.layers) + 2), "name": self._stages})
+        frame["label"] = self.labels
         frame["op"] = ["", *(layer.op for layer in self.layers), ""]
         frame["units"] = whole(None, "units", self.output.size)
         signs = int(self.output.sign_changes.sum())
@@ -211,6 +212,11 @@ class Trace(Result):
         )
 
     @property
+    def labels(self) -> list[str]:
+        """What tables and pictures call the input, the layers and the output."""
+        return ["input", *(layer.label for layer in self.layers), self.output_label]
+
+    @property
     def _stages(self) -> list[str]:
         return ["input", *(layer.name for layer in self.layers), "output"]
 
@@ -229,18 +235,20 @@ class Trace(Result):
 
     def __repr__(self) -> str:
         lines = [self._headline()]
-        width = max([len(name) for name in ["output", *(layer.name for layer in self.layers)]])
+        width = max(map(len, self.labels))
         lines.append(f"  {'layer':<{width}}  {'op':<12} {'units':>7} {'transitions':>11} {'length':>11} {'growth':>7}")
         lines.append(f"  {'input':<{width}}  {'':<12} {'':>7} {'':>11} {self.input_length:>11.4g}")
         shown = self.layers if len(self.layers) <= 40 else self.layers[:20]
         lines += [
-            f"  {layer.name:<{width}}  {layer.op:<12} {layer.units:>7} {layer.transitions:>11} "
+            f"  {layer.label:<{width}}  {layer.op:<12} {layer.units:>7} {layer.transitions:>11} "
             f"{layer.length:>11.4g} {layer.growth:>7.3g}"
             for layer in shown
         ]
         if len(shown) < len(self.layers):
             lines.append(f"  ... {len(self.layers) - len(shown)} more layers: see to_dataframe()")
-        lines.append(f"  {'output':<{width}}  {'':<12} {self.output.size:>7} {'':>11} {self.output.length:>11.4g}")
+        lines.append(
+            f"  {self.output_label:<{width}}  {'':<12} {self.output.size:>7} {'':>11} {self.output.length:>11.4g}"
+        )
         return "\n".join([*lines, f"counted: {self.counting_rule}"])
 
     def _headline(self) -> str:

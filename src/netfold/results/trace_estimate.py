@@ -63,6 +63,7 @@ class TraceEstimate(Result):
     method: str = measured("how it was estimated")
     status: Standing = measured("``exact``, ``converged``, ``estimated``, or ``not converged`` with what was reached")
     counting_rule: str = measured("which definition of each count was used")
+    output_label: str = measured("what tables and pictures call the output", default="output")
     provenance: dict[str, Any] = measured(
         "model, path, seed, versions, time", default_factory=dict, compare=False, repr=False
     )
@@ -98,18 +99,17 @@ class TraceEstimate(Result):
     def to_dataframe(self) -> pd.DataFrame:
         """One row a layer, in order, between a row for the input path and one for the output.
 
-        Columns: ``layer`` (0 is the input), ``name``, ``op``, ``units``; ``transitions``, ``sign_transitions`` and
-        ``length``, each followed by its ``_low``, ``_high`` and ``_at_least``.
+        Columns: ``layer`` (0 is the input), ``name``, ``label``, ``op``, ``units``; ``transitions``,
+        ``sign_transitions`` and ``length``, each followed by its ``_low``, ``_high`` and ``_at_least``.
 
         Returns:
             The table.
         """
         import pandas as pd
 
-        names, ops = ([getattr(layer, what) for layer in self.layers] for what in ("name", "op"))
-        frame = pd.DataFrame(
-            {"layer": range(len(names) + 2), "name": ["input", *names, "output"], "op": ["", *ops, ""]}
-        )
+        names, labels, ops = ([getattr(layer, what) for layer in self.layers] for what in ("name", "label", "op"))
+        frame = pd.DataFrame({"layer": range(len(names) + 2), "name": ["input", *names, "output"]})
+        frame["label"], frame["op"] = ["input", *labels, self.output_label], ["", *ops, ""]
         frame["units"] = pd.Series([None, *(layer.units for layer in self.layers), None], dtype="Int64")
         missing = Estimated(*[np.nan] * 4)
         for name in ("transitions", "sign_transitions", "length"):
@@ -147,10 +147,10 @@ class TraceEstimate(Result):
             f"TraceEstimate{what}: {self.regions} regions; {self.all_transitions} transitions ({self.status}{percent})"
         ]
         rows = self.to_dataframe()
-        width = max(len(name) for name in rows["name"])
+        width = max(len(name) for name in rows["label"])
         lines.append(f"  {'layer':<{width}}  {'op':<12} {'transitions':>32}  {'length':>32}")
         between = [""] + [str(one) for one in self.transitions] + [""]
-        shown = list(zip(rows["name"], rows["op"], between, map(str, self.lengths), strict=True))
+        shown = list(zip(rows["label"], rows["op"], between, map(str, self.lengths), strict=True))
         cut = shown if len(shown) <= 42 else [*shown[:21], shown[-1]]
         lines += [f"  {name:<{width}}  {op:<12} {moves:>32}  {length:>32}" for name, op, moves, length in cut]
         if len(cut) < len(shown):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from netfold.arguments import checked, require, sequence
 from netfold.errors import InvalidInputError
-from netfold.results.base import Saved, Variable, above, counted, dataset, declared, variable
+from netfold.results.base import Saved, Variable, above, counted, dataset, declared, plain, variable
 from netfold.results.intervals import estimate
 from netfold.results.trace import Trace
 
@@ -115,12 +115,12 @@ class Traces(Saved, Sequence[Trace]):
 
         Returns:
             One row a measure and layer: ``measure``, ``layer`` (0 is the input, layers + 1 the output),
-            ``name``, ``mean``, ``standard_error``, ``low``, ``high``, ``paths`` (how many had a value). With
+            ``name``, ``label``, ``mean``, ``standard_error``, ``low``, ``high``, ``paths`` (how many had a value). With
             one path there is no error and no interval (NaN).
         """
         import pandas as pd
 
-        names = ["input", *(layer.name for layer in self[0].layers), "output"]
+        names, labels = self[0]._stages, self[0].labels
         rows = []
         for measure in MEASURES:
             values = self.values(measure)
@@ -128,7 +128,7 @@ class Traces(Saved, Sequence[Trace]):
             for column in range(values.shape[1]):
                 layer = column + first
                 found = estimate(values[:, column], geometric=measure == "growth")
-                rows.append({"measure": measure, "layer": layer, "name": names[layer], **found})
+                rows.append({"measure": measure, "layer": layer, "name": names[layer], "label": labels[layer], **found})
         return pd.DataFrame(rows)
 
     def to_dataframe(self) -> pd.DataFrame:
@@ -138,6 +138,11 @@ class Traces(Saved, Sequence[Trace]):
         tables = [trace.to_dataframe().assign(path=number) for number, trace in enumerate(self)]
         joined = pd.concat(tables, ignore_index=True)
         return joined.reindex(columns=["path", *(column for column in joined if column != "path")])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Means and intervals by measure and layer, and every trace (`Trace.to_dict`), for JSON."""
+        rows = self.summary().to_dict(orient="records")
+        return plain({"paths": len(self), "summary": rows, "traces": [trace.to_dict() for trace in self]})
 
     def to_xarray(self) -> xr.Dataset:
         """Everything the traces hold, as a dataset that netCDF can store without loss.

@@ -188,6 +188,7 @@ class _Reading:
                     name=layer.name,
                     op=layer.op,
                     units=layer.units,
+                    label=layer.label,
                     transitions=len(mine.t),
                     sign_transitions=int(signs[n]),
                     saturation_passages=_passages(layer.rule, mine),
@@ -220,6 +221,7 @@ class _Reading:
             status=_status(refinement, measures, errors),
             margin=refinement.closest,
             counting_rule=COUNTING_RULE,
+            output_label=program.output_label,
             provenance=provenance(
                 program, path=type(path).__name__, seconds=seconds, tolerance=refinement.tolerance,
                 evaluations=refinement.flow.evaluations,

@@ -261,7 +261,9 @@ class SensitivityRun:
             stronger_upward=perturbation.STRONGER_UPWARD,
             clean=tally.value,
             clean_error=tally.error,
-            layers=tuple(PerturbedLayer(la.name, la.kind, la.count, la.shared_with) for la in plan.layers),
+            layers=tuple(
+                PerturbedLayer(la.name, la.kind, la.count, runner.label(la), la.shared_with) for la in plan.layers
+            ),
             strengths=np.array([setting.strength for setting in plan.settings]),
             values=tally.values.reshape(*self.shape, plan.repeats),
             data_error=tally.errors.reshape(self.shape),

@@ -336,3 +336,7 @@ class Zero(Perturbation):
     def describe(self) -> str:
         """What is done, in words."""
         return "all weights set to zero"
+
+
+Quantize, Reinitialize, Rerandomize = Quantise, Reinitialise, Rerandomise
+"""The same by their American spelling."""

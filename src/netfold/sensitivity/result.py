@@ -43,6 +43,10 @@ class PerturbedLayer(Record):
     name: str = measured("its module path", name="layer", coordinate=True)
     kind: str = measured("its class", coordinate=True)
     weights: int = measured("how many weights it has, without biases", coordinate=True)
+    label: str = measured(
+        "the layer of the network that they lead to, as traces call it; the path where that is not known",
+        coordinate=True,
+    )
     shared_with: tuple[str, ...] = measured(
         "other modules with the same tensors, perturbed with it", coordinate=True, default=()
     )
@@ -185,7 +189,8 @@ class Sensitivity(Result):
     def to_dataframe(self) -> pd.DataFrame:
         """One row a layer and strength.
 
-        Columns: ``layer``, ``kind``, ``weights``, ``strength``, the metric's ``mean``, ``loss`` (positive is worse)
+        Columns: ``layer``, ``label`` (the nonlinearity that its weights lead to, as in the table of a trace), ``kind``,
+        ``weights``, ``strength``, the metric's ``mean``, ``loss`` (positive is worse)
         with its interval ``low`` to ``high`` (95%), ``output_change`` (relative), ``effect`` in words.
 
         Returns:
@@ -199,6 +204,7 @@ class Sensitivity(Result):
         return pd.DataFrame(
             {
                 "layer": np.repeat([layer.name for layer in self.layers], each),
+                "label": np.repeat([layer.label for layer in self.layers], each),
                 "kind": np.repeat([layer.kind for layer in self.layers], each),
                 "weights": np.repeat([layer.weights for layer in self.layers], each),
                 "strength": np.tile(self.strengths, len(self.layers)),
@@ -236,10 +242,10 @@ class Sensitivity(Result):
             f"Sensitivity: {self.metric} {self.clean:.4g} as it is, {counted(self.inputs, 'input')}; "
             f"{self.perturbation}{at}"
         ]
-        width = max(len(layer.name) for layer in self.layers)
+        width = max(len(layer.label) for layer in self.layers)
         lines.append(f"  {'layer':<{width}} {'weights':>10} {self.metric:>12} {'worse by':>10} {'+-':>8}")
         for i, layer in enumerate(self.layers):
-            row = f"  {layer.name:<{width}} {layer.weights:>10,} {self.mean[i, column]:>12.4g}"
+            row = f"  {layer.label:<{width}} {layer.weights:>10,} {self.mean[i, column]:>12.4g}"
             if self.effect[i, column] == Effect.MEASURED:
                 lines.append(f"{row} {self.loss[i, column]:>10.3g} {self.interval[i, column]:>8.2g}")
             else:

@@ -7,7 +7,7 @@ that reads a layer's weights is computed once, and only the rest is run again, f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from torch.fx import Node as FxNode
 from netfold.capture.capture import rows_to_compare
 from netfold.capture.export import export, functional
 from netfold.capture.graph import GraphReader, only_input
+from netfold.capture.naming import labels_of_weights
 from netfold.capture.program import Node, Ref
 from netfold.capture.reading import probes
 from netfold.capture.replay import compare_with_model
@@ -62,6 +63,10 @@ class Runner(Protocol):
         """Whether the output can depend on the layer at all."""
         ...
 
+    def label(self, layer: WeightLayer) -> str:
+        """What captured programs call the layer to which the weights lead."""
+        ...
+
 
 @dataclass(kw_only=True)
 class ParameterReader(GraphReader):
@@ -95,6 +100,7 @@ class TapeRunner:
     Attributes:
         nodes: the operations that the output needs, in order; ``output`` the one it returns.
         parameters: the index of every parameter, by name; ``constants`` their values.
+        labelled: from names of parameters to the label of the layer to which they lead; empty where there is none.
     """
 
     nodes: tuple[Node, ...]
@@ -103,6 +109,7 @@ class TapeRunner:
     constants: Mapping[int, Tensor] = field(repr=False)
     dtype: torch.dtype
     device: torch.device
+    labelled: Callable[[Iterable[str]], str] = field(repr=False)
     shares_prefix: bool = True
     why: str = ""
 
@@ -132,7 +139,9 @@ class TapeRunner:
             tape = reader.read()
             compare_with_model(tape.batch[tape.output], module, name, points, together)
         constants = {i: tape.batch[i] for i in reader.parameters.values()}
-        return cls(tape.nodes, tape.output, reader.parameters, constants, points.dtype, points.device)
+        real = {i for i, value in tape.batch.items() if isinstance(value, Tensor) and value.is_floating_point()}
+        labelled = labels_of_weights(tape.nodes, tape.output, real, reader.parameters)
+        return cls(tape.nodes, tape.output, reader.parameters, constants, points.dtype, points.device, labelled)
 
     def clean(self, inputs: Any) -> Tensor:
         """The outputs as they are."""
@@ -151,6 +160,10 @@ class TapeRunner:
     def uses(self, layer: WeightLayer) -> bool:
         """Whether an operation that the output needs reads the layer."""
         return self._first(layer) < len(self.nodes)
+
+    def label(self, layer: WeightLayer) -> str:
+        """The label of the first nonlinearity to which the weights lead; their own name where they lead to none."""
+        return self.labelled(weight.name for weight in layer.weights) or layer.name
 
     def _first(self, layer: WeightLayer) -> int:
         """Position of the first operation that reads the layer; after the last where none does."""
@@ -230,6 +243,10 @@ class ModuleRunner:
     def uses(self, layer: WeightLayer) -> bool:
         """Not known without a graph: taken to be so, and judged by whether an output changes."""
         return True
+
+    def label(self, layer: WeightLayer) -> str:
+        """Its own name: what follows it is not known."""
+        return layer.name
 
     def _call(self, inputs: Any, replaced: Mapping[str, Tensor]) -> Tensor:
         # Buffers that the forward pass writes to are its own copies.

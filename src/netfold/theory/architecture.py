@@ -46,6 +46,7 @@ class LayerBlock:
         leaving: how many numbers carry what later layers read, right after it.
         wiring: why what it does is not one weight operation on the layer before; empty where it is.
         norms: the normalisations on the way.
+        label: what tables and pictures call it.
     """
 
     layer: Layer | None
@@ -56,6 +57,7 @@ class LayerBlock:
     leaving: int
     wiring: str
     norms: tuple[str, ...]
+    label: str
 
     @property
     def name(self) -> str:
@@ -202,8 +204,9 @@ def _block(program: Program, stage: Stage, values: Values, source: int | None, e
         if weight is not None and not wiring:
             weight, wiring = scaled(program, stage, node, weight, values)
         weights += [weight] if weight is not None else []
+    label = program.output_label if stage.layer is None else stage.layer.label
     norms = tuple(dict.fromkeys(op_name(n.schema) for n in stage.nodes if op_name(n.schema) in NORMS))
-    return LayerBlock(stage.layer, units, reads, tuple(weights), entering, units + alive, wiring, norms)
+    return LayerBlock(stage.layer, units, reads, tuple(weights), entering, units + alive, wiring, norms, label)
 
 
 def _narrowest(program: Program, stage: Stage, values: Values, outputs: Values) -> int:

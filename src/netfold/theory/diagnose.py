@@ -11,6 +11,7 @@ from netfold.arguments import checked
 from netfold.arrays import numbers
 from netfold.capture import Model
 from netfold.capture.capture import captured
+from netfold.capture.data import without_labels
 from netfold.errors import InvalidInputError
 from netfold.paths import point as as_point
 from netfold.theory.activations import Activation
@@ -102,7 +103,7 @@ def typical(points: Any) -> Array:
         >>> typical([[3.0, 4.0], [0.0, 5.0]]).round(4).tolist()
         [3.5355, 3.5355]
     """
-    rows = numbers(points, "points")
+    rows = numbers(without_labels(points), "points")
     return np.full(rows.shape[1:], np.sqrt(np.mean(rows**2)))
 
 
@@ -147,6 +148,7 @@ def _layer(
         growth = weights.sigma_w.value
     return LayerDiagnosis(
         name=weight.name,
+        label=block.label,
         activation=block.layer.op if block.layer is not None else "",
         function=function,
         units=len(weight.matrix),

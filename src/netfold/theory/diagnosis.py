@@ -24,6 +24,7 @@ class LayerDiagnosis:
 
     Attributes:
         name: module path of the weights.
+        label: what tables and pictures call the layer: the weights that lead to it, and its name.
         activation: the operation that follows; empty for the readout.
         function: the activation function as theory takes it; ``None`` where there is none.
         units: how many units (or filters) the weights make, each from ``fan_in`` numbers.
@@ -38,6 +39,7 @@ class LayerDiagnosis:
     """
 
     name: str
+    label: str
     activation: str
     function: Activation | None
     units: int
@@ -146,7 +148,7 @@ class Diagnosis(Tabular):
 
     def __repr__(self) -> str:
         frame = self.to_dataframe()
-        shown = frame[["layer", "activation", "fan_in"]].copy()
+        shown = frame[["label", "activation", "fan_in"]].set_axis(["layer", "activation", "fan_in"], axis=1)
         shown["sigma_w"] = [str(layer.weights.sigma_w) for layer in self.layers]
         shown["sigma_b"] = [str(layer.weights.sigma_b) for layer in self.layers]
         shown["chi_1"] = [str(Scale(layer.chi_1, layer.chi_1_error)) for layer in self.layers]
@@ -165,6 +167,7 @@ def _record(number: int, layer: LayerDiagnosis) -> dict[str, Any]:
     return {
         "number": number,
         "layer": layer.name,
+        "label": layer.label,
         "activation": layer.activation or "(readout)",
         "units": layer.units,
         "fan_in": layer.fan_in,

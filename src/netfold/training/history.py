@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from netfold.arguments import checked, shown
 from netfold.errors import InvalidInputError
-from netfold.results.base import Saved, above, plain, same
+from netfold.results.base import Saved, above, counted, plain, same
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -77,6 +77,14 @@ class History(Saved):
             return NotImplemented
         one, two = ({name: found[name] for name in found.names} for found in (self, other))
         return (self.steps, self.missed) == (other.steps, other.missed) and same(one, two)
+
+    def __repr__(self) -> str:
+        steps = f", from step {self.steps[0]:,} to {self.steps[-1]:,}" if self.steps else ""
+        lines = [f"History: {counted(len(self), 'measurement')} of {counted(len(self.names), 'number')}{steps}"]
+        last = list(self.records[-1].items()) if self.records else []
+        lines += [f"  {name}: {value:.4g}" for name, value in last[:30]]
+        lines += [f"  ... {len(last) - 30} more: see to_dataframe()"] if len(last) > 30 else []
+        return "\n".join([*lines, *([f"missed: {counted(len(self.missed), 'step')}"] if self.missed else [])])
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]  it grows
 

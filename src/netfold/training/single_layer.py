@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from netfold.arguments import Positive, PositiveInt, Seed, checked
 from netfold.arrays import Floats
 from netfold.capture.data import tensor_of
+from netfold.capture.reading import home
 from netfold.errors import InvalidInputError
 from netfold.progress import progress_bar
 from netfold.results.base import Result, Variable, above, measured, variable
@@ -150,7 +151,7 @@ def train_single_layer(
             chosen = weight_layers(net, layers)
             names = names or tuple(layer.name for layer in chosen)
             weights = [sum(w.value.numel() for w in layer.chosen(biases)) for layer in chosen]
-            found.append(_one_seed(net, chosen, parts, recipe, seed, whole))
+            found.append(_one_seed(net, chosen, _in_type_of(net, parts), recipe, seed, whole))
             bar.update()
     table = np.array(found)  # (seeds, untrained + layers + all, train and test)
     return SingleLayerTraining(
@@ -227,6 +228,12 @@ def _made(make: Callable[[int], nn.Module], seed: int, device: Any) -> nn.Module
     if not isinstance(net, nn.Module):
         raise InvalidInputError(f"make(seed) must make a torch.nn.Module, got {type(net).__name__}")
     return net.to(device)
+
+
+def _in_type_of(net: nn.Module, parts: list[Part]) -> list[Part]:
+    """Inputs of real numbers in the network's own number type, as other verbs take them too."""
+    dtype, _ = home(net)
+    return [(x.to(dtype) if x.is_floating_point() else x, y) for x, y in parts]
 
 
 def _device(device: torch.device | str) -> torch.device:

@@ -137,7 +137,7 @@ class LocalComplexity(Watched):
     @renamed(net="model")
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Mean number of switching units by layer."""
-        program = capture(model, shape=np.shape(self.points)[1:])
+        program = capture(model, shape=tensor_of(self.points, "points").shape[1:])
         steps = self.radius * orthonormal(program.input_shape, self.directions, self.seed).to(program.device)
         found = switching(program, program.points(self.points), steps, signs=True)
         own = [(program.layers[i], count) for i, count in found.items()]

@@ -138,12 +138,30 @@ def least(rows: Sequence[Row], target: Row, inner: Sequence[Fraction]) -> Fracti
         >>> least([[1, 0, -2], [0, 1, 3]], [1, 1, 0], [Fraction(3), Fraction(0)])
         Fraction(-1, 1)
     """
-    program, h, still = _Dictionary([*rows, target], inner), len(rows), 0
+    return least_of(rows, [target], inner)[0]
+
+
+def least_of(rows: Sequence[Row], targets: Sequence[Row], inner: Sequence[Fraction]) -> list[Fraction | None]:
+    """The least values of several functions on a cell, as `least` finds one: each walk begins where the last ended.
+
+    Example:
+        >>> least_of([[1, -2], [-1, 3]], [[1, 0], [-1, 0]], [Fraction(5, 2)])
+        [Fraction(2, 1), Fraction(-3, 1)]
+    """
+    program, found = _Dictionary([*rows, *targets], inner), []
+    for h in range(len(rows), len(rows) + len(targets)):
+        found.append(_descended(program, len(rows), h))
+    return found
+
+
+def _descended(program: _Dictionary, rows: int, h: int) -> Fraction | None:
+    """Walk to where a function is least; ``None`` where it gets as low as one likes."""
+    still = 0
     while True:
         q, toward, _ = program.falling(h, 0, still > STILL)
         if q is None:
             return program.value(h) / program.unit
-        r, reach = program.blocking(range(h), q, toward)
+        r, reach = program.blocking(range(rows), q, toward)
         if r is None:
             return None
         still = still + 1 if reach == 0 else 0

@@ -17,7 +17,7 @@ from numba.core import dispatcher as dispatchers
 from numba.core.codegen import JITCodeLibrary
 from numba.core.registry import CPUDispatcher
 
-from netfold.exact.numerics import ahead, caches
+from netfold.exact.numerics import ahead, caches, compiling
 
 caches.install()
 
@@ -51,8 +51,9 @@ class Pass(_Dispatcher):
 
     def compile(self, sig: Any) -> Any:
         """The code for arguments of some types, with all that their verb needs where nothing is compiled yet."""
-        ahead.share(self, sig)
-        return super().compile(sig)
+        with compiling.timed():
+            ahead.share(self, sig)
+            return super().compile(sig)
 
     @property
     def is_compiling(self) -> Any:

@@ -1,0 +1,1 @@
+"""Proven ranges of pre-activations over a bounded domain."""

@@ -1,0 +1,286 @@
+"""What each unit does over a domain, proved, or on data: its range, and whether it ever changes its piece."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from netfold.arguments import NotNegativeInt, Seed, checked
+from netfold.arrays import Floats
+from netfold.capture import Model, Program, capture
+from netfold.capture.activations import Elementwise
+from netfold.capture.data import tensor_of
+from netfold.capture.program import Layer
+from netfold.domains import Box, Polytope
+from netfold.errors import InvalidInputError
+from netfold.exact.certificate.rounding import Bounded, Evaluation
+from netfold.exact.lp import rational
+from netfold.exact.matrices.coefficients import Pieces
+from netfold.exact.matrices.explicit import ExplicitProgram
+from netfold.exact.numerics.threads import beside
+from netfold.exact.ranges.enumerated import ExactRanges
+from netfold.exact.ranges.relaxed import Relaxation
+from netfold.measures.regions import RegionSource
+from netfold.measures.states import rows_together, walk
+from netfold.progress import one_thread
+from netfold.results.complexity import WatchedLayer
+from netfold.results.provenance import provenance
+from netfold.results.units import DEAD, FREE, ON, SATURATED, STATES, UnitRanges, Units
+
+FEW_REGIONS = 256
+"""Regions up to which ranges are taken from each of them, exactly."""
+
+FEW_INPUTS = 6
+"""Inputs up to which regions are looked at, and ``FEW_UNITS`` units."""
+
+FEW_UNITS = 200
+
+LOOKED_AT = 512
+"""Inputs drawn from a domain to see what units do."""
+
+RULE = (
+    "units of elementwise layers with linear pieces; dead: on one piece throughout, which is 0; saturated: on one flat "
+    "piece at another value; on: on one piece that has a slope; free: on several. Proved: for every input of the "
+    "domain, in real arithmetic for the stored weights, or by two inputs on two pieces; observed: on the inputs that "
+    "were looked at"
+)
+
+
+@checked
+def units(
+    model: Model,
+    where: Any,
+    *,
+    shape: Sequence[int] | None = None,
+    steps: NotNegativeInt = 0,
+    regions: NotNegativeInt = FEW_REGIONS,
+    seed: Seed = 0,
+) -> Units:
+    """Find the range of every unit's pre-activation, and the units that never change their piece.
+
+    A unit that stays on one piece is affine there: *dead* units (ReLU: never on) can be removed, units that are always
+    *on* merged into the next layer, and none of them needs a binary variable in an optimisation model. Over a bounded
+    domain this is proved: by interval arithmetic, then by linear bounds carried backwards (CROWN), every rounding
+    accounted for; and where the domain holds few regions, exactly, region by region in rational arithmetic. What is
+    *free* is proved by two inputs on two pieces. Units left open have the state that was seen, and say so. On data
+    everything is what was seen.
+
+    Args:
+        model: a module in evaluation mode, or a captured program; over a domain, a piecewise-linear one.
+        where: a bounded `Box` or `Polytope`, or data: inputs ``(points, *input_shape)``, alone or first of a pair.
+        shape: the shape of one input, where neither the domain nor the first layer tells it.
+        steps: steps of a gradient that narrows linear bounds, each of which takes a few times as long as they did.
+        regions: regions of the domain up to which ranges are exact; 0 never looks at regions.
+        seed: of the inputs drawn from a domain.
+
+    Returns:
+        Ranges and states of all units whose layers have linear pieces, unit by unit.
+
+    Raises:
+        InvalidInputError: the domain is not bounded, empty, or does not fit the model; data are unusable.
+        NotPiecewiseLinearError: over a domain, the network has an operation that is not piecewise linear.
+        NotExplicitError: over a domain, an operation has no matrix with known coefficients.
+        CaptureError: the model cannot be captured.
+
+    Example:
+        >>> import torch, netfold as nf
+        >>> net = torch.nn.Sequential(torch.nn.Linear(1, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+        >>> _ = net[0].weight.data.copy_(torch.ones(3, 1)), net[0].bias.data.copy_(torch.tensor([-3.0, 0.0, 3.0]))
+        >>> nf.units(net, nf.Box(-1.0, 2.0)).to_dataframe()[["low", "high", "state", "known"]].values.tolist()
+        [[-4.0, -1.0, 'dead', 'proved'], [-1.0, 2.0, 'free', 'proved'], [2.0, 5.0, 'on', 'proved']]
+    """
+    from netfold.measures.counts import program_on
+
+    begin = time.perf_counter()
+    if isinstance(where, Box | Polytope):
+        program = program_on(model, where, shape)
+        program.require_piecewise_linear()
+        found = _over(program, where, steps, regions, seed)
+    else:
+        data = tensor_of(where[0] if isinstance(where, tuple) and len(where) == 2 else where, "data")
+        program = capture(model, shape=shape or data.shape[1:])
+        found = _on(program, program.points(data, "data"))
+    ranges, told, exact, ranks = found
+    kept = [n for n, layer in enumerate(program.layers) if isinstance(layer.rule, Elementwise)]
+    return Units(
+        ranges,
+        tuple(WatchedLayer(la.name, la.op, la.units, la.label) for la in (program.layers[n] for n in kept)),
+        tuple(n + 1 for n in kept),
+        tuple(layer.name for n, layer in enumerate(program.layers) if n not in kept),
+        told,
+        exact,
+        ranks,
+        RULE,
+        provenance(program, seed=seed, seconds=time.perf_counter() - begin),
+    )
+
+
+Found = tuple[UnitRanges, str, bool, tuple[int, ...]]
+
+
+def _on(program: Program, data: Tensor) -> Found:
+    """On data."""
+    if len(data) == 0:
+        raise InvalidInputError("there is no input: data is empty")
+    ends: dict[int, list[tuple[Floats, Floats, Floats]]] = {}
+    images: dict[int, list[Floats]] = {}
+    with torch.no_grad(), one_thread():
+        for part in data.split(rows_together(program)):
+            for number, (layer, read, made) in enumerate(walk(program, part)):
+                if layer is None or not isinstance(layer.rule, Elementwise):
+                    continue
+                h = read[0].numpy()
+                sloped = _slopes_at(layer.rule, h) != 0
+                ends.setdefault(number, []).append((h.min(0), h.max(0), sloped.sum(0)))
+                images.setdefault(number, []).append(made.numpy())
+    rows = []
+    for number, parts in ends.items():
+        low, high = np.min([p[0] for p in parts], 0), np.max([p[1] for p in parts], 0)
+        state, _ = _states(program.layers[number], low, high)
+        active = np.sum([p[2] for p in parts], 0) / len(data)
+        rows.append((number, low, high, low, high, state, np.zeros(len(low), np.bool_), active))
+    ranks = [int(np.linalg.matrix_rank(y - y.mean(0))) for y in map(np.concatenate, images.values())]
+    return _table(rows), f"{len(data)} inputs", False, tuple(ranks)
+
+
+@beside
+def _over(program: Program, domain: Box | Polytope, steps: int, regions: int, seed: int) -> Found:
+    """Over a domain."""
+    low, high = _hull(program, domain)
+    explicit = ExplicitProgram.of(program)
+    with one_thread():
+        relaxation = Relaxation(explicit, torch.from_numpy(low), torch.from_numpy(high))
+        bounds = [(read.low.numpy(), read.high.numpy()) for read in relaxation.follow(steps)]
+    exact = _exactly(program, domain, regions)
+    points = _points(program, domain, relaxation.corners, low, high, seed)
+    rows = []
+    evaluated = Evaluation(explicit, False).layers(Bounded(points, np.zeros_like(points), np.zeros_like(points)))
+    for number, (layer, h) in enumerate(zip(program.layers, evaluated, strict=True)):
+        if not isinstance(layer.rule, Elementwise):
+            continue
+        lows, highs = bounds[number]
+        met_low, met_high = (h.high + h.error).min(0), (h.high - h.error).max(0)
+        if exact is not None:
+            ranges = [exact.found[number, unit] for unit in range(layer.units)]
+            lows, highs = (np.array([float(r[side]) for r in ranges]) for side in (0, 1))
+            state, one = _states(layer, *([r[side] for r in ranges] for side in (0, 1)))
+            proved = np.ones(layer.units, np.bool_)
+        else:
+            state, one = _states(layer, lows, highs)
+            seen, _ = _states(layer, (h.high - h.error).min(0), (h.high + h.error).max(0))
+            moved, stays = _states(layer, met_low, met_high)
+            state = np.where(one, state, np.where(stays, seen, moved))
+            proved = one | ~stays
+        sloped = (_slopes_at(layer.rule, h.high) != 0).mean(0)
+        rows.append((number, lows, highs, met_low, met_high, state, proved, sloped))
+    told = "box" if isinstance(domain, Box) else "polytope"
+    return _table(rows), told, exact is not None, ()
+
+
+def _table(rows: list[tuple[Any, ...]]) -> UnitRanges:
+    numbers = [np.full(len(low), n + 1) for n, low, *_ in rows]
+    units = [np.arange(len(low)) for _, low, *_ in rows]
+    columns = zip(*(row[1:] for row in rows), strict=True) if rows else [[]] * 7
+    joined = [np.concatenate(column) if len(column) else np.zeros(0) for column in columns]
+    low, high, met_low, met_high, state, proved, active = joined
+    none = np.zeros(0, np.int64)
+    return UnitRanges(
+        np.concatenate(numbers) if rows else none, np.concatenate(units) if rows else none,
+        low, high, met_low, met_high, state.astype(np.int64), proved.astype(np.bool_), active,
+    )  # fmt: skip
+
+
+def _states(layer: Layer, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The states of units with these ranges, and whether they stay on one piece; numbers may be fractions."""
+    pieces, none = Pieces.of(layer), len(STATES)
+    state, one = np.full(layer.units, none), np.zeros(layer.units, np.bool_)
+    for unit, (a, b) in enumerate(zip(low, high, strict=True)):
+        at = unit if len(pieces.slopes) > 1 else 0
+        if not (_finite(a) and _finite(b)):
+            state[unit] = STATES.index(FREE)
+            continue
+        first, last = sum(a >= k for k in pieces.knots[at]), sum(b > k for k in pieces.knots[at])
+        one[unit] = first >= last
+        if not one[unit]:
+            state[unit] = STATES.index(FREE)
+        elif pieces.slopes[at, last] != 0:
+            state[unit] = STATES.index(ON)
+        else:
+            state[unit] = STATES.index(SATURATED if pieces.offsets[at, last] else DEAD)
+    return state, one
+
+
+def _finite(number: Any) -> bool:
+    return isinstance(number, Fraction) or math.isfinite(number)
+
+
+def _slopes_at(rule: Elementwise, h: Floats) -> Floats:
+    piece = (h[:, :, None] > rule.knots).sum(-1)
+    return rule.slopes[np.arange(h.shape[1]) if len(rule.slopes) > 1 else 0, piece]
+
+
+def _hull(program: Program, domain: Box | Polytope) -> tuple[Floats, Floats]:
+    """The smallest box around a domain; an upper limit that is rounded is rounded up, and a lower one down."""
+    if isinstance(domain, Box):
+        low, high = domain.limits(program.input_shape)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            raise InvalidInputError("units have proven ranges over a bounded domain, and this box is not: give limits")
+        return low, high
+    normals, offsets = domain.half_spaces(program.input_shape)
+    m = math.prod(program.input_shape)
+    rows = [rational.integer_row([*(-n).tolist(), o]) for n, o in zip(normals, offsets.tolist(), strict=True)]
+    inner = rational.interior(rows, m)
+    if inner is None:
+        raise InvalidInputError("the polytope is empty, or has no inside")
+    units = [[int(j == i) * sign for j in range(m)] + [0] for i in range(m) for sign in (1, -1)]
+    found = rational.least_of(rows, units, inner)
+    if any(end is None for end in found):
+        raise InvalidInputError("units have proven ranges over a bounded domain, and this polytope is not bounded")
+    low = np.array([np.nextafter(float(end), -np.inf) for end in found[::2] if end is not None])
+    high = np.array([np.nextafter(-float(end), np.inf) for end in found[1::2] if end is not None])
+    return low, high
+
+
+def _exactly(program: Program, domain: Box | Polytope, most: int) -> ExactRanges | None:
+    """Ranges from all regions, where there are few and the network's numbers are rational."""
+    units = sum(layer.units for layer in program.layers)
+    if math.prod(program.input_shape) > FEW_INPUTS or units > FEW_UNITS or most == 0:
+        return None
+    source, regions = RegionSource.of(program, domain), []
+    if not source.network.rational:
+        return None
+    for region in source:
+        regions.append(region)
+        if len(regions) > most:
+            return None
+    found = ExactRanges([layer.units if isinstance(layer.rule, Elementwise) else 0 for layer in program.layers])
+    for region in regions:
+        found.meet(region.maps, region.sides, region.interior_point.reshape(-1).tolist())
+    return found if regions else None
+
+
+def _points(
+    program: Program, domain: Box | Polytope, corners: Sequence[Tensor], low: Floats, high: Floats, seed: int
+) -> Floats:
+    """Inputs to look at: some of the domain, and those where bounds would be attained."""
+    rng = np.random.default_rng(seed)
+    drawn = low + rng.random((LOOKED_AT, len(low))) * (high - low)
+    points = np.clip(np.concatenate([drawn, *(c.detach().numpy() for c in corners)]), low, high)
+    if isinstance(domain, Polytope):
+        normals, offsets = domain.half_spaces(program.input_shape)
+        size = np.abs(points) @ np.abs(normals).T + np.abs(offsets)
+        inside = (points @ normals.T <= offsets - 1e-12 * size).all(1)
+        rows = [rational.integer_row([*(-n).tolist(), o]) for n, o in zip(normals, offsets.tolist(), strict=True)]
+        inner = rational.interior(rows, len(low))
+        assert inner is not None
+        middle = [float(x) for x in inner]
+        strictly = all(rational.value_at(row, [Fraction(x) for x in middle]) > 0 for row in rows)
+        points = np.concatenate([points[inside], [middle] if strictly else np.empty((0, len(low)))])
+    return np.ascontiguousarray(points)

@@ -1,0 +1,234 @@
+"""Ranges and states of units: exact ones against mixed integer programs, bounds against points, proofs against both."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import Bounds, LinearConstraint, milp
+from torch import nn
+
+import netfold as nf
+from netfold.results.units import STATES
+
+BIG = 1e3
+
+
+def dense(widths: list[int], kind: str, rng: np.random.Generator) -> nn.Sequential:
+    """A ReLU network: ordinary, or with what goes wrong easily."""
+    layers: list[nn.Module] = []
+    for a, b in pairwise(widths):
+        linear = nn.Linear(a, b, dtype=torch.float64)
+        weight, bias = rng.normal(size=(b, a)), rng.normal(size=b)
+        if kind == "integer":
+            weight, bias = rng.integers(-1, 2, (b, a)).astype(float), rng.integers(-1, 2, b).astype(float)
+        elif kind == "repeated":
+            weight[1:], bias[1:] = weight[:1] * rng.choice([-2.0, 1.0], (b - 1, 1)), 0.5
+        elif kind == "sparse":
+            weight *= rng.random((b, a)) < 0.3
+        elif kind == "no bias":
+            bias[:] = 0.0
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(weight)), linear.bias.copy_(torch.from_numpy(bias))
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def optimum(net: nn.Sequential, layer: int, unit: int, low: float, high: float, sign: int) -> float:
+    """The lowest value of a pre-activation times a sign over a box: binary variables for the units before it."""
+    weights = [(m.weight.detach().numpy(), m.bias.detach().numpy()) for m in net if isinstance(m, nn.Linear)]
+    inputs = weights[0][0].shape[1]
+    kinds = [(low, high, 0)] * inputs
+    rows: list[tuple[dict[int, float], float, float]] = []
+    before = list(range(inputs))
+
+    def new(count: int, a: float, b: float, whole: int) -> list[int]:
+        kinds.extend([(a, b, whole)] * count)
+        return list(range(len(kinds) - count, len(kinds)))
+
+    for depth in range(layer + 1):
+        weight, bias = weights[depth]
+        h = new(len(bias), -BIG, BIG, 0)
+        for i in range(len(bias)):
+            entries = {j: float(w) for j, w in zip(before, weight[i], strict=True)}
+            rows.append(({**entries, h[i]: -1.0}, -bias[i], -bias[i]))
+        if depth < layer:
+            y, on = new(len(bias), 0.0, BIG, 0), new(len(bias), 0.0, 1.0, 1)
+            for i in range(len(bias)):
+                rows.append(({y[i]: 1.0, h[i]: -1.0}, 0.0, np.inf))
+                rows.append(({y[i]: 1.0, on[i]: -BIG}, -np.inf, 0.0))
+                rows.append(({y[i]: 1.0, h[i]: -1.0, on[i]: BIG}, -np.inf, BIG))
+            before = y
+    matrix = np.zeros((len(rows), len(kinds)))
+    for r, (entries, _, _) in enumerate(rows):
+        for column, value in entries.items():
+            matrix[r, column] = value
+    target = np.zeros(len(kinds))
+    target[h[unit]] = sign
+    found = milp(
+        target,
+        constraints=LinearConstraint(matrix, [r[1] for r in rows], [r[2] for r in rows]),
+        integrality=[k[2] for k in kinds],
+        bounds=Bounds([k[0] for k in kinds], [k[1] for k in kinds]),
+    )
+    return sign * float(found.fun)
+
+
+@pytest.mark.parametrize("kind", ["ordinary", "integer", "repeated", "sparse", "no bias"])
+def test_ranges_are_those_of_mixed_integer_programs(kind: str) -> None:
+    """Exact ranges to the solver's tolerance; proven bounds contain them; no proof contradicts them."""
+    rng = np.random.default_rng(len(kind))
+    for inputs in (1, 3):
+        net = dense([inputs, 4, 3, 2], kind, rng)
+        truth = np.array(
+            [
+                [optimum(net, layer, unit, -1.0, 1.5, sign) for sign in (1, -1)]
+                for layer, width in enumerate([4, 3])
+                for unit in range(width)
+            ]
+        )
+        exact = nf.units(net, nf.Box(-1.0, 1.5), shape=(inputs,))
+        assert exact.exact
+        table = exact.to_dataframe()
+        assert np.allclose(table[["low", "high"]], truth, atol=1e-5)
+        assert exact.proved == 1.0
+        bounds = nf.units(net, nf.Box(-1.0, 1.5), shape=(inputs,), regions=0)
+        other = bounds.to_dataframe()
+        assert not bounds.exact
+        assert (other["low"] <= table["low"] + 1e-12).all()
+        assert (other["high"] >= table["high"] - 1e-12).all()
+        assert (other["state"] == table["state"])[bounds.units.proved].all()
+
+
+class Residual(nn.Module):
+    """Convolutions with batch norm, a skip, max-pooling, and nonlinearities of two and three pieces."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 3, 3, padding=1), nn.Conv2d(3, 3, 3, padding=1)
+        self.norm, self.pool, self.last = nn.BatchNorm2d(3), nn.MaxPool2d(2), nn.Linear(27, 4)
+        self.norm.running_mean.normal_(), self.norm.running_var.uniform_(0.5, 2.0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The network."""
+        y = nn.functional.leaky_relu(self.norm(self.first(x)), 0.1)
+        y = self.pool(y + nn.functional.hardtanh(self.second(y)))
+        return nn.functional.relu6(self.last(y.flatten(1)) * 3 + 2)
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_bounds_hold_at_points(steps: int) -> None:
+    """No point of the box, its corners among them, leaves the bounds; slopes that are looked for do not loosen them."""
+    torch.manual_seed(0)
+    net = Residual().eval()
+    center = torch.rand(1, 6, 6)
+    found = nf.units(net, nf.Box(center - 0.2, center + 0.2), steps=steps)
+    assert found.left_out == ("pool",)
+    offsets = torch.rand(4000, 1, 6, 6) * 2 - 1
+    offsets[2000:] = offsets[2000:].sign()
+    seen = nf.units(net, center + 0.2 * offsets)
+    assert (seen.units.low >= found.units.low).all()
+    assert (seen.units.high <= found.units.high).all()
+    moved = seen.units.state == STATES.index("free")
+    assert not (found.units.proved & moved & (found.units.state != STATES.index("free"))).any()
+    assert found.proved > 0.5
+    loose = nf.units(net, nf.Box(center - 0.2, center + 0.2))
+    assert (found.units.low >= loose.units.low).all()
+
+
+def test_the_gradient_narrows_bounds() -> None:
+    """Slopes that are looked for bound deeper layers better than those of one rule, and truly."""
+    net = nf.random_network(inputs=6, width=12, depth=3, outputs=1, sigma_b=0.3, seed=2)
+    wide, narrow = (nf.units(net, nf.Box(-0.5, 0.5), steps=steps).units for steps in (0, 60))
+    seen = nf.units(net, np.random.default_rng(0).uniform(-0.5, 0.5, (4000, 6))).units
+    assert (seen.low >= narrow.low).all()
+    assert (seen.high <= narrow.high).all()
+    last = wide.layer == 3
+    assert (narrow.high - narrow.low)[last].sum() < 0.99 * (wide.high - wide.low)[last].sum()
+
+
+def test_a_polytope_is_not_its_box() -> None:
+    """Exact ranges follow the faces; bounds hold on the box around."""
+    net = dense([2, 3, 2, 1], "ordinary", np.random.default_rng(3))
+    triangle = nf.Polytope([[-1, 0], [0, -1], [1, 1]], [0, 0, 1])
+    exact, bounds = nf.units(net, triangle), nf.units(net, triangle, regions=0)
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=torch.float64)
+    first = nf.units(net, corners).units
+    assert np.allclose(exact.units.low[:3], first.low[:3])
+    assert np.allclose(exact.units.high[:3], first.high[:3])
+    assert (bounds.units.low <= exact.units.low).all()
+    assert (bounds.units.high >= exact.units.high).all()
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-160, 1e100])
+def test_odd_magnitudes_prove_nothing_false(size: float) -> None:
+    """Products that underflow or overflow leave bounds that points do not contradict."""
+    net = dense([2, 4, 4, 1], "ordinary", np.random.default_rng(5))
+    with torch.no_grad():
+        for linear in (net[0], net[2]):
+            linear.weight.mul_(size), linear.bias.mul_(size)
+    box = nf.Box(-1.0, 1.0)
+    bounds = nf.units(net, box, shape=(2,), regions=0)
+    exact = nf.units(net, box, shape=(2,))
+    both = bounds.units.proved & exact.units.proved & exact.exact
+    assert (bounds.units.state == exact.units.state)[both].all()
+
+
+def test_states_of_every_kind() -> None:
+    """Dead, on, saturated and free by construction, on data and over the box; a knot that is touched is not crossed."""
+    net = nn.Sequential(nn.Linear(1, 5), nn.Hardtanh(0.0, 1.0), nn.Linear(5, 1))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1.0], [0.25], [1.0], [1.0], [-1.0]]))
+        net[0].bias.copy_(torch.tensor([-1.0, 0.25, 3.0, 0.0, -1.0]))
+    for where in (nf.Box(-1.0, 1.0), torch.linspace(-1, 1, 21)[:, None]):
+        table = nf.units(net, where).to_dataframe()
+        assert table["state"].tolist() == ["dead", "on", "saturated", "free", "dead"]
+    assert nf.units(net, nf.Box(-1.0, 1.0)).count("dead", "proved") == 2
+    assert nf.units(net, torch.zeros(3, 1)).count("dead", "proved") == 0
+
+
+def test_data_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block size makes no difference; shares and ranks are those of the forward pass."""
+    torch.manual_seed(0)
+    net, data = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2)), torch.randn(50, 3)
+    whole = nf.units(net, data)
+    monkeypatch.setattr("netfold.measures.units.rows_together", lambda program: 7)
+    assert nf.units(net, data) == whole
+    h = net[0](data).detach().double()
+    assert np.allclose(whole.units.active, (h > 0).double().mean(0).numpy())
+    assert whole.ranks == (int(torch.linalg.matrix_rank(h.relu() - h.relu().mean(0))),)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        (nf.Box(0.0, np.inf), "this box is not"),
+        (nf.Polytope([[1.0, 0.0]], [1.0]), "this polytope is not bounded"),
+        (nf.Polytope([[1.0, 0.0], [-1.0, 0.0]], [-1.0, -1.0]), "is empty"),
+        (np.zeros((0, 2)), "data is empty"),
+        (np.full((1, 2), np.nan), "must be finite"),
+    ],
+)
+def test_what_cannot_be_looked_at(where: Any, words: str) -> None:
+    """One clear error."""
+    with pytest.raises(nf.InvalidInputError, match=words):
+        nf.units(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), where)
+
+
+def test_a_smooth_network_has_no_proven_units() -> None:
+    """Over a domain it is refused; on data its smooth layers are named."""
+    net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2), nn.ReLU())
+    with pytest.raises(nf.NotPiecewiseLinearError):
+        nf.units(net, nf.Box(0.0, 1.0))
+    assert nf.units(net, torch.zeros(2, 2)).left_out == ("1",)
+
+
+def test_saved_and_loaded(tmp_path: Any) -> None:
+    """Equal, and a picture with a bar for every layer."""
+    found = nf.units(nf.random_network(2, 5, 2, sigma_b=1.0, seed=1), nf.Box(-1.0, 1.0))
+    found.save(tmp_path / "units.nc")
+    assert nf.Units.load(tmp_path / "units.nc") == found
+    assert len(found.plot().get_yticklabels()) == 2
