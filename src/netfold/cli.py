@@ -110,7 +110,7 @@ def report(
 
     if model is None:
         _refuse_without_model(weights, data, initial, input, part_output)
-        found = report_on_digits(output, pairs=pairs, seed=seed, progress=True)
+        found = report_on_digits(output, pairs=pairs, seconds=seconds, seed=seed, progress=True)
     else:
         found = _report_on(model, weights, shape, (input, part_output), data, initial, output, pairs, seconds, seed)
     from netfold.reporting.numbers import numbers

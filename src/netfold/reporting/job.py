@@ -10,13 +10,19 @@ from netfold.training.digits import load_digits, train
 
 
 def report_on_digits(
-    output: str | os.PathLike[str] = "report.html", *, pairs: int = 40, seed: int = 0, progress: bool = False
+    output: str | os.PathLike[str] = "report.html",
+    *,
+    pairs: int = 40,
+    seconds: float | None = 120.0,
+    seed: int = 0,
+    progress: bool = False,
 ) -> ReportData:
     """Train a ReLU network on scikit-learn's digits and report on it, beside its initial weights.
 
     Args:
         output: the page to write.
         pairs: how many pairs of test digits to walk between.
+        seconds: how long the measurements may take, about.
         seed: of the split, the weights, the training order and the pairs.
         progress: show progress bars on stderr where that is a terminal.
 
@@ -40,6 +46,7 @@ def report_on_digits(
         initial=trained.initial,
         labels=digits.test_labels,
         pairs=pairs,
+        seconds=seconds,
         seed=seed,
         story=story,
         progress=progress,
