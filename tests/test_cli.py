@@ -182,7 +182,7 @@ def test_trace_within_a_budget(own: Path, capsys: pytest.CaptureFixture[str], mo
     assert run(capsys, *common, 0.01)[1].startswith("TraceEstimate of")
     code, _, err = run(capsys, *common, 60, "--certify")
     assert code == 2
-    assert "either --certify or --budget" in err
+    assert "either --certify or --seconds" in err
 
 
 def test_trace_certified(own: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -224,7 +224,7 @@ INEXACT: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "gelu": (
         lambda: nn.Sequential(nn.Linear(3, 3), nn.GELU()),
         r"Sequential cannot be followed exactly: aten\.gelu\.default in module '1' "
-        r"\(torch\.nn\.modules\.activation\.GELU\).*neither affine nor.*use method='sampled'",
+        r"\(torch\.nn\.modules\.activation\.GELU\).*neither affine nor.*take a verb that samples: nf\.trace_path",
     ),
     "a function": (
         Gated,

@@ -170,7 +170,7 @@ def test_weights_that_do_not_fit(change: Callable[[Any], Any], text: str, folder
     [
         (
             "nowhere.pt2",
-            r"nowhere\.pt2: there is no such model file; a model is a \.pt2 file or 'module:factory'",
+            r"nowhere\.pt2: there is no such model file; a model is a \.pt2 or \.onnx file or 'module:factory'",
         ),
         ("no_such_module:make", r"cannot import 'no_such_module'"),
         (f"{HERE}:make", r"has no 'make'"),
@@ -178,8 +178,8 @@ def test_weights_that_do_not_fit(change: Callable[[Any], Any], text: str, folder
         (f"{HERE}:points", r"could not be called without arguments: TypeError: .*shape"),
         (f"{HERE}:failing", r"could not be called without arguments: KeyError: 'size'"),
         ("builtins:dict", r"made a dict, not a torch\.nn\.Module"),
-        ("model.onnx", r"does not read ONNX; export the PyTorch model as a \.pt2 file"),
-        ("model.txt", r"a model is a \.pt2 file or 'module:factory', not a '\.txt' file"),
+        ("model.onnx", r"model\.onnx is no \.onnx file, or is damaged"),
+        ("model.txt", r"a model is a \.pt2 or \.onnx file or 'module:factory', not a '\.txt' file"),
         ("empty.pt2", r"the model file is empty"),
     ],
 )
@@ -188,7 +188,7 @@ def test_models_that_are_none(spec: str, text: str, folder: Path) -> None:
     for name in ("model.onnx", "model.txt"):
         (folder / name).write_text("text")
     (folder / "empty.pt2").touch()
-    with pytest.raises(InvalidInputError, match=text):
+    with pytest.raises((InvalidInputError, CorruptFileError), match=text):
         load_model(spec)
 
 

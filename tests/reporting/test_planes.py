@@ -55,14 +55,16 @@ def test_one_network_without_labels() -> None:
 
 
 def test_none_where_there_is_no_plane() -> None:
-    """Inputs on one line, and networks whose plane would hold too many regions, give no slice, but the reason."""
+    """Inputs on one line, and networks whose plane would hold too many regions, give no exact slice, but the reason."""
     program = nf.capture(NET, shape=(6,))
     line = np.outer(np.arange(9.0), np.ones(6))
     assert (
         slice_through(program, None, line, None, traces(), seed=0)
         == "no three of the inputs that were tried span a plane"
     )
-    assert isinstance(slice_through(program, None, POINTS, None, traces(MOST_ON_LINE + 1), seed=0), str)
+    sampled = slice_through(program, None, POINTS, None, traces(MOST_ON_LINE + 1), seed=0)
+    assert not isinstance(sampled, str)
+    assert f"more than {MOST_ON_LINE} regions" in sampled.why
 
 
 def test_one_class_is_said_plainly() -> None:

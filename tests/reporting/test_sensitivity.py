@@ -45,8 +45,8 @@ def test_the_sentence_names_the_most_and_the_least_sensitive(data: ReportData) -
     values = found.values.copy()
     values[:, column] = np.array([0.7, 0.9, 0.75])[:, None]
     told = sentence(replace(found, values=values, effect=np.zeros_like(found.effect)))
-    assert "layer linear1 alone costs 30.0% of accuracy" in told
-    assert "on layer linear2, the least sensitive of 3, 10.0%" in told
+    assert "layer linear1 → act1 alone costs 30.0% of accuracy" in told
+    assert "on layer linear2 → act2, the least sensitive of 3, 10.0%" in told
     assert "nothing is known" in sentence(replace(found, effect=np.ones_like(found.effect)))
 
 

@@ -60,14 +60,14 @@ def test_the_layer_with_most_transitions_is_named(small: ReportData) -> None:
     """Clearly first: named with its share. Within the uncertainty: said so. None at all: said so."""
     clear = changed(small.trained, [[1, 9, 2], [2, 10, 1], [1, 11, 2]])
     assert describe(replace(small, trained=clear)).most.startswith(
-        "The most transitions happen in layer 2 (act2): 10 of 13"
+        "The most transitions happen in layer 2 (linear2 → act2): 10 of 13"
     )
     assert "(77%)" in describe(replace(small, trained=clear)).most
     close = changed(small.trained, [[5, 9, 1], [9, 5, 1], [7, 8, 1]])
     said = describe(replace(small, trained=close)).most
     assert said.startswith("No layer stands out")
-    assert "layer 2 (act2)" in said
-    assert "layer 1 (act1)" in said
+    assert "layer 2 (linear2 → act2)" in said
+    assert "layer 1 (linear1 → act1)" in said
     none = changed(small.trained, [[0, 0, 0]])
     assert "one linear rule" in describe(replace(small, trained=none)).most
 
@@ -75,10 +75,10 @@ def test_the_layer_with_most_transitions_is_named(small: ReportData) -> None:
 @pytest.mark.parametrize(
     ("growth", "words"),
     [
-        ([2.0, 1.5, 3.0], "9 times as long, and every layer stretches it, layer 3 (act3) most (×3)."),
-        ([0.5, 0.25, 0.9], "every layer shortens it, layer 3 (act3) least (×0.9)"),
+        ([2.0, 1.5, 3.0], "9 times as long, and every layer stretches it, layer 3 (linear3 → act3) most (×3)."),
+        ([0.5, 0.25, 0.9], "every layer shortens it, layer 3 (linear3 → act3) least (×0.9)"),
         ([2.0, 0.5, 0.5], "0.5 times as long, and 1 layer of 3 stretches it."),
-        ([2.0, 3.0, 0.5], "2 layers of 3 stretch it, layer 2 (act2) most (×3)"),
+        ([2.0, 3.0, 0.5], "2 layers of 3 stretch it, layer 2 (linear2 → act2) most (×3)"),
     ],
 )
 def test_growth_in_words(small: ReportData, growth: list[float], words: str) -> None:

@@ -69,6 +69,8 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "sensitivity to pruning": lambda: nf.layer_sensitivity(network(), POINTS, perturbation=nf.Zero()),
     "dichotomies": lambda: nf.count_dichotomies(network(), POINTS[:4], sweeps=2),
     "single layers": single_layer,
+    "units": lambda: nf.units(network(), nf.Box(-1.0, 1.0)),
+    "sampled plane": lambda: nf.sample_plane(network("tanh"), PLANE, resolution=8),
     "history": history,
     "growth": lambda: nf.theory.length_growth("tanh", 2.0, depth=3),
     "crossings": lambda: nf.theory.crossing_rate("hardtanh", 2.0, depth=3),

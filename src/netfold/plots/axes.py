@@ -34,7 +34,7 @@ def short(name: str, most: int = 12) -> str:
 
     Example:
         >>> short("encoder.layer.3.relu"), short("encoder.layer.3.dense → encoder.layer.3.relu", 27)
-        ('…yer.3.relu', '…yer.3.dense → …layer.3.relu')
+        ('…ayer.3.relu', '…yer.3.dense → …ayer.3.relu')
     """
     if len(name) <= most:
         return name

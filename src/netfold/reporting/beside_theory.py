@@ -115,9 +115,9 @@ def beside_theory(
 def _alone(estimates: TraceEstimates) -> Comparison:
     """Estimates without predictions beside them."""
     nan, why = float("nan"), "theory is set beside lines that are followed from end to end, and these were estimated"
-    names = [*(layer.name for layer in estimates[0].layers), "output"]
+    names = [*((layer.name, layer.label) for layer in estimates[0].layers), ("output", "output")]
     rows = []
     for measure in ("growth", "transitions"):
         for i, mean in enumerate(estimates.values(measure).mean(0).tolist()):
-            rows.append(ComparedNumber(measure, i + 1, names[i], mean, nan, nan, nan, "", NO_ERROR, why))
+            rows.append(ComparedNumber(measure, i + 1, *names[i], mean, nan, nan, nan, "", NO_ERROR, why))
     return Comparison(tuple(rows), len(estimates), "paths", why)

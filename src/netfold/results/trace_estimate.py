@@ -96,6 +96,11 @@ class TraceEstimate(Result):
         """State switches of all layers."""
         return self.estimates[-1]
 
+    @property
+    def labels(self) -> list[str]:
+        """What tables and pictures call the input, the layers and the output."""
+        return ["input", *(layer.label for layer in self.layers), self.output_label]
+
     def to_dataframe(self) -> pd.DataFrame:
         """One row a layer, in order, between a row for the input path and one for the output.
 
@@ -107,9 +112,9 @@ class TraceEstimate(Result):
         """
         import pandas as pd
 
-        names, labels, ops = ([getattr(layer, what) for layer in self.layers] for what in ("name", "label", "op"))
+        names, ops = ([getattr(layer, what) for layer in self.layers] for what in ("name", "op"))
         frame = pd.DataFrame({"layer": range(len(names) + 2), "name": ["input", *names, "output"]})
-        frame["label"], frame["op"] = ["input", *labels, self.output_label], ["", *ops, ""]
+        frame["label"], frame["op"] = self.labels, ["", *ops, ""]
         frame["units"] = pd.Series([None, *(layer.units for layer in self.layers), None], dtype="Int64")
         missing = Estimated(*[np.nan] * 4)
         for name in ("transitions", "sign_transitions", "length"):

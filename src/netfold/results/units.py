@@ -21,7 +21,7 @@ PROVED, OBSERVED = KNOWN = ("proved", "observed")
 class UnitRanges(Record):
     """All units of the layers that have elementwise pieces, one after the other."""
 
-    layer: NDArray[np.int64] = measured("number of the unit's layer, from 1 as in traces", ("unit",))
+    layer: NDArray[np.int64] = measured("number of the unit's layer, from 1 as in traces", ("unit",), name="unit_layer")
     unit: NDArray[np.int64] = measured("its number in the layer, from 0", ("unit",))
     low: NDArray[np.float64] = measured("lower bound of its pre-activation; over data, the lowest met", ("unit",))
     high: NDArray[np.float64] = measured("upper bound of its pre-activation; over data, the highest met", ("unit",))

@@ -22,8 +22,9 @@ def timed() -> Iterator[None]:
         yield
     finally:
         _here.inside = False
+        took = time.perf_counter() - begin
         for spent in _open:
-            spent.append(time.perf_counter() - begin)
+            spent.append(took)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Check a proof of how many activation regions a network has: ``python -I -S check_regions.py STATEMENT PROOF``.
 
-Standard library and integers only, no code in common with what writes proofs; rules and reasons: docs/proofs.md. With
+Standard library and integers only; it needs nothing else of what writes proofs. Rules and reasons: docs/proofs.md. With
 ``PART PARTS`` only that share of the first layer's cells is checked. Status: 0 accepted, 1 refused, 2 not checked.
 
 An affine function is a list of integers, the constant last. A *cell* is where its *walls* are positive; all layers so

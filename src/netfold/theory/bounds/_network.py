@@ -20,7 +20,7 @@ LARGEST_RANK = 4_000_000_000
 
 
 @dataclass(frozen=True)
-class Units:
+class CountedUnits:
     """The units of one nonlinearity, as far as counting goes.
 
     Attributes:
@@ -46,7 +46,7 @@ class Units:
     leaving: int
 
     @classmethod
-    def of(cls, block: LayerBlock, layer: Layer) -> Units:
+    def of(cls, block: LayerBlock, layer: Layer) -> CountedUnits:
         """The units of a captured nonlinearity.
 
         Raises:

@@ -19,7 +19,7 @@ from netfold.theory.bounds._bound import Bound, Kind, Statement
 from netfold.theory.bounds._montufar2014 import montufar2014, montufar2014_maxout
 from netfold.theory.bounds._montufar2022 import montufar2022_maxout_lower, montufar2022_maxout_upper
 from netfold.theory.bounds._network import (
-    Units,
+    CountedUnits,
     all_convolutions,
     common_unit,
     convolutions,
@@ -60,7 +60,7 @@ class NetworkBounds(TableRows):
     name: str
     inputs: int
     dimension: int
-    layers: tuple[Units, ...]
+    layers: tuple[CountedUnits, ...]
     rows: tuple[Row, ...]
 
     plot = above("netfold.plots.bounds:network")
@@ -146,7 +146,7 @@ def of(
     taken = network.inputs if dimension is None else positive(dimension, "dimension")
     if taken > network.inputs:
         raise InvalidInputError(f"dimension: {program.name} has {network.inputs} inputs, got {dimension}")
-    layers = tuple(Units.of(block, layer) for block, layer in zip(network.hidden, program.layers, strict=True))
+    layers = tuple(CountedUnits.of(block, layer) for block, layer in zip(network.hidden, program.layers, strict=True))
     calls = dict(_calls(network, layers, taken))
     unknown = [name for name in only or () if name not in calls]
     if unknown:
@@ -169,7 +169,9 @@ def _require_regions(program: Program) -> None:
         )
 
 
-def _calls(network: Architecture, layers: tuple[Units, ...], m: int) -> Iterator[tuple[str, Callable[[], Bound]]]:
+def _calls(
+    network: Architecture, layers: tuple[CountedUnits, ...], m: int
+) -> Iterator[tuple[str, Callable[[], Bound]]]:
     unit, widths = common_unit(network), tuple(layer.count for layer in layers)
     kind = Kind.GIVEN_NETWORK if unit is None else upper_kind(m, widths, unit)
     yield "hinz2019 (naive)", lambda: _every_pattern(layers)
@@ -205,17 +207,17 @@ def _about_random_weights() -> Bound:
     raise InvalidInputError(RANDOM)
 
 
-def _every_pattern(layers: tuple[Units, ...]) -> Bound:
+def _every_pattern(layers: tuple[CountedUnits, ...]) -> Bound:
     value = math.prod(layer.cells(layer.count) for layer in layers)
     return _upper(value, Kind.GIVEN_NETWORK, "every pattern of the units")
 
 
-def _full_dimension(layers: tuple[Units, ...], m: int, kind: Kind) -> Bound:
+def _full_dimension(layers: tuple[CountedUnits, ...], m: int, kind: Kind) -> Bound:
     value = _product_bound(layers, [m] * len(layers))
     return _upper(value, kind, _source("Raghu et al. 2017, Theorem 1", layers))
 
 
-def _what_is_left(network: Architecture, layers: tuple[Units, ...], m: int, kind: Kind) -> Bound:
+def _what_is_left(network: Architecture, layers: tuple[CountedUnits, ...], m: int, kind: Kind) -> Bound:
     dimensions, left = [], m
     for layer in layers:
         dimensions.append(min(left, layer.entering))
@@ -225,13 +227,13 @@ def _what_is_left(network: Architecture, layers: tuple[Units, ...], m: int, kind
     return _upper(_product_bound(layers, dimensions), kind, source)
 
 
-def _product_bound(layers: Sequence[Units], dimensions: Sequence[int]) -> int:
+def _product_bound(layers: Sequence[CountedUnits], dimensions: Sequence[int]) -> int:
     pairs = list(zip(layers, dimensions, strict=True))
     _require_affordable(sum(d * d for layer, d in pairs if d < layer.count), LARGEST)
     return math.prod(layer.cells(d) for layer, d in pairs)
 
 
-def _sharpest(layers: tuple[Units, ...]) -> tuple[str, str]:
+def _sharpest(layers: tuple[CountedUnits, ...]) -> tuple[str, str]:
     """Names of the bound that counts flat units, and of the one that also knows ranks."""
     if not any(layer.collapses for layer in layers):
         return "", "montufar2017 (ranks)"
@@ -240,14 +242,14 @@ def _sharpest(layers: tuple[Units, ...]) -> tuple[str, str]:
     return "hinz2019 (binomial)", "hinz2019 (binomial, ranks)"
 
 
-def _thinning(network: Architecture, layers: tuple[Units, ...], m: int, kind: Kind) -> Bound:
+def _thinning(network: Architecture, layers: tuple[CountedUnits, ...], m: int, kind: Kind) -> Bound:
     if not any(layer.collapses for layer in layers):
         raise InvalidInputError("no layer has units that are flat on all pieces but one: none loses dimensions")
     value = _by_image(network, layers, m, [layer.entering for layer in layers])
     return _upper(value, kind, _thinning_source(layers))
 
 
-def _ranked(network: Architecture, layers: tuple[Units, ...], m: int) -> Bound:
+def _ranked(network: Architecture, layers: tuple[CountedUnits, ...], m: int) -> Bound:
     _require_no_skips(network)
     ranks = [rank(network, number) for number in range(len(layers))]
     value = _by_image(network, layers, m, ranks)
@@ -255,7 +257,7 @@ def _ranked(network: Architecture, layers: tuple[Units, ...], m: int) -> Bound:
     return _upper(value, Kind.GIVEN_NETWORK, _thinning_source(layers), assumes)
 
 
-def _by_image(network: Architecture, layers: tuple[Units, ...], m: int, ranks: Sequence[int]) -> int:
+def _by_image(network: Architecture, layers: tuple[CountedUnits, ...], m: int, ranks: Sequence[int]) -> int:
     """Regions counted by the dimension of their images: Serra et al. and Hinz, for units of several kinds."""
     _require_no_skips(network)
     _require_affordable(sum(min(m, layer.count) ** 2 for layer in layers), LARGEST_TABLE)
@@ -268,7 +270,7 @@ def _by_image(network: Architecture, layers: tuple[Units, ...], m: int, ranks: S
     return sum(images)
 
 
-def _keeping(images: list[int], layer: Units, limit: int) -> list[int]:
+def _keeping(images: list[int], layer: CountedUnits, limit: int) -> list[int]:
     """Regions by image dimension after a layer in which no unit is sure to lose one."""
     top = min(len(images) - 1, limit)
     after = [0] * (top + 1)
@@ -280,12 +282,12 @@ def _keeping(images: list[int], layer: Units, limit: int) -> list[int]:
     return [*after[:left], sum(after[left:])]
 
 
-def _thinning_source(layers: tuple[Units, ...]) -> str:
+def _thinning_source(layers: tuple[CountedUnits, ...]) -> str:
     relu = _sharpest(layers) == "serra2018_upper"
     return _source("Serra et al. 2018, Theorem 1" if relu else "Hinz & van de Geer 2019, main theorem", layers)
 
 
-def _windows_first(network: Architecture, layers: tuple[Units, ...], m: int) -> Bound:
+def _windows_first(network: Architecture, layers: tuple[CountedUnits, ...], m: int) -> Bound:
     """The count of the first layer by its windows, times the product bound of the others."""
     _require_whole(network, m)
     first = xiong2020_upper(*convolutions(network.hidden[:1]))
@@ -322,6 +324,6 @@ def _upper(value: int, kind: Kind, source: str, assumes: str = "") -> Bound:
     return Bound(value, Statement(kind, "activation regions", source, assumes))
 
 
-def _source(paper: str, layers: tuple[Units, ...]) -> str:
+def _source(paper: str, layers: tuple[CountedUnits, ...]) -> str:
     selecting = any(layer.selects for layer in layers)
     return f"{paper}; maxima by Montúfar, Ren & Zhang 2022" if selecting else paper
