@@ -119,7 +119,7 @@ def check(
 ) -> int:
     """Check a proof of a count, in integers only: exit code 0 if it is accepted, 1 if it is refused.
 
-    The checker is one file of Python's standard library that shares no code with what writes proofs; where it is
+    The checker is one file of Python's standard library that needs nothing else of netfold; where it is
     installed is said with the answer, and it runs alone.
 
     For example:

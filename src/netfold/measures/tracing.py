@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from netfold.arguments import Positive, PositiveInt, Share, checked, sequence
 from netfold.capture import Model, Program, capture
-from netfold.capture.splitting import ExactSplit, split_of
+from netfold.capture.splitting import split_of
 from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import follow_ellipse, trace_ellipses
 from netfold.exact.line.tracer import LineTracer
@@ -236,7 +236,7 @@ def _within(
         with stoppable(budget):
             return trace_sampled(program, path, tolerance, budget, more)
     if choice is trace_straight or choice is _trace_split:
-        split = None if choice is trace_straight else _split_of(program)
+        split = split_of(program) if choice is _trace_split else None
         whole, program = program, program if split is None else split.signed
         tracer = LineTracer(program, 1, keep=split is not None)
         at = 1.0
@@ -400,12 +400,6 @@ def assembled(
         assemble(program, tracer, i, length, {**where, "path": type(path).__name__})
         for i, (path, length) in enumerate(zip(paths, lengths, strict=True))
     ]
-
-
-def _split_of(program: Program) -> ExactSplit:
-    split = split_of(program)
-    assert split is not None
-    return split
 
 
 def _trace_split(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:

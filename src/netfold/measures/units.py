@@ -153,13 +153,13 @@ def _on(program: Program, data: Tensor) -> Found:
 @beside
 def _over(program: Program, domain: Box | Polytope, steps: int, regions: int, seed: int) -> Found:
     """Over a domain."""
-    low, high = _hull(program, domain)
+    low, high, inside = _hull(program, domain)
     explicit = ExplicitProgram.of(program)
     with one_thread():
         relaxation = Relaxation(explicit, torch.from_numpy(low), torch.from_numpy(high))
         bounds = [(read.low.numpy(), read.high.numpy()) for read in relaxation.follow(steps)]
     exact = _exactly(program, domain, regions)
-    points = _points(program, domain, relaxation.corners, low, high, seed)
+    points = _points(program, domain, relaxation.corners, low, high, inside, seed)
     rows = []
     evaluated = Evaluation(explicit, False).layers(Bounded(points, np.zeros_like(points), np.zeros_like(points)))
     for number, (layer, h) in enumerate(zip(program.layers, evaluated, strict=True)):
@@ -226,8 +226,8 @@ def _slopes_at(rule: Elementwise, h: Floats) -> Floats:
     return rule.slopes[np.arange(h.shape[1]) if len(rule.slopes) > 1 else 0, piece]
 
 
-def _hull(program: Program, domain: Box | Polytope) -> tuple[Floats, Floats]:
-    """The smallest box around a domain; an upper limit that is rounded is rounded up, and a lower one down."""
+def _hull(program: Program, domain: Box | Polytope) -> tuple[Floats, Floats, Floats]:
+    """The smallest box around a domain, rounded outwards, and points strictly inside a polytope: one or none."""
     if isinstance(domain, Box):
         if domain.flat:
             raise InvalidInputError(
@@ -236,7 +236,7 @@ def _hull(program: Program, domain: Box | Polytope) -> tuple[Floats, Floats]:
         low, high = domain.limits(program.input_shape)
         if not (np.isfinite(low).all() and np.isfinite(high).all()):
             raise InvalidInputError("units have proven ranges over a bounded domain, and this box is not: give limits")
-        return low, high
+        return low, high, np.empty((0, len(low)))
     normals, offsets = domain.half_spaces(program.input_shape)
     m = math.prod(program.input_shape)
     rows = [rational.integer_row([*(-n).tolist(), o]) for n, o in zip(normals, offsets.tolist(), strict=True)]
@@ -249,7 +249,9 @@ def _hull(program: Program, domain: Box | Polytope) -> tuple[Floats, Floats]:
         raise InvalidInputError("units have proven ranges over a bounded domain, and this polytope is not bounded")
     low = np.array([np.nextafter(float(end), -np.inf) for end in found[::2] if end is not None])
     high = np.array([np.nextafter(-float(end), np.inf) for end in found[1::2] if end is not None])
-    return low, high
+    middle = [float(x) for x in inner]
+    strictly = all(rational.value_at(row, [Fraction(x) for x in middle]) > 0 for row in rows)
+    return low, high, np.array([middle]) if strictly else np.empty((0, m))
 
 
 def _exactly(program: Program, domain: Box | Polytope, most: int) -> ExactRanges | None:
@@ -258,7 +260,7 @@ def _exactly(program: Program, domain: Box | Polytope, most: int) -> ExactRanges
     if math.prod(program.input_shape) > FEW_INPUTS or units > FEW_UNITS or most == 0:
         return None
     source, regions = RegionSource.of(program, domain), []
-    if not source.network.rational:
+    if not source.network.rational or source.network.extreme:
         return None
     for region in source:
         regions.append(region)
@@ -271,20 +273,20 @@ def _exactly(program: Program, domain: Box | Polytope, most: int) -> ExactRanges
 
 
 def _points(
-    program: Program, domain: Box | Polytope, corners: Sequence[Tensor], low: Floats, high: Floats, seed: int
+    program: Program,
+    domain: Box | Polytope,
+    corners: Sequence[Tensor],
+    low: Floats,
+    high: Floats,
+    inside: Floats,
+    seed: int,
 ) -> Floats:
     """Inputs to look at: some of the domain, and those where bounds would be attained."""
-    rng = np.random.default_rng(seed)
-    drawn = low + rng.random((LOOKED_AT, len(low))) * (high - low)
+    share = np.random.default_rng(seed).random((LOOKED_AT, len(low)))
+    drawn = (1 - share) * low + share * high
     points = np.clip(np.concatenate([drawn, *(c.detach().numpy() for c in corners)]), low, high)
     if isinstance(domain, Polytope):
         normals, offsets = domain.half_spaces(program.input_shape)
         size = np.abs(points) @ np.abs(normals).T + np.abs(offsets)
-        inside = (points @ normals.T <= offsets - 1e-12 * size).all(1)
-        rows = [rational.integer_row([*(-n).tolist(), o]) for n, o in zip(normals, offsets.tolist(), strict=True)]
-        inner = rational.interior(rows, len(low))
-        assert inner is not None
-        middle = [float(x) for x in inner]
-        strictly = all(rational.value_at(row, [Fraction(x) for x in middle]) > 0 for row in rows)
-        points = np.concatenate([points[inside], [middle] if strictly else np.empty((0, len(low)))])
-    return np.ascontiguousarray(points)
+        points = points[(points @ normals.T <= offsets - 1e-12 * size).all(1)]
+    return np.ascontiguousarray(np.concatenate([points, inside]))

@@ -1,1 +1,1 @@
-"""Counts of regions of R^m, a box or a polytope that carry their proof, for a checker that shares no code with them."""
+"""Counts of regions of R^m, a box or a polytope that carry their proof, for a checker that needs nothing else."""

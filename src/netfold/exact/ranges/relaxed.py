@@ -54,10 +54,6 @@ class Interval:
         """The largest size of every entry."""
         return torch.maximum(self.low.abs(), self.high.abs())
 
-    def within(self, other: Interval) -> Interval:
-        """What both say."""
-        return Interval(torch.maximum(self.low, other.low), torch.minimum(self.high, other.high))
-
 
 @dataclass(frozen=True)
 class Bent:
