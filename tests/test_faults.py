@@ -17,7 +17,7 @@ import xarray as xr
 import netfold as nf
 from netfold import cli
 from netfold.exact.cells.counting import checkpoint
-from netfold.files import alone_in, temporary_beside, write_dataset
+from netfold.files import alone_with, temporary_beside, write_dataset
 
 NET = nf.random_network(3, 8, 2, 2, sigma_b=0.5, seed=0)
 PLAN = {"measures": ["regions"], "repeats": 20, "grid": {"inputs": 2, "width": [3, 4], "depth": 1}}
@@ -110,10 +110,10 @@ def test_two_processes_on_one_folder(tmp_path: Path, capsys: pytest.CaptureFixtu
     """A folder that another reproduction works in is left alone."""
     folder = tmp_path / "page_files"
     folder.mkdir()
-    with alone_in(folder):
+    with alone_with(folder):
         assert cli.main(["reproduce", "circle", "--output", str(tmp_path / "page.html")]) == 2
     said = capsys.readouterr().err
-    assert said.startswith("netfold: another process works in")
+    assert said.startswith("netfold: another process works with")
     assert said.count("\n") == 1
     assert os.listdir(folder) == []
 

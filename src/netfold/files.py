@@ -134,8 +134,8 @@ def _runs(process: int) -> bool:
 
 
 @contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Refuse to work in a folder while another process does.
+def alone_with(path: Path) -> Iterator[None]:
+    """Refuse to work in a folder, or on a file, while another process does.
 
     Raises:
         UnwritableFileError: another one does.
@@ -145,12 +145,12 @@ def alone_in(folder: Path) -> Iterator[None]:
     except ImportError:  # not on Windows
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(path, os.O_RDONLY)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UnwritableFileError(f"another process works in {folder}; wait for it, or name another one") from None
+            raise UnwritableFileError(f"another process works with {path}; wait for it, or name another one") from None
         yield
     finally:
         os.close(handle)

@@ -46,9 +46,14 @@ class Elementwise:
 
     def __call__(self, h: NDArray[np.float64]) -> NDArray[np.float64]:
         """Values at pre-activations ``h`` of shape ``(rows, units)``."""
+        slopes, offsets = self.piece_at(h)
+        return slopes * h + offsets
+
+    def piece_at(self, h: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Slope and offset of the piece that each unit is on, at pre-activations of shape ``(rows, units)``."""
         piece = (h[:, :, None] > self.knots).sum(-1)
-        unit = np.arange(h.shape[1]) if len(self.slopes) > 1 else np.zeros(h.shape[1], np.int64)
-        return self.slopes[unit, piece] * h + self.offsets[unit, piece]
+        unit = np.arange(h.shape[1]) if len(self.slopes) > 1 else 0
+        return self.slopes[unit, piece], self.offsets[unit, piece]
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def reproduce(
         return
     from netfold.arguments import PositiveInt, require
     from netfold.arguments import Seed as SeedNumber
-    from netfold.files import alone_in
+    from netfold.files import alone_with
     from netfold.reporting.page import files_beside, target_of
     from netfold.reproduce.data import digits, read_images
     from netfold.reproduce.figure import Settings
@@ -72,7 +72,7 @@ def reproduce(
     settings = Settings(not full, images, seed, folder, workers, progress=True)
     results: list[DoneExperiment | Failure] = []
     try:
-        with alone_in(folder):
+        with alone_with(folder):
             for result in run(chosen, settings):
                 results.append(result)
                 # After every experiment, so that a run that is stopped leaves a page of what is done.

@@ -31,6 +31,8 @@ def warmup(
     """
     import time
 
+    from joblib import cpu_count
+
     import netfold as nf
     from netfold.exact.numerics import ahead, caches
     from netfold.progress import progress_bar
@@ -39,7 +41,7 @@ def warmup(
         raise InvalidInputError(f"--workers must be at least 1, got {workers}")
     begun, roots = time.monotonic(), sorted({root for verb in ahead.record()[1] for root in verb})
     if caches.shared():
-        ahead.call_for_help(roots, (workers or ahead.cores()) - 1)
+        ahead.call_for_help(roots, (workers or cpu_count()) - 1)
         with progress_bar(len(ahead.missing(ahead.needed(roots))), "compiling", "pass", None) as bar:
             ahead.work(roots, done=bar.update)
     foreseen = caches.compiled()
@@ -58,9 +60,11 @@ def _dense(nf: Any, inputs: int, activation: str = "relu") -> Any:
 
 
 def _pooled() -> Any:
-    from torch import nn
+    from torch import nn, random
 
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3)).eval()
+    with random.fork_rng():
+        random.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(36, 3)).eval()
 
 
 def _lines(nf: Any) -> None:
@@ -79,7 +83,8 @@ def _arcs(nf: Any) -> None:
 
 
 def _planes(nf: Any) -> None:
-    nf.partition_plane(_dense(nf, 2), nf.Plane([0, 0], [1, 0], [0, 1]), bounds=(-1, 1, -1, 1))
+    plane = nf.Plane([0.3, -0.2, 0.7], [1.0, 0.1, 0.3], [0.2, -0.9, 0.4])  # not through knots, as the line
+    nf.partition_plane(_dense(nf, 3), plane, bounds=(-1, 1, -1, 1))
 
 
 def _counts(nf: Any) -> None:

@@ -220,7 +220,7 @@ def _thinned(parts: list[_Part], number: int, layer: Layer, state: np.ndarray, m
     on = left & (state == STATES.index(ON))
     inputs = part.weight.shape[1]
     if on.any() and (on.sum() == left.sum() or inputs * len(after.bias) < on.sum() * (inputs + 1 + len(after.bias))):
-        slope, offset = _piece(rule, middle)
+        (slope,), (offset,) = rule.piece_at(middle[None])
         mixed = after.weight[:, on] * slope[on]
         after.weight = np.concatenate([after.weight, mixed @ part.weight[on]], 1)
         after.bias = after.bias + mixed @ part.bias[on] + after.weight[:, : len(on)][:, on] @ offset[on]
@@ -231,13 +231,6 @@ def _thinned(parts: list[_Part], number: int, layer: Layer, state: np.ndarray, m
     part.weight, part.bias = part.weight[left], part.bias[left]
     after.weight = after.weight[:, columns]
     return list(why.items())
-
-
-def _piece(rule: Elementwise, h: Floats) -> tuple[Floats, Floats]:
-    """Slope and offset of every unit's piece."""
-    piece = (h[:, None] > rule.knots).sum(-1)
-    unit = np.arange(len(h)) if len(rule.slopes) > 1 else np.zeros(len(h), np.int64)
-    return rule.slopes[unit, piece], rule.offsets[unit, piece]
 
 
 def _same(part: _Part, rows: np.ndarray, scaled: bool) -> list[tuple[int, int, float]]:

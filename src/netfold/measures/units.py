@@ -137,7 +137,7 @@ def _on(program: Program, data: Tensor) -> Found:
                 if layer is None or not isinstance(layer.rule, Elementwise):
                     continue
                 h = read[0].numpy()
-                sloped = _slopes_at(layer.rule, h) != 0
+                sloped = layer.rule.piece_at(h)[0] != 0
                 ends.setdefault(number, []).append((h.min(0), h.max(0), sloped.sum(0)))
                 images.setdefault(number, []).append(made.numpy())
     rows = []
@@ -178,7 +178,7 @@ def _over(program: Program, domain: Box | Polytope, steps: int, regions: int, se
             moved, stays = _states(layer, met_low, met_high)
             state = np.where(one, state, np.where(stays, seen, moved))
             proved = one | ~stays
-        sloped = (_slopes_at(layer.rule, h.high) != 0).mean(0)
+        sloped = (layer.rule.piece_at(h.high)[0] != 0).mean(0)
         rows.append((number, lows, highs, met_low, met_high, state, proved, sloped))
     told = "box" if isinstance(domain, Box) else "polytope"
     return _table(rows), told, exact is not None, ()
@@ -219,11 +219,6 @@ def _states(layer: Layer, low: Any, high: Any) -> tuple[np.ndarray, np.ndarray]:
 
 def _finite(number: Any) -> bool:
     return isinstance(number, Fraction) or math.isfinite(number)
-
-
-def _slopes_at(rule: Elementwise, h: Floats) -> Floats:
-    piece = (h[:, :, None] > rule.knots).sum(-1)
-    return rule.slopes[np.arange(h.shape[1]) if len(rule.slopes) > 1 else 0, piece]
 
 
 def _hull(program: Program, domain: Box | Polytope) -> tuple[Floats, Floats, Floats]:

@@ -45,7 +45,7 @@ class Stretches:
         layer: the layer in which a unit changes, -1 for none; ``unit``, ``origin`` and ``target`` say how.
         reach: how far the true breakpoint can be from the claimed one.
         open: whether something stands in the way of a proof.
-        signs: sign transitions, ``(cells, layers)``.
+        signs: sign transitions, ``(cells, layers)``, each layer's in one piece.
         kink: whether the output bends at the breakpoint.
         along: what changes together with ``unit``: cells, layers, units, old and new states.
     """
@@ -69,7 +69,7 @@ class Stretches:
         n = len(left)
         layer, unit, origin, target = (np.full(n, -1) for _ in range(4))
         return Stretches(left, middle, right, layer, unit, origin, target, np.zeros(n), np.zeros(n, np.bool_),
-                     np.zeros((n, layers), np.int64), np.zeros(n, np.bool_))  # fmt: skip
+                     np.zeros((n, layers), np.int64, order="F"), np.zeros(n, np.bool_))  # fmt: skip
 
     def put(self, chosen: Ints, judged: Stretches) -> None:
         """Take over what is known of some cells."""

@@ -185,7 +185,7 @@ def ranked(rule: Selection, h: Bounded, count: int) -> list[tuple[NDArray[np.int
     Where there are fewer entries the last ones are infinitely far below.
     """
     sign, missing = (1.0 if rule.largest else -1.0), rule.candidates < 0
-    high, low = (sign * part[:, rule.candidates] for part in (h.high, h.low))
+    high, low = (sign * np.take(part, rule.candidates, axis=1) for part in (h.high, h.low))
     high[:, missing] = -np.inf
     reference = high.argmax(-1)[:, :, None]
     with np.errstate(invalid="ignore"):
@@ -202,7 +202,7 @@ def ranked(rule: Selection, h: Bounded, count: int) -> list[tuple[NDArray[np.int
 
 def largest_of(rule: Selection, sizes: Floats) -> Floats:
     """The largest of every unit's entries, which are not negative."""
-    entries = sizes[:, rule.candidates]
+    entries = np.take(sizes, rule.candidates, axis=1)  # in C order, as passes have their arrays
     entries[:, rule.candidates < 0] = 0.0
     return entries.max(-1)
 
@@ -210,6 +210,7 @@ def largest_of(rule: Selection, sizes: Floats) -> Floats:
 def spread(rule: Selection, h: Bounded) -> Floats:
     """How far every unit's largest entry is above its smallest."""
     missing = rule.candidates < 0
-    top, bottom = h.high[:, rule.candidates], h.high[:, rule.candidates]
+    top = np.take(h.high, rule.candidates, axis=1)
+    bottom = top.copy()
     top[:, missing], bottom[:, missing] = -np.inf, np.inf
     return top.max(-1) - bottom.min(-1)

@@ -23,6 +23,7 @@ from typing import Any, cast
 
 import numba
 import numpy as np
+from joblib import cpu_count
 from numba.np import numpy_support
 
 from netfold.exact.numerics import caches
@@ -105,9 +106,14 @@ def share(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
         return
     caches.tell("passes", "up to a minute")
     known = place(dispatcher, arguments)
-    if known is None or known in _shared or len(missing(needed([known]))) <= FEW:
-        return  # what is compiled soon does not tell which verb it is
-    roots = min((roots for roots in record()[1] if known in roots), key=lambda roots: len(missing(needed(roots))))
+    if known is None or known in _shared:
+        return
+    verbs = [roots for roots in record()[1] if known in roots]
+    if len(verbs) > 1 and len(missing(needed([known]))) <= FEW:
+        return  # what many verbs need, and is compiled soon, does not tell which of them this is
+    roots = min(verbs, key=lambda roots: len(missing(needed(roots))))
+    if len(missing(needed(roots))) <= FEW:
+        return
     _shared.update(roots)
     with seat() as mine:
         if current_process().name == "MainProcess":
@@ -136,7 +142,7 @@ _helpers: list[Any] = []
 @contextmanager
 def seat() -> Iterator[int | None]:
     """A core's place among the processes that compile, while this one does; none where all are taken."""
-    for place in range(cores()):
+    for place in range(cpu_count()):
         with caches.alone(f"core {place}", wait=False) as mine:
             if mine:
                 yield place
@@ -147,7 +153,7 @@ def seat() -> Iterator[int | None]:
 def free(mine: int | None) -> int:
     """How many other cores nobody compiles on."""
     count = 0
-    for place in range(cores()):
+    for place in range(cpu_count()):
         if place != mine:
             with caches.alone(f"core {place}", wait=False) as unused:
                 count += unused
@@ -180,11 +186,6 @@ def assist(roots: Sequence[int], parent: int) -> None:
     """What a process that was started does."""
     with seat():
         work(roots, parent)
-
-
-def cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def work(roots: Iterable[int], parent: int | None = None, done: Callable[[], object] = bool) -> None:

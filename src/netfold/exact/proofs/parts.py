@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from netfold.errors import CorruptFileError, InvalidInputError, UnwritableFileError
+from netfold.files import alone_with
 
 FORMAT = b"netfold-proof parts 1"
 
@@ -95,21 +96,9 @@ def opened(path: Path, key: bytes) -> Iterator[Parts]:
         UnwritableFileError: another process writes to it, or it cannot be written.
     """
     try:
-        with path.open("r+b" if path.exists() else "x+b") as file:
-            _lock(path, file)
+        with path.open("r+b" if path.exists() else "x+b") as file, alone_with(path):
             yield Parts(path, file, key)
     except (CorruptFileError, UnwritableFileError, InvalidInputError):
         raise
     except OSError as error:
         raise UnwritableFileError(f"{path} could not be written ({error.strerror})") from error
-
-
-def _lock(path: Path, file: IO[bytes]) -> None:
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise UnwritableFileError(f"another process writes to {path}; wait for it, or name another proof") from None

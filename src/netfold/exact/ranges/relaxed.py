@@ -79,10 +79,10 @@ class Bent:
         rule = Elementwise(knots.numpy().T, slopes, offsets, ())
         inside = torch.minimum(torch.maximum(knots, read.low), read.high)
         ends = torch.cat([read.low[None], inside, read.high[None]])
-        piece = (ends.numpy()[:, :, None] > rule.knots).sum(-1)
-        unit = np.arange(piece.shape[1]) if len(slopes) > 1 else 0
-        rounded = 8 * EPS * (np.abs(slopes[unit, piece] * ends.numpy()) + np.abs(offsets[unit, piece]))
-        first, last = piece[0], np.maximum(piece[0], (read.high.numpy()[:, None] > rule.knots).sum(-1))
+        slope, offset = rule.piece_at(ends.numpy())
+        rounded = 8 * EPS * (np.abs(slope * ends.numpy()) + np.abs(offset))
+        first, top = ((h.numpy()[:, None] > rule.knots).sum(-1) for h in (read.low, read.high))
+        last, unit = np.maximum(first, top), np.arange(len(first)) if len(slopes) > 1 else 0
         chosen = [slopes[unit, np.clip(r, first, last)] for r in range(slopes.shape[1])]
         return Bent(
             ends, torch.from_numpy(rule(ends.numpy())), torch.from_numpy(rounded), torch.from_numpy(np.stack(chosen))
