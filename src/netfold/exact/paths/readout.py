@@ -35,7 +35,8 @@ def measure(t, path, first, y):
         behind, here, ahead = y[s - 1] if follows else y[s], y[s], y[s + 1]
         width = t[s + 1] - t[s - 1] if follows else 0.0
         share = (t[s] - t[s - 1]) / width if width > 0.0 else 0.5
-        step2, along, radial, ahead2, off2, turned = 0.0, 0.0, 0.0, 0.0, 0.0, 0
+        ahead2 = norm2(ahead)  # a loop of its own, as for the first row: others may be summed in another order
+        step2, along, radial, off2, turned = 0.0, 0.0, 0.0, 0.0, 0
         for j in range(len(here)):
             a, b, c = behind[j], here[j], ahead[j]
             step, into = c - b, b - a
@@ -43,7 +44,6 @@ def measure(t, path, first, y):
             step2 += step * step
             along += step * into
             radial += step * (b + c)
-            ahead2 += c * c
             off2 += off * off
             turned += (b > 0.0) != (c > 0.0)
         signs[s] = turned > 0
