@@ -150,6 +150,25 @@ def test_the_gradient_narrows_bounds() -> None:
     assert (narrow.high - narrow.low)[last].sum() < 0.99 * (wide.high - wide.low)[last].sum()
 
 
+@pytest.mark.parametrize("kind", ["relu", "hardtanh"])
+def test_parts_of_the_domain_prove_more(kind: str) -> None:
+    """Bounds from parts contain the exact ranges, and decide more units than bounds of the whole."""
+    proved = []
+    for seed in range(2):
+        net, box = nf.random_network(3, 6, 4, 1, kind, sigma_b=0.5, seed=seed), nf.Box(-0.2, 0.2)
+        exact = nf.units(net, box, regions=1024)
+        assert exact.exact
+        whole, parts = (nf.units(net, box, regions=0, splits=splits) for splits in (0, 64))
+        for found in (whole, parts):
+            assert (found.units.low <= exact.units.low + 1e-12).all()
+            assert (found.units.high >= exact.units.high - 1e-12).all()
+            assert (found.units.state == exact.units.state)[found.units.proved].all()
+        proved.append((whole.proved, parts.proved))
+    first, then = np.mean(proved, 0)
+    assert then > first
+    assert then > 0.95
+
+
 def test_a_polytope_is_not_its_box() -> None:
     """Exact ranges follow the faces; bounds hold on the box around."""
     net = dense([2, 3, 2, 1], "ordinary", np.random.default_rng(3))

@@ -50,9 +50,9 @@ class Elementwise:
         return slopes * h + offsets
 
     def piece_at(self, h: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Slope and offset of the piece that each unit is on, at pre-activations of shape ``(rows, units)``."""
-        piece = (h[:, :, None] > self.knots).sum(-1)
-        unit = np.arange(h.shape[1]) if len(self.slopes) > 1 else 0
+        """Slope and offset of the piece that each unit is on, at pre-activations of shape ``(..., units)``."""
+        piece = (h[..., None] > self.knots).sum(-1)
+        unit = np.arange(h.shape[-1]) if len(self.slopes) > 1 else 0
         return self.slopes[unit, piece], self.offsets[unit, piece]
 
 

@@ -42,6 +42,10 @@ def units(
     around: Annotated[
         float | None, Parameter(help="Prove it around the first input of --data: entries off by this much at most.")
     ] = None,
+    steps: Annotated[int, Parameter(help="Steps of a gradient that narrows proven bounds.")] = 0,
+    splits: Annotated[
+        int, Parameter(help="Splits of the domain for a unit that stays open; best with few inputs.")
+    ] = 0,
     table: Annotated[Path | None, Parameter(help="Also write the table of all units, as .csv.")] = None,
     save: Save = None,
     plot: Plot = None,
@@ -60,7 +64,7 @@ def units(
 
       netfold units model.pt2 --data inputs.npy
       netfold units model.pt2 --box 0 1 --table units.csv
-      netfold units model.pt2 --data inputs.npy --around 0.01 --plot units.png
+      netfold units model.pt2 --data inputs.npy --around 0.01 --splits 32 --plot units.png
     """
     from netfold.capture.loading import load_model
     from netfold.domains import Box
@@ -81,7 +85,7 @@ def units(
         where = load_inputs(data, shape).inputs
         if around is not None:
             where = Box(where[0] - around, where[0] + around)
-    found = find(net, where, shape=shape)
+    found = find(net, where, shape=shape, steps=steps, splits=splits)
     if save is not None:
         found.save(save)
     if plot is not None:

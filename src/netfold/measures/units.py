@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from netfold.arguments import NotNegativeInt, Seed, checked
-from netfold.arrays import Floats
+from netfold.arrays import Floats, Ints
 from netfold.capture import Model, Program, capture
 from netfold.capture.activations import Elementwise
 from netfold.capture.data import tensor_of
@@ -24,7 +26,8 @@ from netfold.exact.certificate.rounding import Bounded, Evaluation
 from netfold.exact.lp import rational
 from netfold.exact.matrices.coefficients import Pieces
 from netfold.exact.matrices.explicit import ExplicitProgram
-from netfold.exact.numerics.threads import beside
+from netfold.exact.numerics.threads import beside, look
+from netfold.exact.ranges.branching import branched
 from netfold.exact.ranges.enumerated import ExactRanges
 from netfold.exact.ranges.relaxed import Relaxation
 from netfold.measures.regions import RegionSource
@@ -45,6 +48,9 @@ FEW_UNITS = 200
 LOOKED_AT = 512
 """Inputs drawn from a domain to see what units do."""
 
+PUSHES = 10
+"""Steps that push a unit to a knot."""
+
 RULE = (
     "units of elementwise layers with linear pieces; dead: on one piece throughout, which is 0; saturated: on one flat "
     "piece at another value; on: on one piece that has a slope; free: on several. Proved: for every input of the "
@@ -60,6 +66,7 @@ def units(
     *,
     shape: Sequence[int] | None = None,
     steps: NotNegativeInt = 0,
+    splits: NotNegativeInt = 0,
     regions: NotNegativeInt = FEW_REGIONS,
     seed: Seed = 0,
 ) -> Units:
@@ -69,14 +76,16 @@ def units(
     *on* merged into the next layer, and none of them needs a binary variable in an optimisation model. Over a bounded
     domain this is proved: by interval arithmetic, then by linear bounds carried backwards (CROWN), every rounding
     accounted for; and where the domain holds few regions, exactly, region by region in rational arithmetic. What is
-    *free* is proved by two inputs on two pieces. Units left open have the state that was seen, and say so. On data
-    everything is what was seen.
+    *free* is proved by two inputs on two pieces, looked for at random and by gradients. Units left open have the state
+    that was seen, and say so. On data everything is what was seen.
 
     Args:
         model: a module in evaluation mode, or a captured program; over a domain, a piecewise-linear one.
         where: a bounded `Box` or `Polytope`, or data: inputs ``(points, *input_shape)``, alone or first of a pair.
         shape: the shape of one input, where neither the domain nor the first layer tells it.
         steps: steps of a gradient that narrows linear bounds, each of which takes a few times as long as they did.
+        splits: how often the domain is split, by the pieces of earlier units, for one unit that bounds leave open.
+            It decides most of them where inputs are few; a unit that comes no closer at first is given up.
         regions: regions of the domain up to which ranges are exact; 0 never looks at regions.
         seed: of the inputs drawn from a domain.
 
@@ -102,7 +111,7 @@ def units(
     if isinstance(where, Box | Polytope):
         program = program_on(model, where, shape)
         program.require_piecewise_linear()
-        found = _over(program, where, steps, regions, seed)
+        found = _over(program, where, steps, splits, regions, seed)
     else:
         data = tensor_of(where[0] if isinstance(where, tuple) and len(where) == 2 else where, "data")
         program = capture(model, shape=shape or data.shape[1:])
@@ -123,6 +132,46 @@ def units(
 
 
 Found = tuple[UnitRanges, str, bool, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class _Met:
+    """What a layer's pre-activations are at points.
+
+    Attributes:
+        low: the lowest of each unit that is certainly met, ``high`` the highest.
+        least: the lowest that may be met, ``most`` the highest.
+        active: the share of points where the unit's piece has a slope.
+        lowest: the points where the lowest and ``highest`` are met.
+    """
+
+    low: Floats
+    high: Floats
+    least: Floats
+    most: Floats
+    active: Floats
+    lowest: Ints
+    highest: Ints
+
+    def joined(self, more: _Met) -> _Met:
+        """With further points, at which nobody counts what is active."""
+        lows, highs = ((a.low, a.least) for a in (self, more)), ((a.high, a.most) for a in (self, more))
+        (low, least), (high, most) = map(np.minimum, *lows), map(np.maximum, *highs)
+        return replace(self, low=low, high=high, least=least, most=most)
+
+
+def _met(explicit: ExplicitProgram, points: Floats) -> dict[int, _Met]:
+    """What the layers with linear pieces are met at."""
+    found, none = {}, np.zeros_like(points)
+    layers = explicit.program.layers
+    for number, h in enumerate(Evaluation(explicit, False).layers(Bounded(points, none, none))):
+        rule = layers[number].rule
+        if isinstance(rule, Elementwise):
+            low, high = h.high - h.error, h.high + h.error
+            active = (rule.piece_at(h.high)[0] != 0).mean(0)
+            ends = h.high.argmin(0), h.high.argmax(0)
+            found[number] = _Met(high.min(0), low.max(0), low.min(0), high.max(0), active, *ends)
+    return found
 
 
 def _on(program: Program, data: Tensor) -> Found:
@@ -151,22 +200,26 @@ def _on(program: Program, data: Tensor) -> Found:
 
 
 @beside
-def _over(program: Program, domain: Box | Polytope, steps: int, regions: int, seed: int) -> Found:
+def _over(program: Program, domain: Box | Polytope, steps: int, splits: int, regions: int, seed: int) -> Found:
     """Over a domain."""
     low, high, inside = _hull(program, domain)
-    explicit = ExplicitProgram.of(program)
+    explicit, exact = ExplicitProgram.of(program), _exactly(program, domain, regions)
+    points = _points(program, domain, low, high, inside, seed)
+    met, pushed, bounds = _met(explicit, points), [points[:1]], []
     with one_thread():
         relaxation = Relaxation(explicit, torch.from_numpy(low), torch.from_numpy(high))
-        bounds = [(read.low.numpy(), read.high.numpy()) for read in relaxation.follow(steps)]
-    exact = _exactly(program, domain, regions)
-    points = _points(program, domain, relaxation.corners, low, high, inside, seed)
+        for number, read in enumerate(relaxation.follow(steps if exact is None else 0)):
+            if exact is None and number in met:
+                pushed += _decide(relaxation, number, points, met[number], splits)
+            bounds.append((read.low.numpy(), read.high.numpy()))
+    if exact is None:
+        corners = [corner.detach().numpy() for corner in relaxation.corners]
+        more = _met(explicit, _within(program, domain, np.concatenate([*pushed, *corners])))
+        met = {number: one.joined(more[number]) for number, one in met.items()}
     rows = []
-    evaluated = Evaluation(explicit, False).layers(Bounded(points, np.zeros_like(points), np.zeros_like(points)))
-    for number, (layer, h) in enumerate(zip(program.layers, evaluated, strict=True)):
-        if not isinstance(layer.rule, Elementwise):
-            continue
+    for number, seen in met.items():
+        layer = program.layers[number]
         lows, highs = bounds[number]
-        met_low, met_high = (h.high + h.error).min(0), (h.high - h.error).max(0)
         if exact is not None:
             ranges = [exact.found[number, unit] for unit in range(layer.units)]
             lows, highs = (np.array([float(r[side]) for r in ranges]) for side in (0, 1))
@@ -174,12 +227,10 @@ def _over(program: Program, domain: Box | Polytope, steps: int, regions: int, se
             proved = np.ones(layer.units, np.bool_)
         else:
             state, one = _states(layer, lows, highs)
-            seen, _ = _states(layer, (h.high - h.error).min(0), (h.high + h.error).max(0))
-            moved, stays = _states(layer, met_low, met_high)
-            state = np.where(one, state, np.where(stays, seen, moved))
+            moved, stays = _states(layer, seen.low, seen.high)
+            state = np.where(one, state, np.where(stays, _states(layer, seen.least, seen.most)[0], moved))
             proved = one | ~stays
-        sloped = (layer.rule.piece_at(h.high)[0] != 0).mean(0)
-        rows.append((number, lows, highs, met_low, met_high, state, proved, sloped))
+        rows.append((number, lows, highs, seen.low, seen.high, state, proved, seen.active))
     told = "box" if isinstance(domain, Box) else "polytope"
     return _table(rows), told, exact is not None, ()
 
@@ -267,21 +318,69 @@ def _exactly(program: Program, domain: Box | Polytope, most: int) -> ExactRanges
     return found if regions else None
 
 
-def _points(
-    program: Program,
-    domain: Box | Polytope,
-    corners: Sequence[Tensor],
-    low: Floats,
-    high: Floats,
-    inside: Floats,
-    seed: int,
-) -> Floats:
-    """Inputs to look at: some of the domain, and those where bounds would be attained."""
+def _points(program: Program, domain: Box | Polytope, low: Floats, high: Floats, inside: Floats, seed: int) -> Floats:
+    """Inputs to look at: some of the domain, and those given."""
     share = np.random.default_rng(seed).random((LOOKED_AT, len(low)))
-    drawn = (1 - share) * low + share * high
-    points = np.clip(np.concatenate([drawn, *(c.detach().numpy() for c in corners)]), low, high)
-    if isinstance(domain, Polytope):
-        normals, offsets = domain.half_spaces(program.input_shape)
-        size = np.abs(points) @ np.abs(normals).T + np.abs(offsets)
-        points = points[(points @ normals.T <= offsets - 1e-12 * size).all(1)]
-    return np.ascontiguousarray(np.concatenate([points, inside]))
+    drawn = np.clip((1 - share) * low + share * high, low, high)
+    return np.ascontiguousarray(np.concatenate([_within(program, domain, drawn), inside]))
+
+
+def _within(program: Program, domain: Box | Polytope, points: Floats) -> Floats:
+    """Those points of the box around a domain that are in the domain."""
+    if isinstance(domain, Box):
+        return points
+    normals, offsets = domain.half_spaces(program.input_shape)
+    size = np.abs(points) @ np.abs(normals).T + np.abs(offsets)
+    return points[(points @ normals.T <= offsets - 1e-12 * size).all(1)]
+
+
+def _decide(relaxation: Relaxation, number: int, points: Floats, met: _Met, splits: int) -> list[Floats]:
+    """Points at which units of a layer are, or may be, on another piece; the bounds of others are narrowed.
+
+    Args:
+        relaxation: bounds up to this layer.
+        number: the layer.
+        points: those that were looked at, and ``met``: what the layer is there.
+        splits: how often the domain is split for a unit.
+    """
+    rule, read = relaxation.program.layers[number].rule, relaxation.reads[number]
+    assert isinstance(rule, Elementwise)
+    knots = np.broadcast_to(rule.knots, (len(met.low), rule.knots.shape[1]))
+    stays = (knots < met.high[:, None]).sum(1) <= (knots <= met.low[:, None]).sum(1)
+    above = np.where(knots >= met.high[:, None], knots, np.inf).min(1, initial=np.inf)
+    below = np.where(knots <= met.low[:, None], knots, -np.inf).max(1, initial=-np.inf)
+    found = []
+    for sign, end, goal, start in ((1.0, read.low, below, met.lowest), (-1.0, read.high, -above, met.highest)):
+        units = np.flatnonzero(stays & (sign * end.numpy() < goal))
+        if not len(units):
+            continue
+        ends, most = _pushed(relaxation, number, units, -sign, points[start[units]])
+        found.append(ends)
+        left = torch.from_numpy(units[-most >= goal[units]])
+        if splits and len(left):
+            closer = sign * branched(relaxation, number, left, sign, torch.from_numpy(goal)[left], splits)
+            end[left] = torch.maximum(end[left], closer) if sign > 0 else torch.minimum(end[left], closer)
+    return found
+
+
+def _pushed(relaxation: Relaxation, number: int, units: Ints, sign: float, starts: Floats) -> tuple[Floats, Floats]:
+    """Points of the box at which units of a layer, times a sign, are large, by signs of gradients; and how large."""
+    program, low, high = relaxation.program, relaxation.box.low, relaxation.box.high
+    found, reached = [], []
+    for first in range(0, len(units), rows_together(program)):
+        part = slice(first, first + rows_together(program))
+        x = kept = torch.from_numpy(starts[part])
+        best = torch.full((len(x),), -math.inf, dtype=torch.float64)
+        for push in range(PUSHES):
+            look()
+            with torch.enable_grad():
+                at = x.clone().requires_grad_()
+                read = next(islice(walk(program, at.reshape(-1, *program.input_shape)), number, None))[1][0]
+                h = sign * read[torch.arange(len(x)), torch.from_numpy(units[part])]
+                (slope,) = torch.autograd.grad(h.sum(), at)
+            kept, best = torch.where((h > best)[:, None], x, kept), torch.maximum(best, h.detach())
+            step = (high - low) * (1 - push / PUSHES) * slope.sign()
+            x = torch.minimum(torch.maximum(x + step, low), high)
+        found.append(kept.numpy())
+        reached.append(best.numpy())
+    return np.concatenate(found), np.concatenate(reached)

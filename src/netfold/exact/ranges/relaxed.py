@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -57,12 +57,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Bent:
-    """An elementwise nonlinearity on the ranges of its units.
+    """An elementwise nonlinearity on the ranges of its units, the same for all rows or of each.
 
     Attributes:
-        ends: the places between which it is straight, ``(places, units)``: the range's ends, and knots inside.
+        ends: the places between which it is straight, ``(..., places, units)``: the range's ends, and knots inside.
         values: its values there, and ``rounded`` a bound on their errors.
-        slopes: slopes of its pieces in the range, ``(pieces, units)``, that of a piece outside being the next one's.
+        slopes: slopes of its pieces in the range, ``(..., pieces, units)``, that of a piece outside being the next's.
     """
 
     ends: Tensor
@@ -77,20 +77,19 @@ class Bent:
         knots = torch.from_numpy(np.ascontiguousarray(pieces.knots.T.astype(np.float64)))
         (slopes, _), (offsets, _) = split(pieces.slopes), split(pieces.offsets)
         rule = Elementwise(knots.numpy().T, slopes, offsets, ())
-        inside = torch.minimum(torch.maximum(knots, read.low), read.high)
-        ends = torch.cat([read.low[None], inside, read.high[None]])
+        low, high = read.low[..., None, :], read.high[..., None, :]
+        ends = torch.cat([low, torch.minimum(torch.maximum(knots, low), high), high], -2)
         slope, offset = rule.piece_at(ends.numpy())
         rounded = 8 * EPS * (np.abs(slope * ends.numpy()) + np.abs(offset))
-        first, top = ((h.numpy()[:, None] > rule.knots).sum(-1) for h in (read.low, read.high))
-        last, unit = np.maximum(first, top), np.arange(len(first)) if len(slopes) > 1 else 0
+        first, top = ((h.numpy()[..., None] > rule.knots).sum(-1) for h in (read.low, read.high))
+        last, unit = np.maximum(first, top), np.arange(first.shape[-1]) if len(slopes) > 1 else 0
         chosen = [slopes[unit, np.clip(r, first, last)] for r in range(slopes.shape[1])]
-        return Bent(
-            ends, torch.from_numpy(rule(ends.numpy())), torch.from_numpy(rounded), torch.from_numpy(np.stack(chosen))
-        )
+        values = slope * ends.numpy() + offset
+        return Bent(ends, *map(torch.from_numpy, (values, rounded, np.stack(chosen, -2))))
 
     def image(self) -> Interval:
         """The range of its values: a piecewise linear function is largest and smallest where it bends, or ends."""
-        return Interval((self.values - self.rounded).amin(0), (self.values + self.rounded).amax(0))
+        return Interval((self.values - self.rounded).amin(-2), (self.values + self.rounded).amax(-2))
 
     def below(self, slope: Tensor) -> Tensor:
         """The highest line of a slope that is nowhere above the function: its constant, rounded down."""
@@ -107,13 +106,69 @@ class Bent:
 
     def usual(self) -> tuple[Tensor, Tensor]:
         """Slopes of a line below and of one above: of those of its pieces and its chord, the best in the middle."""
-        width = self.ends[-1] - self.ends[0]
-        chord = torch.where(width > 0, (self.values[-1] - self.values[0]) / width, self.slopes[0])
-        choices = torch.cat([self.slopes, chord[None].nan_to_num()])
-        middle = (self.ends[-1] + self.ends[0]) / 2
-        low = (choices * middle + self.below(choices)).argmax(0)
-        high = (choices * middle + self.above(choices)).argmin(0)
-        return choices.gather(0, low[None])[0], choices.gather(0, high[None])[0]
+        (a, b), (ya, yb) = ((v[..., 0, :], v[..., -1, :]) for v in (self.ends, self.values))
+        chord = torch.where(b > a, (yb - ya) / (b - a), self.slopes[..., 0, :]).nan_to_num()
+        choices = [*self.slopes.unbind(-2), chord]
+        low = torch.stack([slope * ((a + b) / 2) + self.below(slope) for slope in choices], -2).argmax(-2, True)
+        high = torch.stack([slope * ((a + b) / 2) + self.above(slope) for slope in choices], -2).argmin(-2, True)
+        every = torch.stack(choices, -2)
+        return every.gather(-2, low)[..., 0, :], every.gather(-2, high)[..., 0, :]
+
+    def spread(self, slope: Tensor) -> Tensor:
+        """How far the function gets from lines of a slope, between the lowest above it and the highest below."""
+        apart = self.values - slope[..., None, :] * self.ends
+        return apart.amax(-2) - apart.amin(-2)
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What stands for nonlinearities where functions of a network's values are carried backwards, one a row.
+
+    Attributes:
+        bent: the nonlinearities on their ranges, by stage.
+        slopes: slopes of a line below each, and of one above, ``(rows, units)``.
+        limits: ranges of pre-activations on the part of the domain that a row is about, where a row is about a part.
+        pulls: how much of what each limit says is added to a row: of lower and of upper limits, ``(rows, units)``, as
+            shares of the coefficients ``met``.
+        met: coefficients of what each layer made, as they first were.
+    """
+
+    bent: dict[int, Bent]
+    slopes: dict[int, tuple[Tensor, Tensor]]
+    limits: dict[int, Interval] = field(default_factory=dict)
+    pulls: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    met: dict[int, Tensor] = field(default_factory=dict)
+
+    @staticmethod
+    def usual(bent: dict[int, Bent], rows: int) -> Lines:
+        """Those that are best in the middle of each range."""
+        both = {at: b.usual() for at, b in bent.items()}
+        return Lines(
+            bent, {at: (a.expand(rows, -1).clone(), b.expand(rows, -1).clone()) for at, (a, b) in both.items()}
+        )
+
+    def pull(self, at: int) -> tuple[Tensor, Tensor]:
+        """What is added of lower and of upper limits."""
+        size = self.met[at].abs()
+        scale = size + size.mean(1, True)
+        least, most = self.pulls[at]
+        return least * scale, most * scale
+
+    def free(self) -> list[Tensor]:
+        """What a gradient may change."""
+        return [
+            part.requires_grad_() for pairs in (self.slopes, self.pulls) for pair in pairs.values() for part in pair
+        ]
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Back to what bounds something: steeper lines than all pieces do not, nor do limits that push away."""
+        for at, pair in self.slopes.items():
+            for slope in pair:
+                slope.clamp_(self.bent[at].slopes.amin(-2), self.bent[at].slopes.amax(-2))
+        for pair in self.pulls.values():
+            for pull in pair:
+                pull.clamp_(min=0.0)
 
 
 class Relaxation:
@@ -146,11 +201,10 @@ class Relaxation:
             for step in self.explicit.steps[index]:
                 self.values[step.node.index] = self._forward(step)
                 self.shapes[step.node.index] = step.shape
-            read = self._joined(stage)
-            self.reads.append(self._tightened(index, read, steps))
+            self.reads.append(self._tightened(index, self._joined(stage), steps))
+            yield self.reads[-1]  # who takes it may narrow it
             self.values[stage.layer.node.index] = self._image(index, stage.layer)
             self.shapes[stage.layer.node.index] = stage.layer.shape
-            yield self.reads[-1]
 
     def _joined(self, stage: Stage) -> Interval:
         parts = [self.values[i] for i in stage.inputs]
@@ -194,15 +248,15 @@ class Relaxation:
         for part in torch.nonzero(open_).flatten().split(most) if open_.any() else ():
             look()
             for sign, ends, better in ((1.0, low, torch.maximum), (-1.0, high, torch.minimum)):
-                found = sign * self._best(index, part, sign, steps)
+                lines = Lines.usual(self.bent, len(part))
+                found = sign * self.best(index, part, sign, lines, steps)
                 ends[part] = better(ends[part], found)
         return _sound(Interval(low, high))
 
-    def _best(self, index: int, units: Tensor, sign: float, steps: int) -> Tensor:
-        """The best lower bound of some pre-activations, or of their opposites."""
-        lines = {i: [slope.expand(len(units), -1).clone() for slope in b.usual()] for i, b in self.bent.items()}
+    def best(self, index: int, units: Tensor, sign: float, lines: Lines, steps: int) -> Tensor:
+        """The best lower bounds of some pre-activations times a sign, with lines that so many steps have turned."""
         best = self._lowest(index, units, sign, lines)
-        free = [slope.requires_grad_() for pair in lines.values() for slope in pair]
+        free = lines.free()
         if not free or steps == 0:
             return best.detach()
         climb = torch.optim.Adam(free, RATE, maximize=True)
@@ -214,15 +268,12 @@ class Relaxation:
                 found.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0).sum().backward()
             climb.param_groups[0]["lr"] = RATE * (1 - step / steps)
             climb.step()
-            with torch.no_grad():  # steeper lines than all pieces bound nothing better
-                for at, pair in lines.items():
-                    for slope in pair:
-                        slope.clamp_(self.bent[at].slopes.amin(0), self.bent[at].slopes.amax(0))
+            lines.clamp()
             best = torch.maximum(best, found.detach().nan_to_num(nan=-math.inf))
         return best.detach()
 
-    def _lowest(self, index: int, units: Tensor, sign: float, lines: dict[int, list[Tensor]]) -> Tensor:
-        """A lower bound of some pre-activations of a layer, times a sign, for these slopes of lines."""
+    def _lowest(self, index: int, units: Tensor, sign: float, lines: Lines) -> Tensor:
+        """A lower bound of some pre-activations of a layer, times a sign, for these lines."""
         inputs = self.stages[index].inputs
         wanted = torch.zeros(len(units), sum(math.prod(self.shapes[i]) for i in inputs), dtype=torch.float64)
         wanted[torch.arange(len(units)), units] = sign
@@ -257,7 +308,7 @@ class Relaxation:
             functional.slack = functional.slack + rounded * _product(spread, self.values[term.source].size)
             functional.add(pulled, (term.source,), self.shapes)
 
-    def _through_layer(self, functional: _Functional, at: int, layer: Layer, lines: dict[int, list[Tensor]]) -> None:
+    def _through_layer(self, functional: _Functional, at: int, layer: Layer, lines: Lines) -> None:
         if layer.node.index not in functional.parts:
             return
         c = functional.take(layer.node.index, layer.units)
@@ -266,15 +317,17 @@ class Relaxation:
         if isinstance(layer.rule, Selection):
             functional.add(self._selected(functional, layer.rule, read, up, down), inputs, self.shapes)
             return
-        low, high = lines[at]
-        below, above = self.bent[at].below(low), self.bent[at].above(high)
-        made = up * low + down * high
-        constants = up * below + down * above
-        sizes = (up * below).detach().abs().sum(1) + (down * above).detach().abs().sum(1)
-        functional.account(constants.sum(1), sizes, layer.units)
-        functional.slack = functional.slack + 4 * EPS * _product(
-            (up * low.abs()).detach() + (down * high).detach().abs(), read.size
-        )
+        low, high = lines.slopes[at]
+        constants = up * lines.bent[at].below(low), down * lines.bent[at].above(high)
+        made, sizes = up * low + down * high, (up * low).detach().abs() + (down * high).detach().abs()
+        lines.met.setdefault(at, c.detach())
+        if at in lines.limits:
+            least, most = lines.pull(at)
+            constants = *constants, least * lines.limits[at].low, -most * lines.limits[at].high
+            made, sizes = made - least + most, sizes + (least + most).detach()
+        together = torch.cat(constants, 1)
+        functional.account(together.sum(1), together.detach().abs().sum(1), together.shape[1])
+        functional.slack = functional.slack + 4 * EPS * _product(sizes, read.size)
         functional.add(made, inputs, self.shapes)
 
     def _selected(self, functional: _Functional, rule: Selection, read: Interval, up: Tensor, down: Tensor) -> Tensor:
