@@ -56,6 +56,7 @@ from .results.trace import Trace as Trace
 from .results.trace_estimate import TraceEstimate as TraceEstimate
 from .results.traces import Traces as Traces
 from .results.units import Units as Units
+from .sensitivity import BitPlan as BitPlan
 from .sensitivity import GaussianNoise as GaussianNoise
 from .sensitivity import Prune as Prune
 from .sensitivity import Quantise as Quantise
@@ -66,6 +67,7 @@ from .sensitivity import Rerandomise as Rerandomise
 from .sensitivity import Rerandomize as Rerandomize
 from .sensitivity import Sensitivity as Sensitivity
 from .sensitivity import Zero as Zero
+from .sensitivity import bit_plan as bit_plan
 from .sensitivity import layer_sensitivity as layer_sensitivity
 from .sensitivity.dichotomies import Dichotomies as Dichotomies
 from .sensitivity.dichotomies import count_dichotomies as count_dichotomies

@@ -114,3 +114,17 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
         code, out, _ = run(capsys, verb, "--help")
         assert code == 0
         assert words in out
+
+
+def test_a_plan_of_bits_is_that_of_the_library(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same bits, printed as JSON and in the file."""
+    arguments = ["bit-plan", own / "model.pt2", "--data", own / "data.npz", "--mean-bits", 4, "--bits", 2, 4, 6]
+    code, out, _ = run(capsys, *arguments, "--json", "-o", own / "plan.json")
+    assert code == 0
+    data = np.load(own / "data.npz")
+    net = nf.random_network(inputs=6, width=9, depth=2, outputs=3, seed=1)
+    plan = nf.bit_plan(net, (data["x"], data["y"]), 4, bits=(2, 4, 6))
+    assert json.loads(out)["bits"] == json.loads((own / "plan.json").read_text())["bits"] == plan.bits
+    code, _, err = run(capsys, "bit-plan", own / "model.pt2", "--data", own / "data.npz")
+    assert code == 2
+    assert "give one limit" in err

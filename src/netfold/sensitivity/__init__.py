@@ -16,15 +16,19 @@ from netfold.sensitivity.perturbations import (
     Weight,
     Zero,
 )
+from netfold.sensitivity.planned import BitPlan, PlannedLayer
+from netfold.sensitivity.planning import bit_plan
 from netfold.sensitivity.result import Effect, PerturbedLayer, Sensitivity
 
 __all__ = [
     "METRICS",
+    "BitPlan",
     "Effect",
     "GaussianNoise",
     "Metric",
     "Perturbation",
     "PerturbedLayer",
+    "PlannedLayer",
     "Prune",
     "Quantise",
     "Quantize",
@@ -36,6 +40,7 @@ __all__ = [
     "Weight",
     "WeightLayer",
     "Zero",
+    "bit_plan",
     "layer_sensitivity",
     "weight_layers",
 ]

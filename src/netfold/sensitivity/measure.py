@@ -103,19 +103,35 @@ def layer_sensitivity(
         >>> bool((found.loss > 0).all())
         True
     """
-    begin = time.perf_counter()
     steps = _settings(perturbation, strengths)
-    runs = repeats if perturbation.RANDOM else 1
+    with_biases = perturbation.BIASES if biases is None else biases
+
+    def plan(module: nn.Module) -> SensitivityPlan:
+        runs = repeats if perturbation.RANDOM else 1
+        return SensitivityPlan(module, weight_layers(module, layers), steps, runs, seed, with_biases)
+
+    return measured(model, data, metric, plan, batch_size, higher_is_better, progress)
+
+
+def measured(
+    model: nn.Module | ExportedProgram,
+    data: Any,
+    metric: Any,
+    planned: Callable[[nn.Module], SensitivityPlan],
+    batch_size: int,
+    higher_is_better: bool = True,
+    progress: bool | None = None,
+) -> Sensitivity:
+    """Carry out what is planned for a model, which is left as it was."""
+    begin = time.perf_counter()
     inner = unwrapped(model) if isinstance(model, nn.Module) else model
-    module = inner if isinstance(inner, nn.Module) else _module_of(inner)
-    with _evaluating(module, data), torch.no_grad():
-        found = weight_layers(module, layers)
-        plan = SensitivityPlan(module, found, steps, runs, seed, perturbation.BIASES if biases is None else biases)
+    module = inner if isinstance(inner, nn.Module) else module_of(inner)
+    with evaluating(module, data), torch.no_grad():
+        plan = planned(module)
         dtype, device = home(module)
-        batches = Batches(data, batch_size, dtype, device)
-        job = SensitivityRun(plan, batches, higher_is_better, progress)
+        job = SensitivityRun(plan, Batches(data, batch_size, dtype, device), higher_is_better, progress)
         runner = job.run(inner, metric)
-    return job.result(model, runner, perturbation, time.perf_counter() - begin)
+    return job.result(model, runner, plan.settings[0], time.perf_counter() - begin)
 
 
 def _settings(perturbation: Perturbation, strengths: Sequence[float] | None) -> list[Perturbation]:
@@ -127,7 +143,12 @@ def _settings(perturbation: Perturbation, strengths: Sequence[float] | None) -> 
     return [perturbation.at(float(value)) for value in values]
 
 
-def _module_of(model: Any) -> nn.Module:
+def module_of(model: Any) -> nn.Module:
+    """The module of an exported program.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
     if not isinstance(model, ExportedProgram):
         raise InvalidInputError(
             f"expected a torch.nn.Module or a torch.export.ExportedProgram, got {type(model).__name__} (a captured "
@@ -137,7 +158,7 @@ def _module_of(model: Any) -> nn.Module:
 
 
 @contextmanager
-def _evaluating(module: nn.Module, data: Any) -> Iterator[None]:
+def evaluating(module: nn.Module, data: Any) -> Iterator[None]:
     """The module in evaluation mode, and everything as before afterwards: also a loader's own random numbers."""
     generator = getattr(data, "generator", None)
     state = generator.get_state() if isinstance(generator, torch.Generator) else None

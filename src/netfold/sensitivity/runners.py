@@ -229,13 +229,13 @@ class ModuleRunner:
 
     def clean(self, inputs: Any) -> Tensor:
         """The outputs as they are."""
-        return self._call(inputs, {})
+        return self.call(inputs, {})
 
     def sweep(self, inputs: Any, layers: Sequence[WeightLayer]) -> Iterator[tuple[WeightLayer, Evaluate]]:
         """Every layer, in the order in which the model holds them, with what evaluates sets of its weights."""
 
         def evaluate(sets: Sets) -> Iterator[Tensor]:
-            return (self._call(inputs, replaced) for replaced in sets)
+            return (self.call(inputs, replaced) for replaced in sets)
 
         for layer in layers:
             yield layer, evaluate
@@ -248,7 +248,8 @@ class ModuleRunner:
         """Its own name: what follows it is not known."""
         return layer.name
 
-    def _call(self, inputs: Any, replaced: Mapping[str, Tensor]) -> Tensor:
+    def call(self, inputs: Any, replaced: Mapping[str, Tensor]) -> Tensor:
+        """The outputs with some parameters replaced, by name."""
         # Buffers that the forward pass writes to are its own copies.
         own = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         named = isinstance(inputs, Mapping)
