@@ -60,7 +60,9 @@ from .sensitivity import BitPlan as BitPlan
 from .sensitivity import GaussianNoise as GaussianNoise
 from .sensitivity import Prune as Prune
 from .sensitivity import Quantise as Quantise
+from .sensitivity import QuantiseActivations as QuantiseActivations
 from .sensitivity import Quantize as Quantize
+from .sensitivity import QuantizeActivations as QuantizeActivations
 from .sensitivity import Reinitialise as Reinitialise
 from .sensitivity import Reinitialize as Reinitialize
 from .sensitivity import Rerandomise as Rerandomise

@@ -35,13 +35,26 @@ if TYPE_CHECKING:
 
 # Commands import what they need when they run, so that --help does not wait for torch.
 
-Kind = Literal["noise", "absolute-noise", "quantise", "quantize", "prune", "zero", "rerandomise", "rerandomize"]
+Kind = Literal[
+    "noise",
+    "absolute-noise",
+    "quantise",
+    "quantize",
+    "quantise-activations",
+    "quantize-activations",
+    "prune",
+    "zero",
+    "rerandomise",
+    "rerandomize",
+]
 
 DEFAULTS: dict[str, float | None] = {
     "noise": 0.25,
     "absolute-noise": 0.25,
     "quantise": 4,
     "quantize": 4,
+    "quantise-activations": 4,
+    "quantize-activations": 4,
     "prune": 0.5,
     "zero": None,
     "rerandomise": None,
@@ -269,13 +282,15 @@ def _networks(
 
 
 def _rule(kind: Kind, strength: list[float] | None) -> Perturbation:
-    from netfold.sensitivity import GaussianNoise, Prune, Quantise, Rerandomise, Zero
+    from netfold.sensitivity import GaussianNoise, Prune, Quantise, QuantiseActivations, Rerandomise, Zero
 
     if DEFAULTS[kind] is None and strength:
         raise InvalidInputError(f"--perturbation {kind} has no strength; leave --strength out")
     first = strength[0] if strength else DEFAULTS[kind]
     if first is None:
         return Zero() if kind == "zero" else Rerandomise()
+    if kind in ("quantise-activations", "quantize-activations"):
+        return QuantiseActivations(first)  # type: ignore[arg-type]
     if kind in ("quantise", "quantize"):
         return Quantise(first)  # type: ignore[arg-type]
     if kind == "prune":

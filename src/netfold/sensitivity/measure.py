@@ -35,8 +35,8 @@ QUARTER = GaussianNoise(0.25)
 KEPT_BYTES = 256 * 2**20
 """Perturbed weights are kept from batch to batch up to this size, and drawn again (the same) beyond it."""
 
-Replaced = dict[str, Tensor] | None
-"""A layer's perturbed parameters by name; None where not one of them changed."""
+Replaced = dict[str, Any] | None
+"""A layer's perturbed parameters by name, None where not one of them changed; or what changes its inputs, by path."""
 
 
 @renamed(net="model")
@@ -191,6 +191,8 @@ class SensitivityPlan:
         words = np.random.SeedSequence([self.seed, layer.number, repeat]).generate_state(2, np.uint32)
         generator = torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
         rule, chosen = self.settings[setting], layer.chosen(self.biases)
+        if rule.INPUTS:
+            return {layer.name: rule}
         new = {w.name: _checked(rule.changed(w, generator), w.value, rule, w.name) for w in chosen}
         return None if all(torch.equal(new[w.name], w.value) for w in chosen) else new
 
@@ -230,7 +232,9 @@ class SensitivityRun:
         with progress_bar(total, "perturbing layers", "layer", self.progress) as bar:
             for batch in self.batches:
                 if runner is None:
-                    runner = runner_for(model, batch.inputs, self.batches.dtype, self.batches.device)
+                    runner = runner_for(
+                        model, batch.inputs, self.batches.dtype, self.batches.device, self.plan.settings[0].INPUTS
+                    )
                     self.used = np.array([runner.uses(layer) for layer in self.plan.layers])
                     chosen = metric_for(metric, batch.labels, self.higher_is_better)
                     self.tally = MetricTally(chosen, self.shape[0] * self.shape[1], self.plan.repeats)
@@ -325,6 +329,7 @@ def _clean(runner: Runner, inputs: Tensor | Mapping[str, Tensor], rows: int) -> 
 
 def _rule(perturbation: Perturbation, plan: SensitivityPlan, metric: Metric) -> str:
     what = "weights and biases" if plan.biases else "weights, not biases"
+    what = "what goes into it, not its weights" if perturbation.INPUTS else what
     draws = f"{plan.repeats} draws" if plan.repeats > 1 else "one draw"
     loss = "clean minus perturbed" if metric.higher_is_better else "perturbed minus clean"
     return (
