@@ -86,7 +86,7 @@ def test_history_follows_checkpoints_in_order(
     for record, seed in zip(steps, (2, 4, 3), strict=True):
         traces = nf.trace_paths(nf.random_network(6, 9, 2, 3, seed=seed), lines)
         assert record["regions"] == pytest.approx(np.mean([trace.regions for trace in traces]))
-        assert "sensitivity/readout" in record
+        assert "sensitivity/readout → output" in record
     assert nf.monitors.History.load(own / "h.nc").steps == [5, 20, 100]
     assert (own / "h.png").exists()
 
