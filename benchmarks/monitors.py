@@ -51,7 +51,7 @@ def main(seconds: float) -> None:
     generator = torch.Generator().manual_seed(1)
     x, y = torch.randn(2000, 1, 28, 28, generator=generator), torch.randint(10, (2000,), generator=generator)
     watched = [
-        nf.monitors.AlongPaths(nf.Line(x[0].numpy(), x[1].numpy())),
+        nf.monitors.AlongPaths(nf.Line(x[0].numpy(), (x[0] + 0.02 * (x[1] - x[0])).numpy())),
         nf.monitors.UnitShares(x[:64].numpy()),
         nf.monitors.EffectiveRank(x[:64].numpy()),
         nf.monitors.LocalComplexity(x[:4].numpy()),
