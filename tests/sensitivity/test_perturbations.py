@@ -47,6 +47,15 @@ def test_noise_per_channel_follows_each_channel() -> None:
     assert weight_layers(transposed)[0].weights[0].output_axis == 1
 
 
+def test_channels_of_gpt2_are_the_second_axis() -> None:
+    """Its dense layers hold their weights as inputs by outputs."""
+    utils = pytest.importorskip("transformers.pytorch_utils")
+    (layer,) = weight_layers(utils.Conv1D(3, 5))
+    new = nf.Quantise(2, per_channel=True).changed(layer.weights[0], generator())
+    assert layer.weights[0].value.shape == (5, 3)
+    assert torch.allclose(new.abs().amax(0), layer.weights[0].value.abs().amax(0))
+
+
 def test_draws_scale_with_the_strength() -> None:
     """The same generator gives the same direction at every strength."""
     w = weight(4, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,19 @@ def test_the_curve_from_scores_to_losses() -> None:
     found = calibrated(score, losses, np.array([True, True, False]))
     # 0.5, 0.3 and 0.1 at 0.5, 1 and 2 are pooled to their mean
     assert found == pytest.approx(np.array([[2.0, 0.3], [0.3, 0.3], [4.0, 0.3 + 1.7 / 2]]))
+
+
+def test_layers_that_lose_nothing_go_by_their_scores() -> None:
+    """Where no rounding changes a class, the bits are those with the least sum of scores."""
+    model, x, _ = make("dense")
+    plan = nf.bit_plan(model, x[:1], 4.0, bits=(3, 4, 8), metric="disagreement")
+    assert plan.predicted == 0.0
+    at = [(3, 4, 8).index(bits) for bits in plan.bits.values()]
+    counts = np.array([layer.weights for layer in plan.layers])
+    every = np.array(list(product(range(3), repeat=len(at))))
+    within = (np.array([3, 4, 8])[every] * counts).sum(1) <= 4 * counts.sum()
+    sums = plan.scores[np.arange(len(at)), every].sum(1)[within]
+    assert plan.scores[np.arange(len(at)), at].sum() == pytest.approx(sums.min(), rel=1e-6)
 
 
 def test_every_beginning_is_spread_over_the_ranks() -> None:

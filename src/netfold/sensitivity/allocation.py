@@ -53,7 +53,7 @@ def allocate(least: Numbers, within: Numbers, limit: float) -> Allocation:
         tied = np.where(least == least.min(1, keepdims=True), within.astype(float), np.inf)
         return Allocation(tied.argmin(1), True)  # nothing is given up
     one_each = LinearConstraint(csr_array(kron(np.eye(layers), np.ones((1, options)))), 1, 1)
-    scale = float(np.abs(least).max()) or 1.0
+    scale = 1e-6 * float(np.abs(least).max()) or 1.0  # HiGHS ends within 1e-6 of the best, in absolute terms
     for margin in (0.0, 1e-6, 1e-4):  # HiGHS keeps to limits within a tolerance; the sum here must keep to it
         share = LinearConstraint((within / (limit or 1.0)).reshape(1, -1), -np.inf, 1.0 - margin if limit else 0.0)
         found = milp(

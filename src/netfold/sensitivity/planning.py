@@ -109,13 +109,13 @@ def bit_plan(
     if not options:
         raise InvalidInputError("bits must hold at least one number of bits, it is empty")
     rows = list(data) if isinstance(data, Iterator) else data
-    task = _Task(model, rows, options, metric, per_channel, layers, seed, higher_is_better, batch_size, progress)
+    task = BitPlanTask(model, rows, options, metric, per_channel, layers, seed, higher_is_better, batch_size, progress)
     found = task.losses(direct, None if seconds is None else begin + seconds)
     counts = np.array([layer.count for layer in found.layers], np.int64)
     sizes = counts[:, None] * np.array(options)
     costs = never_rising(found.expected)
     if mean_bits is not None:
-        chosen, best = allocate(costs, sizes, mean_bits * float(counts.sum()))
+        chosen, best = allocate(costs + _ties(found.scores, costs), sizes, mean_bits * float(counts.sum()))
     else:
         assert loss is not None
         chosen, best = allocate(sizes, costs, loss)
@@ -180,7 +180,7 @@ class AssignedBits(Perturbation):
 
 
 @dataclass(eq=False)
-class _Task:
+class BitPlanTask:
     """What `bit_plan` was asked."""
 
     model: Model
@@ -304,6 +304,13 @@ def calibrated(score: Floats, losses: Floats, known: Bools) -> Floats:
     curve = np.maximum(isotonic_regression(losses[known].ravel()[order]).x, 0.0)
     read = np.interp(score, np.append(0.0, at), np.append(0.0, curve))
     return read * (np.maximum(score / at[-1], 1.0) if at[-1] > 0 else 1.0)
+
+
+def _ties(score: Floats, costs: Floats) -> Floats:
+    """What decides between layers that are expected to lose nothing: their scores, far below any loss that counts."""
+    if not np.isfinite(score).all() or not score.max() > 0:
+        return np.zeros_like(costs)
+    return score / score.max() * (1e-4 * costs.max() or 1.0)
 
 
 def _rank_correlations(score: Floats, losses: Floats, known: Bools) -> Floats:
