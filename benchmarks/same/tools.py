@@ -77,7 +77,10 @@ def training() -> Found:
             net = nn.Sequential(body, nn.ReLU(), nn.Linear(8, 3))
             watch = [nf.monitors.AlongPaths(nf.Line(x[0], x[1]), ("length", "growth", "transitions", "regions"))]
             watch += [nf.monitors.LocalComplexity(x[:5], 0.2, 3), nf.monitors.LayerLoss((x, y))]
-            monitor, optimizer = nf.monitors.Monitor(watch, every=4), torch.optim.SGD(net.parameters(), lr=0.1)
+            monitor, optimizer = (
+                nf.monitors.Monitor(watch, every=4, budget=None),
+                torch.optim.SGD(net.parameters(), lr=0.1),
+            )
             steps = []
             for step, rows in enumerate(torch.arange(120).reshape(10, 12)):
                 net.train()

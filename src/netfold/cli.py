@@ -37,7 +37,7 @@ from netfold.commands.options import (
 from netfold.commands.partition import partition
 from netfold.commands.reproduce import reproduce
 from netfold.commands.score import score
-from netfold.commands.sensitivity import history, sensitivity
+from netfold.commands.sensitivity import bit_plan, history, sensitivity
 from netfold.commands.sweep import sweep
 from netfold.commands.theory import bounds, diagnose, theory
 from netfold.commands.units import units
@@ -196,7 +196,7 @@ def trace(
     answer(as_json, found.to_dict, found)
 
 
-for _verb in (partition, count, check, units, bounds, theory, diagnose, sensitivity, history, score):
+for _verb in (partition, count, check, units, bounds, theory, diagnose, sensitivity, bit_plan, history, score):
     app.command(_verb)
 app.command(sweep)
 app.command(reproduce)

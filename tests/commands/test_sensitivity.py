@@ -86,7 +86,7 @@ def test_history_follows_checkpoints_in_order(
     for record, seed in zip(steps, (2, 4, 3), strict=True):
         traces = nf.trace_paths(nf.random_network(6, 9, 2, 3, seed=seed), lines)
         assert record["regions"] == pytest.approx(np.mean([trace.regions for trace in traces]))
-        assert "sensitivity/readout" in record
+        assert "sensitivity/readout → output" in record
     assert nf.monitors.History.load(own / "h.nc").steps == [5, 20, 100]
     assert (own / "h.png").exists()
 
@@ -114,3 +114,17 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
         code, out, _ = run(capsys, verb, "--help")
         assert code == 0
         assert words in out
+
+
+def test_a_plan_of_bits_is_that_of_the_library(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same bits, printed as JSON and in the file."""
+    arguments = ["bit-plan", own / "model.pt2", "--data", own / "data.npz", "--mean-bits", 4, "--bits", 2, 4, 6]
+    code, out, _ = run(capsys, *arguments, "--json", "-o", own / "plan.json")
+    assert code == 0
+    data = np.load(own / "data.npz")
+    net = nf.random_network(inputs=6, width=9, depth=2, outputs=3, seed=1)
+    plan = nf.bit_plan(net, (data["x"], data["y"]), 4, bits=(2, 4, 6))
+    assert json.loads(out)["bits"] == json.loads((own / "plan.json").read_text())["bits"] == plan.bits
+    code, _, err = run(capsys, "bit-plan", own / "model.pt2", "--data", own / "data.npz")
+    assert code == 2
+    assert "give one limit" in err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 import netfold as nf
 from netfold.sensitivity import Perturbation, Weight, weight_layers
+from tests.sensitivity.models import make
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -42,6 +45,15 @@ def test_noise_per_channel_follows_each_channel() -> None:
     assert bool((new[:, 1] == 0).all())
     transposed = nn.Sequential(nn.ConvTranspose2d(2, 3, 2))
     assert weight_layers(transposed)[0].weights[0].output_axis == 1
+
+
+def test_channels_of_gpt2_are_the_second_axis() -> None:
+    """Its dense layers hold their weights as inputs by outputs."""
+    utils = pytest.importorskip("transformers.pytorch_utils")
+    (layer,) = weight_layers(utils.Conv1D(3, 5))
+    new = nf.Quantise(2, per_channel=True).changed(layer.weights[0], generator())
+    assert layer.weights[0].value.shape == (5, 3)
+    assert torch.allclose(new.abs().amax(0), layer.weights[0].value.abs().amax(0))
 
 
 def test_draws_scale_with_the_strength() -> None:
@@ -183,3 +195,46 @@ def test_a_perturbation_of_ones_own() -> None:
     assert found.values[1, 0, 0] == pytest.approx(float((2 * net(x)).detach().square().sum(1).mean()), rel=1e-5)
     with pytest.raises(nf.InvalidInputError, match=r"Broken\.changed must give"):
         nf.layer_sensitivity(net, x, perturbation=Broken())
+
+
+@pytest.mark.parametrize("family", ["dense", "convolutional", "transformer", "tied", "branching"])
+def test_rounded_activations_are_those_of_rounding_modules(family: str) -> None:
+    """As if the layer were wrapped in a module that rounds its input by numpy, in a copy of the model."""
+    model, x, y = make(family)
+    layers = [la.name for la in weight_layers(model) if not la.name.startswith("1.layers")]
+    found = nf.layer_sensitivity(model, (x, y), "loss", nf.QuantiseActivations(3), layers=layers, strengths=[3, 6])
+    for layer, losses in zip(found.layers, found.mean, strict=True):
+        for bits, loss in zip((3, 6), losses, strict=True):
+            other = copy.deepcopy(model)
+            other.set_submodule(layer.name, Rounding(other.get_submodule(layer.name), bits))
+            with torch.no_grad():
+                wanted = nn.functional.cross_entropy(other(x).flatten(1) if family == "tied" else other(x), y)
+            assert loss == pytest.approx(float(wanted), rel=1e-9)
+    assert not any(m._forward_pre_hooks for m in model.modules())
+
+
+class Rounding(nn.Module):
+    def __init__(self, layer: nn.Module, bits: int) -> None:
+        super().__init__()
+        self.layer, self.top = layer, 2 ** (bits - 1) - 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        old = x.detach().numpy()
+        largest = np.abs(old).reshape(len(old), -1).max(1).reshape(-1, *[1] * (old.ndim - 1))
+        scale = np.where(largest > 0, largest, 1.0)
+        return self.layer(torch.from_numpy(np.rint(old / scale * self.top) * largest / self.top))
+
+
+def test_modules_that_are_not_called_have_no_effect() -> None:
+    """Attention reads the weights of its projection itself: nothing is known of what goes into it, which it says."""
+    model, x, _ = make("transformer")
+    found = nf.layer_sensitivity(model, x, perturbation=nf.QuantiseActivations(3))
+    unknown = [la.name for la in found.layers if la.name.endswith("out_proj")]
+    assert unknown
+    assert set(unknown) == set(found.without_effect)
+
+
+def test_activations_of_exported_programs_are_refused() -> None:
+    model, x, _ = make("dense")
+    with pytest.raises(nf.errors.InvalidInputError, match="no modules any more"):
+        nf.layer_sensitivity(torch.export.export(model, (x,)), x, perturbation=nf.QuantizeActivations(4))

@@ -238,12 +238,17 @@ def targets(few: bool = False) -> dict[str, Target]:
     add("monitors.LayerLoss", monitors.LayerLoss, data=(data, labels), metric="accuracy",
         perturbation=nf.GaussianNoise(0.2), repeats=1, seed=0)  # fmt: skip
     add("monitors.LocalComplexity", monitors.LocalComplexity, points=data, radius=0.1, directions=2, seed=0)
+    add("monitors.UnitShares", monitors.UnitShares, points=data)
+    add("monitors.EffectiveRank", monitors.EffectiveRank, points=data)
+    add("monitors.plain_names", monitors.plain_names, numbers={"a → b": 1.0})
     add("monitors.Monitor", monitors.Monitor, measures=watched, every=1, part=lambda m: m, budget=0.5)
     methods("monitors.AlongPaths", watched, measure={"model": model})
     methods("monitors.LayerLoss", monitors.LayerLoss((data, labels), repeats=1), measure={"model": model})
+    methods("monitors.UnitShares", monitors.UnitShares(data), measure={"model": model})
+    methods("monitors.EffectiveRank", monitors.EffectiveRank(data), measure={"model": model})
     methods("monitors.LocalComplexity", monitors.LocalComplexity(data, 0.1, 2), measure={"model": model},
             vertices={"point": tensors[0][0]})  # fmt: skip
-    monitor = monitors.Monitor(watched, 1)
+    monitor = monitors.Monitor(watched, 1, budget=None)
     methods(
         "monitors.Monitor",
         monitor,

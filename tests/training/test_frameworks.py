@@ -26,7 +26,7 @@ def network() -> nn.Module:
 
 
 def monitor() -> nf.monitors.Monitor:
-    return nf.monitors.Monitor(nf.monitors.AlongPaths(LINE), every=4)
+    return nf.monitors.Monitor(nf.monitors.AlongPaths(LINE), every=4, budget=None)
 
 
 class TestLightning:
@@ -75,6 +75,7 @@ class TestLightning:
         assert all(torch.equal(a, b) for a, b in pairs)
         logged = (tmp_path / "a" / "logs" / "version_0" / "metrics.csv").read_text()
         assert "netfold/regions" in logged
+        assert "netfold/length/net.0 - net.2 relu" in logged
         trainer.save_checkpoint(tmp_path / "c.ckpt")
         resumed = monitor()
         self.fit(tmp_path / "d", [nf.monitors.lightning_callback(resumed)], 14, tmp_path / "c.ckpt")
@@ -122,7 +123,7 @@ class TestTransformers:
     @pytest.mark.parametrize("attached", [False, True])
     def test_it_measures_logs_and_does_not_disturb(self, tmp_path: Path, attached: bool) -> None:
         """Steps 0, 4, 8 in the history and in the log; weights bit for bit as without."""
-        watched = nf.monitors.Monitor(nf.monitors.AlongPaths(LINE), every=4, part=lambda model: model.net)
+        watched = nf.monitors.Monitor(nf.monitors.AlongPaths(LINE), every=4, budget=None, part=lambda model: model.net)
         callback = nf.monitors.transformers_callback(watched)
         with_it = self.trainer(tmp_path / "a", [callback], 10)
         if attached:
@@ -140,9 +141,9 @@ class TestTransformers:
     @pytest.mark.filterwarnings("ignore")
     def test_it_goes_on_from_a_checkpoint(self, tmp_path: Path) -> None:
         """Resumed at step 6 with a fresh monitor: the history begins with what the checkpoint held."""
-        first = nf.monitors.Monitor(nf.monitors.AlongPaths(LINE), every=2, part=lambda model: model.net)
+        first = nf.monitors.Monitor(nf.monitors.AlongPaths(LINE), every=2, budget=None, part=lambda model: model.net)
         self.trainer(tmp_path, [nf.monitors.transformers_callback(first)], 8).train()
-        second = nf.monitors.Monitor(nf.monitors.AlongPaths(LINE), every=2, part=lambda model: model.net)
+        second = nf.monitors.Monitor(nf.monitors.AlongPaths(LINE), every=2, budget=None, part=lambda model: model.net)
         self.trainer(tmp_path, [nf.monitors.transformers_callback(second)], 10).train(
             resume_from_checkpoint=str(tmp_path / "checkpoint-6")
         )

@@ -1,4 +1,4 @@
-"""Layers and training on the command line: ``netfold sensitivity`` and ``netfold history``."""
+"""Layers and training on the command line: ``netfold sensitivity``, ``bit-plan`` and ``history``."""
 
 from __future__ import annotations
 
@@ -30,18 +30,31 @@ from netfold.errors import InvalidInputError
 if TYPE_CHECKING:
     from torch import nn
 
-    from netfold.sensitivity import Perturbation, Sensitivity
+    from netfold.sensitivity import BitPlan, Perturbation, Sensitivity
     from netfold.training.history import History
 
 # Commands import what they need when they run, so that --help does not wait for torch.
 
-Kind = Literal["noise", "absolute-noise", "quantise", "quantize", "prune", "zero", "rerandomise", "rerandomize"]
+Kind = Literal[
+    "noise",
+    "absolute-noise",
+    "quantise",
+    "quantize",
+    "quantise-activations",
+    "quantize-activations",
+    "prune",
+    "zero",
+    "rerandomise",
+    "rerandomize",
+]
 
 DEFAULTS: dict[str, float | None] = {
     "noise": 0.25,
     "absolute-noise": 0.25,
     "quantise": 4,
     "quantize": 4,
+    "quantise-activations": 4,
+    "quantize-activations": 4,
     "prune": 0.5,
     "zero": None,
     "rerandomise": None,
@@ -105,6 +118,72 @@ def sensitivity(
         strengths=strength if strength and len(strength) > 1 else None,
         layers=layers,
     )
+    _keep(found, save, plot)
+    answer(as_json, found.to_dict, found)
+
+
+def bit_plan(
+    model: Model,
+    /,
+    *,
+    data: Inputs,
+    mean_bits: Annotated[
+        float | None, Parameter(help="Bits a weight, on average: the least loss at this size.")
+    ] = None,
+    loss: Annotated[
+        float | None, Parameter(help="How much worse the metric may get: the least size at this loss.")
+    ] = None,
+    bits: Annotated[list[int] | None, Parameter(help="Bits that a layer may get.", consume_multiple=True)] = None,
+    weights: Weights = None,
+    shape: Shape = None,
+    input: Input = None,
+    output: Output = None,
+    metric: Annotated[
+        Literal["accuracy", "loss", "disagreement", "squared_change"] | None,
+        Parameter(help="What to lose little of. By default the loss, or without labels the output's squared change."),
+    ] = None,
+    per_layer: Annotated[bool, Parameter(help="One scale a layer, in place of one an output channel."), Flag] = False,
+    direct: Annotated[
+        int | None, Parameter(help="Layers to measure; the others go by a score. By default all.")
+    ] = None,
+    seconds: Annotated[float | None, Parameter(help="Begin to measure no further layer after so long.")] = None,
+    layers: Annotated[list[str] | None, Parameter(help="Module paths; all by default.", consume_multiple=True)] = None,
+    seed: Annotated[int, Parameter(help="Seed of the score.")] = 0,
+    save: Annotated[
+        Path | None, Parameter(name=["--save", "-o"], help="Also save the plan: a .json file, else netCDF.")
+    ] = None,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose the bits that each layer's weights are rounded to, and measure what the whole then loses.
+
+    For example:
+
+      netfold bit-plan model.pt2 --data test.npz --mean-bits 4 -o plan.json
+      netfold bit-plan model.pt2 --data test.npz --loss 0.01 --bits 3 4 6 8
+      netfold bit-plan shop.nets:make --weights new.safetensors --data test.npz --mean-bits 4 --seconds 60
+    """
+    from netfold.capture.loading import load_model
+    from netfold.sensitivity import bit_plan as plan
+
+    if plot is not None:
+        picture_kind(plot)
+    found = plan(
+        load_model(model, weights, input=input, output=output),
+        load_inputs(data, shape),
+        mean_bits,
+        loss=loss,
+        metric=metric,
+        per_channel=not per_layer,
+        direct=direct,
+        seconds=seconds,
+        layers=layers,
+        seed=seed,
+        **({} if bits is None else {"bits": bits}),  # type: ignore[arg-type]
+    )
+    if save is not None and save.suffix.lower() == ".json":
+        found.save_json(save)
+        save = None
     _keep(found, save, plot)
     answer(as_json, found.to_dict, found)
 
@@ -203,13 +282,15 @@ def _networks(
 
 
 def _rule(kind: Kind, strength: list[float] | None) -> Perturbation:
-    from netfold.sensitivity import GaussianNoise, Prune, Quantise, Rerandomise, Zero
+    from netfold.sensitivity import GaussianNoise, Prune, Quantise, QuantiseActivations, Rerandomise, Zero
 
     if DEFAULTS[kind] is None and strength:
         raise InvalidInputError(f"--perturbation {kind} has no strength; leave --strength out")
     first = strength[0] if strength else DEFAULTS[kind]
     if first is None:
         return Zero() if kind == "zero" else Rerandomise()
+    if kind in ("quantise-activations", "quantize-activations"):
+        return QuantiseActivations(first)  # type: ignore[arg-type]
     if kind in ("quantise", "quantize"):
         return Quantise(first)  # type: ignore[arg-type]
     if kind == "prune":
@@ -217,7 +298,7 @@ def _rule(kind: Kind, strength: list[float] | None) -> Perturbation:
     return GaussianNoise(first, "layer" if kind == "noise" else None)
 
 
-def _keep(result: Sensitivity | History, save: Path | None, plot: Path | None) -> None:
+def _keep(result: Sensitivity | BitPlan | History, save: Path | None, plot: Path | None) -> None:
     if save is not None:
         result.save(save)
     if plot is not None:

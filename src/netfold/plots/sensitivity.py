@@ -13,6 +13,7 @@ from netfold.arguments import checked
 from netfold.plots.axes import _plain_log_ticks, axes_or_new, layer_ticks, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.sensitivity.dichotomies import Dichotomies
+from netfold.sensitivity.planned import BitPlan
 from netfold.sensitivity.result import Effect, Sensitivity
 
 MARKERS = "osD^vPX<>h"
@@ -88,6 +89,28 @@ def by_layer(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) 
     ax.set_title("\n".join(textwrap.wrap(f"{result.perturbation}{strength}", 64)))
     ax.set_ylabel(f"{result.metric}, one layer perturbed")
     ax.set_xlabel("layer perturbed")
+    ax.legend()
+    return ax
+
+
+@checked
+def bit_plan(result: BitPlan, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
+    """Draw the bits of every layer, with the plan's mean and the uniform plan as lines."""
+    ax = axes_or_new(ax)
+    at = np.arange(1, len(result.layers) + 1)
+    direct = np.array([layer.direct for layer in result.layers])
+    bits = np.array([layer.bits for layer in result.layers])
+    ax.bar(at[direct], bits[direct], color=theme.main, label="loss measured")
+    if not direct.all():
+        ax.bar(at[~direct], bits[~direct], color=theme.muted, label="loss by score")
+    ax.axhline(
+        result.mean_bits, color=theme.ink, linestyle=(0, (5, 3)), label=f"mean over weights, {result.mean_bits:.3g}"
+    )
+    layer_ticks(ax, at.tolist(), [layer.name for layer in result.layers])
+    ax.set_xlim(0.4, len(at) + 0.6)
+    ax.set_ylabel("bits a weight")
+    ax.set_xlabel("layer")
+    ax.set_title("\n".join(textwrap.wrap(str(result).removeprefix("BitPlan: "), 64)))
     ax.legend()
     return ax
 

@@ -25,6 +25,9 @@ LABELS = {
     "transitions": "transitions a path",
     "regions": "regions a path",
     "local_complexity": "units switching nearby",
+    "dead": "share of units dead",
+    "saturated": "share of units saturated",
+    "effective_rank": "effective rank",
     "sensitivity": "metric lost, layer perturbed",
 }
 

@@ -8,7 +8,9 @@ from netfold.sensitivity.perturbations import (
     Perturbation,
     Prune,
     Quantise,
+    QuantiseActivations,
     Quantize,
+    QuantizeActivations,
     Reinitialise,
     Reinitialize,
     Rerandomise,
@@ -16,18 +18,24 @@ from netfold.sensitivity.perturbations import (
     Weight,
     Zero,
 )
+from netfold.sensitivity.planned import BitPlan, PlannedLayer
+from netfold.sensitivity.planning import bit_plan
 from netfold.sensitivity.result import Effect, PerturbedLayer, Sensitivity
 
 __all__ = [
     "METRICS",
+    "BitPlan",
     "Effect",
     "GaussianNoise",
     "Metric",
     "Perturbation",
     "PerturbedLayer",
+    "PlannedLayer",
     "Prune",
     "Quantise",
+    "QuantiseActivations",
     "Quantize",
+    "QuantizeActivations",
     "Reinitialise",
     "Reinitialize",
     "Rerandomise",
@@ -36,6 +44,7 @@ __all__ = [
     "Weight",
     "WeightLayer",
     "Zero",
+    "bit_plan",
     "layer_sensitivity",
     "weight_layers",
 ]

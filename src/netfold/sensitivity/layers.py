@@ -99,7 +99,10 @@ def _layer(path: str, module: nn.Module, number: int) -> WeightLayer | None:
     if not own:
         return None
     matrices = any(p.ndim >= 2 for p in own.values())
-    axis = 1 if isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d) else 0
+    kind = type(module)
+    # GPT-2's dense layers, x W + b, have the outputs last
+    last = (kind.__module__, kind.__name__) == ("transformers.pytorch_utils", "Conv1D")
+    axis = 1 if last or isinstance(module, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d) else 0
     weights: list[Weight] = []
     biases: list[Weight] = []
     for name, value in own.items():

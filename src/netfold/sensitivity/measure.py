@@ -35,8 +35,8 @@ QUARTER = GaussianNoise(0.25)
 KEPT_BYTES = 256 * 2**20
 """Perturbed weights are kept from batch to batch up to this size, and drawn again (the same) beyond it."""
 
-Replaced = dict[str, Tensor] | None
-"""A layer's perturbed parameters by name; None where not one of them changed."""
+Replaced = dict[str, Any] | None
+"""A layer's perturbed parameters by name, None where not one of them changed; or what changes its inputs, by path."""
 
 
 @renamed(net="model")
@@ -103,19 +103,35 @@ def layer_sensitivity(
         >>> bool((found.loss > 0).all())
         True
     """
-    begin = time.perf_counter()
     steps = _settings(perturbation, strengths)
-    runs = repeats if perturbation.RANDOM else 1
+    with_biases = perturbation.BIASES if biases is None else biases
+
+    def plan(module: nn.Module) -> SensitivityPlan:
+        runs = repeats if perturbation.RANDOM else 1
+        return SensitivityPlan(module, weight_layers(module, layers), steps, runs, seed, with_biases)
+
+    return measured(model, data, metric, plan, batch_size, higher_is_better, progress)
+
+
+def measured(
+    model: nn.Module | ExportedProgram,
+    data: Any,
+    metric: Any,
+    planned: Callable[[nn.Module], SensitivityPlan],
+    batch_size: int,
+    higher_is_better: bool = True,
+    progress: bool | None = None,
+) -> Sensitivity:
+    """Carry out what is planned for a model, which is left as it was."""
+    begin = time.perf_counter()
     inner = unwrapped(model) if isinstance(model, nn.Module) else model
-    module = inner if isinstance(inner, nn.Module) else _module_of(inner)
-    with _evaluating(module, data), torch.no_grad():
-        found = weight_layers(module, layers)
-        plan = SensitivityPlan(module, found, steps, runs, seed, perturbation.BIASES if biases is None else biases)
+    module = inner if isinstance(inner, nn.Module) else module_of(inner)
+    with evaluating(module, data), torch.no_grad():
+        plan = planned(module)
         dtype, device = home(module)
-        batches = Batches(data, batch_size, dtype, device)
-        job = SensitivityRun(plan, batches, higher_is_better, progress)
+        job = SensitivityRun(plan, Batches(data, batch_size, dtype, device), higher_is_better, progress)
         runner = job.run(inner, metric)
-    return job.result(model, runner, perturbation, time.perf_counter() - begin)
+    return job.result(model, runner, plan.settings[0], time.perf_counter() - begin)
 
 
 def _settings(perturbation: Perturbation, strengths: Sequence[float] | None) -> list[Perturbation]:
@@ -127,7 +143,12 @@ def _settings(perturbation: Perturbation, strengths: Sequence[float] | None) -> 
     return [perturbation.at(float(value)) for value in values]
 
 
-def _module_of(model: Any) -> nn.Module:
+def module_of(model: Any) -> nn.Module:
+    """The module of an exported program.
+
+    Raises:
+        InvalidInputError: it is none.
+    """
     if not isinstance(model, ExportedProgram):
         raise InvalidInputError(
             f"expected a torch.nn.Module or a torch.export.ExportedProgram, got {type(model).__name__} (a captured "
@@ -137,7 +158,7 @@ def _module_of(model: Any) -> nn.Module:
 
 
 @contextmanager
-def _evaluating(module: nn.Module, data: Any) -> Iterator[None]:
+def evaluating(module: nn.Module, data: Any) -> Iterator[None]:
     """The module in evaluation mode, and everything as before afterwards: also a loader's own random numbers."""
     generator = getattr(data, "generator", None)
     state = generator.get_state() if isinstance(generator, torch.Generator) else None
@@ -170,6 +191,8 @@ class SensitivityPlan:
         words = np.random.SeedSequence([self.seed, layer.number, repeat]).generate_state(2, np.uint32)
         generator = torch.Generator().manual_seed(int(words[0]) << 31 | int(words[1]) >> 1)
         rule, chosen = self.settings[setting], layer.chosen(self.biases)
+        if rule.INPUTS:
+            return {layer.name: rule}
         new = {w.name: _checked(rule.changed(w, generator), w.value, rule, w.name) for w in chosen}
         return None if all(torch.equal(new[w.name], w.value) for w in chosen) else new
 
@@ -209,7 +232,9 @@ class SensitivityRun:
         with progress_bar(total, "perturbing layers", "layer", self.progress) as bar:
             for batch in self.batches:
                 if runner is None:
-                    runner = runner_for(model, batch.inputs, self.batches.dtype, self.batches.device)
+                    runner = runner_for(
+                        model, batch.inputs, self.batches.dtype, self.batches.device, self.plan.settings[0].INPUTS
+                    )
                     self.used = np.array([runner.uses(layer) for layer in self.plan.layers])
                     chosen = metric_for(metric, batch.labels, self.higher_is_better)
                     self.tally = MetricTally(chosen, self.shape[0] * self.shape[1], self.plan.repeats)
@@ -304,6 +329,7 @@ def _clean(runner: Runner, inputs: Tensor | Mapping[str, Tensor], rows: int) -> 
 
 def _rule(perturbation: Perturbation, plan: SensitivityPlan, metric: Metric) -> str:
     what = "weights and biases" if plan.biases else "weights, not biases"
+    what = "what goes into it, not its weights" if perturbation.INPUTS else what
     draws = f"{plan.repeats} draws" if plan.repeats > 1 else "one draw"
     loss = "clean minus perturbed" if metric.higher_is_better else "perturbed minus clean"
     return (

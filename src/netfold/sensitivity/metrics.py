@@ -44,7 +44,8 @@ def metric_for(
     if isinstance(asked, Metric):
         return asked
     if asked is None:
-        asked = "disagreement" if labels is None else "loss" if labels.is_floating_point() else "accuracy"
+        real = labels is not None and labels.is_floating_point() and not one_hot(labels)
+        asked = "disagreement" if labels is None else "loss" if real else "accuracy"
     if callable(asked):
         return Metric(getattr(asked, "__name__", type(asked).__name__), higher_is_better, whole=asked)
     if asked not in METRICS:
@@ -52,6 +53,18 @@ def metric_for(
     if labels is None and asked in ("accuracy", "loss"):
         raise InvalidInputError(f"metric={asked!r} needs labels; give data=(x, y), or use metric='disagreement'")
     return METRICS[asked]
+
+
+def one_hot(labels: Tensor) -> bool:
+    """Whether every row of labels is one 1 among 0: a class, written out.
+
+    Example:
+        >>> one_hot(torch.eye(3)), one_hot(torch.tensor([[0.5, 0.5]])), one_hot(torch.tensor([[1], [1]]))
+        (True, False, False)
+    """
+    if labels.ndim != 2 or labels.shape[1] < 2:
+        return False
+    return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all())
 
 
 def classes(outputs: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -62,13 +75,14 @@ def classes(outputs: Tensor, labels: Tensor | None = None) -> Tensor:
     """
     if outputs.ndim == 1:
         return (outputs > 0).long()
-    axis = _class_axis(outputs, labels)
+    axis = class_axis(outputs, labels)
     if outputs.shape[axis] == 1:
         return (outputs > 0).long().squeeze(axis)
     return outputs.argmax(axis)
 
 
-def _class_axis(outputs: Tensor, labels: Tensor | None) -> int:
+def class_axis(outputs: Tensor, labels: Tensor | None) -> int:
+    """Along which axis of outputs the classes lie: see `classes`."""
     second = (outputs.shape[0], *outputs.shape[2:])
     return 1 if labels is not None and outputs.ndim > 2 and tuple(labels.shape) == second else outputs.ndim - 1
 
@@ -102,7 +116,7 @@ def _loss(outputs: Tensor, clean: Tensor, labels: Tensor | None) -> Tensor:
     if outputs.ndim == 1 or (outputs.ndim == 2 and outputs.shape[1] == 1):
         signed = wide.reshape(-1) * (2 * labels.reshape(-1).double() - 1)
         return torch.nn.functional.softplus(-signed)
-    axis = _class_axis(outputs, labels)
+    axis = class_axis(outputs, labels)
     return _by_row(cross_entropy(wide.movedim(axis, 1), labels.long(), reduction="none"))
 
 
@@ -138,12 +152,15 @@ class MetricTally:
         self.sums = np.zeros((settings, repeats))
         self.clean_sum, self.clean_square, self.rows = 0.0, 0.0, 0
         self.difference, self.square = np.zeros(settings), np.zeros(settings)
+        self._one_hot: bool | None = None
         self._outputs: dict[tuple[int, int], list[Tensor]] = {}
         self._references: list[Tensor] = []
 
     def start(self, clean: Tensor, labels: Tensor | None) -> None:
         """A new batch, with its clean outputs."""
         self.clean, self.labels = clean, labels
+        if labels is not None and self.metric.each is not None:
+            self.labels = labels = self._numbered(labels, clean)
         self.rows += len(clean)
         self._settings: dict[int, list[Tensor]] = {}
         if self.metric.each is None:
@@ -153,6 +170,20 @@ class MetricTally:
         self.clean_each = self.metric.each(clean, clean, labels).cpu()
         self.clean_sum += float(self.clean_each.sum())
         self.clean_square += float(self.clean_each.square().sum())
+
+    def _numbered(self, labels: Tensor, clean: Tensor) -> Tensor:
+        """Labels of a built-in metric: the number of the class where they are one-hot, beside as many outputs.
+
+        The first batch tells which kind they are, so that one batch is never read unlike another.
+        """
+        here = labels.shape == clean.shape and one_hot(labels)
+        self._one_hot = here if self._one_hot is None else self._one_hot
+        if self._one_hot and not here:
+            raise InvalidInputError(
+                "labels are one-hot in the first batch of data and not in a later one; give class numbers, or a "
+                "function as metric"
+            )
+        return labels.argmax(1) if self._one_hot else labels
 
     def add(self, setting: int, repeat: int, outputs: Tensor) -> None:
         """The outputs of one run on the batch."""

@@ -64,17 +64,23 @@ class Perturbation(ABC):
     3. says in ``BIASES`` whether one-dimensional parameters (biases) are changed too;
     4. returns a new tensor from `changed`, drawing only from the generator it is given, on the CPU, in an order that
        does not depend on the strength: then curves use the same draws at all strengths;
-    5. sets ``STRONGER_UPWARD`` to False where a larger strength changes less, as with bits.
+    5. sets ``STRONGER_UPWARD`` to False where a larger strength changes less, as with bits;
+    6. sets ``INPUTS`` to True where it changes what goes into the layer (`changed_input`), and not its weights.
     """
 
     STRENGTH: ClassVar[str] = ""
     STRONGER_UPWARD: ClassVar[bool] = True
     RANDOM: ClassVar[bool] = True
     BIASES: ClassVar[bool] = False
+    INPUTS: ClassVar[bool] = False
 
     @abstractmethod
     def changed(self, weight: Weight, generator: torch.Generator) -> Tensor:
         """The parameter after the perturbation, a new tensor of the same shape, number type and device."""
+
+    def changed_input(self, value: Tensor) -> Tensor:
+        """What goes into the layer, one input a row, after the perturbation; a new tensor."""
+        return value.clone()
 
     @property
     def strength(self) -> float:
@@ -275,13 +281,61 @@ class Quantise(Perturbation):
             largest = wide.abs().amax(axes, keepdim=True)
         else:
             largest = wide.abs().max()
-        step = largest / (2 ** (int(self.bits) - 1) - 1)
-        levels = torch.where(step > 0, wide / torch.where(step > 0, step, 1.0), 0.0).round()
-        return (levels * step).to(weight.value.dtype)
+        return _on_levels(wide, largest, self.bits).to(weight.value.dtype)
 
     def describe(self) -> str:
         """What is done, in words."""
         return f"bits of uniform quantisation, scaled per {'channel' if self.per_channel else 'layer'}"
+
+
+@checked
+@dataclass(frozen=True)
+class QuantiseActivations(Perturbation):
+    """Round what goes into the layer to ``bits`` bits, symmetric about 0; its weights stay.
+
+    Every input of the batch has its own scale: x becomes s * round(x / s) with s = max|x| / (2^(bits - 1) - 1), the
+    largest over what goes into the layer for that input ("dynamic" quantisation), so that no number depends on the
+    batch. Modules that are called with several tensors have each of them rounded; one that is not called itself, as the
+    output projection of torch's attention, shows no effect. The model runs as a whole.
+
+    Args:
+        bits: from 2 on.
+
+    Raises:
+        InvalidInputError: bits is not a whole number from 2 to 32.
+
+    Example:
+        >>> QuantiseActivations(2).changed_input(torch.tensor([[1.0, 0.4, -0.6], [0.1, 0.0, 0.02]])).tolist()
+        [[1.0, 0.0, -1.0], [0.10000000149011612, 0.0, 0.0]]
+    """
+
+    bits: Annotated[int, Within(2, 32)]
+
+    STRENGTH: ClassVar[str] = "bits"
+    STRONGER_UPWARD: ClassVar[bool] = False
+    RANDOM: ClassVar[bool] = False
+    INPUTS: ClassVar[bool] = True
+
+    def changed(self, weight: Weight, generator: torch.Generator) -> Tensor:
+        """The parameter as it is."""
+        return weight.value.clone()
+
+    def changed_input(self, value: Tensor) -> Tensor:
+        """What goes into the layer, on its levels."""
+        wide = value.double()
+        largest = wide.abs().amax(list(range(1, wide.ndim)), keepdim=True) if wide.ndim > 1 else wide.abs()
+        return _on_levels(wide, largest, self.bits).to(value.dtype)
+
+    def describe(self) -> str:
+        """What is done, in words."""
+        return "bits of uniform quantisation of what goes into the layer, scaled per input"
+
+
+def _on_levels(wide: Tensor, largest: Tensor, bits: int) -> Tensor:
+    """Values rounded to whole multiples of a step, of which 2^(bits - 1) - 1 make the largest; 0 where that is 0."""
+    step = largest / (2 ** (int(bits) - 1) - 1)
+    levels = torch.where(step > 0, wide / torch.where(step > 0, step, 1.0), 0.0).round()
+    return levels * step
 
 
 @checked
@@ -339,4 +393,5 @@ class Zero(Perturbation):
 
 
 Quantize, Reinitialize, Rerandomize = Quantise, Reinitialise, Rerandomise
+QuantizeActivations = QuantiseActivations
 """The same by their American spelling."""

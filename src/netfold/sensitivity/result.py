@@ -32,7 +32,7 @@ class Effect(enum.IntEnum):
         return (
             "measured",
             "no effect: the perturbation left every weight as it was",
-            "no effect: weights changed, but not one output did",
+            "no effect: the layer was changed, but not one output was",
             "no effect: the output does not use this layer",
         )[self]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -229,13 +230,13 @@ class ModuleRunner:
 
     def clean(self, inputs: Any) -> Tensor:
         """The outputs as they are."""
-        return self._call(inputs, {})
+        return self.call(inputs, {})
 
     def sweep(self, inputs: Any, layers: Sequence[WeightLayer]) -> Iterator[tuple[WeightLayer, Evaluate]]:
         """Every layer, in the order in which the model holds them, with what evaluates sets of its weights."""
 
         def evaluate(sets: Sets) -> Iterator[Tensor]:
-            return (self._call(inputs, replaced) for replaced in sets)
+            return (self.call(inputs, replaced) for replaced in sets)
 
         for layer in layers:
             yield layer, evaluate
@@ -248,12 +249,45 @@ class ModuleRunner:
         """Its own name: what follows it is not known."""
         return layer.name
 
-    def _call(self, inputs: Any, replaced: Mapping[str, Tensor]) -> Tensor:
+    def call(self, inputs: Any, replaced: Mapping[str, Tensor]) -> Tensor:
+        """The outputs with some parameters replaced, by name."""
         # Buffers that the forward pass writes to are its own copies.
         own = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
         named = isinstance(inputs, Mapping)
         args, kwargs = ((), dict(inputs)) if named else (inputs if isinstance(inputs, tuple) else (inputs,), {})
         return only_tensor(functional_call(self.model, {**own, **replaced}, args, kwargs), type(self.model).__name__)
+
+
+@dataclass(eq=False)
+class InputRunner(ModuleRunner):
+    """A module run as a whole, with what goes into one of its layers changed on the way: sets hold rules by layer."""
+
+    def call(self, inputs: Any, replaced: Mapping[str, Any]) -> Tensor:
+        """The outputs with the inputs of some layers changed, by module path."""
+        hooks = []
+        try:
+            for path, rule in replaced.items():
+                hook = partial(_change_inputs, rule.changed_input)
+                hooks.append(_layer_at(self.model, path).register_forward_pre_hook(hook, with_kwargs=True))
+            return super().call(inputs, {})
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def _layer_at(model: nn.Module, path: str) -> nn.Module:
+    if path not in dict(model.named_modules()):
+        raise InvalidInputError(f"layer '{path}' of {type(model).__name__} is no module whose inputs can be changed")
+    return model.get_submodule(path)
+
+
+def _change_inputs(change: Callable[[Tensor], Tensor], module: nn.Module, args: Any, kwargs: Any) -> Any:
+    """For a hook before a module: every real tensor that is given to it, changed."""
+
+    def changed(value: Any) -> Any:
+        return change(value) if isinstance(value, Tensor) and value.is_floating_point() else value
+
+    return tuple(changed(value) for value in args), {name: changed(value) for name, value in kwargs.items()}
 
 
 def only_tensor(result: Any, name: str) -> Tensor:
@@ -274,13 +308,25 @@ def only_tensor(result: Any, name: str) -> Tensor:
     )
 
 
-def runner_for(model: nn.Module | ExportedProgram, inputs: Any, dtype: torch.dtype, device: torch.device) -> Runner:
-    """The best way to run a model on such inputs.
+def runner_for(
+    model: nn.Module | ExportedProgram,
+    inputs: Any,
+    dtype: torch.dtype,
+    device: torch.device,
+    changing_inputs: bool = False,
+) -> Runner:
+    """The best way to run a model on such inputs, with weights replaced or inputs of its layers changed.
 
     Raises:
         InvalidInputError: the model's weights are not finite, or the model cannot be run on the inputs.
         CaptureError: an exported program cannot be followed.
     """
+    if changing_inputs:
+        if isinstance(model, ExportedProgram):
+            raise InvalidInputError(
+                "an exported program has no modules any more whose inputs can be changed; give the module it came from"
+            )
+        return InputRunner(model, "what goes into layers is changed", dtype, device)
     if isinstance(inputs, Tensor) and inputs.is_floating_point():
         try:
             return TapeRunner.of(model, tuple(inputs.shape[1:]), dtype, device)

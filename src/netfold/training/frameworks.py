@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,32 @@ STATE_FILE = "netfold_monitor.json"
 
 
 @checked
+def plain_names(numbers: Mapping[str, float]) -> dict[str, float]:
+    """The same numbers under names that every logger takes: letters, digits and ``_ - . : /`` and spaces (MLflow's).
+
+    Arrows of labels become ``-``, brackets a dot; whatever else is not taken becomes ``_``.
+
+    Raises:
+        InvalidInputError: two names become the same.
+
+    Example:
+        >>> plain_names({"length/fc → act[2]": 1.5})
+        {'length/fc - act.2': 1.5}
+    """
+    table = str.maketrans({"→": "-", "[": ".", "]": None, "(": "-", ")": None, ",": None})
+    found = {re.sub(r"[^A-Za-z0-9_\-.:/ ]", "_", name.translate(table)): value for name, value in numbers.items()}
+    if len(found) < len(numbers):
+        raise InvalidInputError(f"names of different numbers become the same for loggers: {', '.join(numbers)}")
+    return found
+
+
+@checked
 def lightning_callback(monitor: Monitor) -> Any:
     """A Lightning callback that runs a monitor.
 
     It measures before training (step 0), then by ``trainer.global_step``, on the process of global rank 0; numbers go
-    to all of the trainer's loggers as ``netfold/...`` and to ``monitor.history``, and the state into Lightning's
-    checkpoints.
+    to all of the trainer's loggers as ``netfold/...`` (under `plain_names`) and to ``monitor.history``, and the state
+    into Lightning's checkpoints.
 
     Args:
         monitor: what to measure and how often. Its ``part`` gets the LightningModule.
@@ -60,7 +82,9 @@ def lightning_callback(monitor: Monitor) -> Any:
                 return
             values = monitor(pl_module, trainer.global_step) or {}
             for logger in trainer.loggers if values else []:
-                logger.log_metrics({f"netfold/{k}": v for k, v in values.items()}, step=trainer.global_step)
+                logger.log_metrics(
+                    {f"netfold/{k}": v for k, v in plain_names(values).items()}, step=trainer.global_step
+                )
 
         def state_dict(self) -> dict[str, Any]:
             """The history so far."""
@@ -131,7 +155,7 @@ def transformers_callback(monitor: Monitor) -> Any:
             values = monitor(model, state.global_step)
             if not values:
                 return
-            logs = {f"netfold/{name}": value for name, value in values.items()}
+            logs = {f"netfold/{name}": value for name, value in plain_names(values).items()}
             if self.trainer is not None:
                 self.trainer.log(logs)
             else:

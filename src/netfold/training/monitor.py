@@ -39,12 +39,15 @@ class Monitor:
         measures: what to measure.
         every: how many steps lie between two measurements.
         part: which part of the model to watch, such as ``lambda model: model.net``; all of it by default.
-        budget: share of the time since the first call that measuring may take; where it has taken more, a measurement
-            is missed, and ``history.missed`` says so. None: no limit.
+        budget: measuring may take this share of the time that training takes, 2% by default. A measurement that is due
+            is missed, and ``history.missed`` says so, until what measuring has taken so far and would take again, by
+            the last one, is within it: so measurements space themselves out. The first, which may load or compile
+            passes, is taken in any case, and counts. None: no limit.
 
     Attributes:
         history: what was measured.
-        seconds: time spent measuring.
+        seconds: time spent measuring, and ``training_seconds`` the other time since the first call; checkpoints hold
+            both.
 
     Raises:
         InvalidInputError: there is nothing to measure, or a number is out of range.
@@ -52,7 +55,7 @@ class Monitor:
     Example:
         >>> import netfold as nf
         >>> net = nf.random_network(2, 8, 2, seed=0)
-        >>> monitor = Monitor([nf.monitors.AlongPaths(nf.Line([0.0, 1.0], [1.0, 0.0]))], every=5)
+        >>> monitor = Monitor([nf.monitors.AlongPaths(nf.Line([0.0, 1.0], [1.0, 0.0]))], every=5, budget=None)
         >>> for step in range(11):
         ...     _ = monitor(net, step)
         >>> monitor.history.steps
@@ -66,12 +69,18 @@ class Monitor:
         every: PositiveInt = 100,
         *,
         part: Callable[[nn.Module], nn.Module] | None = None,
-        budget: Annotated[float, Within(1e-9, 1)] | None = None,
+        budget: Annotated[float, Within(1e-9, 1)] | None = 0.02,
     ) -> None:
         self.measures = _listed(measures)
         self.every, self.part, self.budget = every, part, budget
-        self.history, self.seconds = History(), 0.0
-        self._started: float | None = None
+        self.history, self.seconds, self.training_seconds = History(), 0.0, 0.0
+        self._last_seen: float | None = None
+        self._cost = 0.0
+
+    @property
+    def share(self) -> float:
+        """Time spent measuring, over the time that training took; infinite before any."""
+        return self.seconds / self.training_seconds if self.training_seconds else float("inf")
 
     @renamed(net="model")
     @checked
@@ -86,10 +95,12 @@ class Monitor:
             The numbers, or None where nothing was measured.
         """
         now = time.perf_counter()
-        self._started = now if self._started is None else self._started
+        self.training_seconds += 0.0 if self._last_seen is None else now - self._last_seen
+        self._last_seen = now
         if step % self.every or _rank() != 0 or (self.history.steps and self.history.steps[-1] == step):
             return None
-        if self.budget is not None and len(self.history) and self.seconds > self.budget * (now - self._started):
+        allowed = float("inf") if self.budget is None else self.budget * self.training_seconds
+        if len(self.history) and self.seconds + self._cost > allowed:
             self.history.missed[int(step)] = "over the time budget"
             return None
         return self._measured(model, step)
@@ -105,7 +116,9 @@ class Monitor:
             warnings.warn(f"netfold: nothing was measured at step {step}: {error}", RuntimeWarning, stacklevel=3)
             return None
         finally:
-            self.seconds += time.perf_counter() - begin
+            self._last_seen = time.perf_counter()
+            self._cost = self._last_seen - begin
+            self.seconds += self._cost
         self.history.add(step, values)
         return values
 
@@ -116,6 +129,7 @@ class Monitor:
             "records": [dict(record) for record in self.history.records],
             "missed": {str(step): why for step, why in self.history.missed.items()},
             "seconds": self.seconds,
+            "training_seconds": self.training_seconds,
         }
 
     @checked
@@ -129,7 +143,8 @@ class Monitor:
             raise InvalidInputError(f"state must be what state_dict gave; it has no {', '.join(absent)}")
         missed = {int(step): why for step, why in state["missed"].items()}
         self.history = History(list(state["steps"]), [dict(r) for r in state["records"]], missed)
-        self.seconds = float(state["seconds"])
+        self.seconds, self.training_seconds = float(state["seconds"]), float(state.get("training_seconds", 0.0))
+        self._last_seen, self._cost = None, self.seconds / max(len(self.history), 1)
 
 
 @renamed(net="model")
@@ -175,7 +190,9 @@ def follow(models: Iterable[tuple[int, nn.Module]], measures: Watched | Sequence
 def _listed(measures: Watched | Sequence[Watched]) -> tuple[Watched, ...]:
     listed = (measures,) if isinstance(measures, Watched) else tuple(measures)
     if not listed or not all(isinstance(m, Watched) for m in listed):
-        raise InvalidInputError("measures must be one or more of AlongPaths, LocalComplexity, LayerLoss")
+        raise InvalidInputError(
+            "measures must be one or more of AlongPaths, LocalComplexity, UnitShares, EffectiveRank, LayerLoss"
+        )
     return listed
 
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from scipy.stats import entropy
 from torch import nn
 
 from netfold.arguments import Positive, PositiveInt, Seed, checked, sequence, shown
+from netfold.arrays import Floats
 from netfold.capture import capture
-from netfold.capture.activations import Selection
+from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.data import tensor_of
+from netfold.capture.program import Layer
 from netfold.errors import InvalidInputError
 from netfold.measures.complexity import orthonormal, switching
+from netfold.measures.states import rows_together, walk
 from netfold.measures.tracing import trace_paths
 from netfold.paths import Path
 from netfold.renamed import renamed
@@ -30,8 +35,8 @@ class Watched(ABC):
     """A measure of a network on inputs that stay the same during training.
 
     To add one, write a class whose `measure` takes the network, in evaluation mode and without gradients, and gives
-    numbers by name. Names are ``group/part``, for example ``length/act1``; the group becomes a panel of the plot. It
-    must not change the network.
+    numbers by name. Names are ``group/part``, for example ``length/fc1 → act1`` with a layer's label, as in every
+    table; the group becomes a panel of the plot. It must not change the network.
     """
 
     @abstractmethod
@@ -74,7 +79,7 @@ class AlongPaths(Watched):
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Numbers by measure and layer."""
         traces = trace_paths(model, self.paths, progress=False)  # type: ignore[arg-type]
-        layers = [layer.name for layer in traces[0].layers]
+        layers = [layer.label for layer in traces[0].layers]
         found: dict[str, float] = {}
         for name in self.what:
             if name == "regions":
@@ -113,7 +118,7 @@ class LocalComplexity(Watched):
         >>> import netfold as nf
         >>> watched = LocalComplexity(np.zeros((3, 4)), radius=1.0, directions=2)
         >>> sorted(watched.measure(nf.random_network(4, 8, 2, seed=0)))
-        ['local_complexity/act1', 'local_complexity/act2']
+        ['local_complexity/linear1 → act1', 'local_complexity/linear2 → act2']
     """
 
     points: Any = field(repr=False)
@@ -141,7 +146,121 @@ class LocalComplexity(Watched):
         steps = self.radius * orthonormal(program.input_shape, self.directions, self.seed).to(program.device)
         found = switching(program, program.points(self.points), steps, signs=True)
         own = [(program.layers[i], count) for i, count in found.items()]
-        return {f"local_complexity/{la.name}": float(n.mean()) for la, n in own if not isinstance(la.rule, Selection)}
+        return {f"local_complexity/{la.label}": float(n.mean()) for la, n in own if not isinstance(la.rule, Selection)}
+
+
+@checked
+@dataclass(frozen=True)
+class UnitShares(Watched):
+    """Shares of dead and saturated units on given inputs, layer by layer, as `nf.units` calls them on data.
+
+    A unit of an elementwise layer is *dead* if it is on a flat piece at 0 for every input (a ReLU that is never on),
+    *saturated* if it is on one flat piece at another value (a hard-tanh at 1). Layers that cannot saturate have no
+    share of it, smooth ones and maxima neither.
+
+    Args:
+        points: one a row.
+
+    Raises:
+        InvalidInputError: there are none.
+
+    Example:
+        >>> import netfold as nf
+        >>> watched = UnitShares(np.random.default_rng(0).normal(size=(50, 4)))
+        >>> watched.measure(nf.random_network(4, 8, 2, seed=0))
+        {'dead/linear1 → act1': 0.0, 'dead/linear2 → act2': 0.0}
+    """
+
+    points: Any = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _require_points(self.points, "UnitShares")
+
+    @renamed(net="model")
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """Shares by layer."""
+        lowest: dict[str, Any] = {}
+        highest: dict[str, Any] = {}
+        rules: dict[str, Elementwise] = {}
+        for layer, read, _ in _walked(model, self.points):
+            if layer is None or not isinstance(layer.rule, Elementwise):
+                continue
+            rules[layer.label], h = layer.rule, read.numpy()
+            low, high = h.min(0), h.max(0)
+            lowest[layer.label] = np.minimum(lowest.get(layer.label, low), low)
+            highest[layer.label] = np.maximum(highest.get(layer.label, high), high)
+        found: dict[str, float] = {}
+        for name, rule in rules.items():
+            first, last = ((h[name][:, None] > rule.knots).sum(1) for h in (lowest, highest))
+            unit = np.arange(len(last)) if len(rule.slopes) > 1 else 0
+            flat = (first == last) & (rule.slopes[unit, last] == 0)
+            flat_at_zero = flat & (rule.offsets[unit, last] == 0)
+            found[f"dead/{name}"] = float(flat_at_zero.mean())
+            if bool(((rule.slopes == 0) & (rule.offsets != 0)).any()):
+                found[f"saturated/{name}"] = float((flat & ~flat_at_zero).mean())
+        return found
+
+
+@checked
+@dataclass(frozen=True)
+class EffectiveRank(Watched):
+    """How many directions a layer's images of given inputs take up, layer by layer.
+
+    exp(-sum p_i log p_i) with p_i = s_i / sum s, s the singular values of the images less their mean, one input a row
+    (Roy and Vetterli 2007). Between 1 and the smaller of units and inputs - 1; 0 where all images are the same.
+
+    Args:
+        points: one a row.
+
+    Raises:
+        InvalidInputError: there are none.
+
+    Example:
+        >>> import netfold as nf
+        >>> watched = EffectiveRank(np.random.default_rng(0).normal(size=(50, 4)))
+        >>> list(watched.measure(nf.random_network(4, 8, 2, seed=0)))
+        ['effective_rank/linear1 → act1', 'effective_rank/linear2 → act2', 'effective_rank/output']
+    """
+
+    points: Any = field(repr=False)
+
+    def __post_init__(self) -> None:
+        _require_points(self.points, "EffectiveRank")
+
+    @renamed(net="model")
+    def measure(self, model: nn.Module) -> dict[str, float]:
+        """Effective ranks by layer."""
+        images: dict[str, list[Any]] = {}
+        for layer, _, made in _walked(model, self.points):
+            images.setdefault("output" if layer is None else layer.label, []).append(made.numpy())
+        return {f"effective_rank/{name}": effective_rank(np.concatenate(parts)) for name, parts in images.items()}
+
+
+def effective_rank(rows: Floats) -> float:
+    """exp of the entropy of the singular values, of rows less their mean, over their sum.
+
+    Example:
+        >>> effective_rank(np.array([[1.0, 0.0], [-1.0, 0.0]])), effective_rank(np.ones((3, 2)))
+        (1.0, 0.0)
+    """
+    values = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
+    if not values.sum() > 0:
+        return 0.0
+    return float(np.exp(entropy(values)))
+
+
+def _require_points(points: Any, name: str) -> None:
+    shape = tensor_of(points, "points").shape
+    if len(shape) < 2 or shape[0] == 0:
+        raise InvalidInputError(f"{name}: points must hold one input a row, one or more, got {shown(points)}")
+
+
+def _walked(model: nn.Module, points: Any) -> Iterator[tuple[Layer | None, torch.Tensor, torch.Tensor]]:
+    """Every layer with what its units read and what they make, for some points at a time; then the output."""
+    program = capture(model, shape=tensor_of(points, "points").shape[1:])
+    for part in program.points(points).split(rows_together(program)):
+        for layer, read, made in walk(program, part):
+            yield layer, read[0].cpu(), made.cpu()
 
 
 @checked
@@ -168,5 +287,8 @@ class LayerLoss(Watched):
             model, self.data, self.metric, self.perturbation, self.repeats, self.seed, progress=False
         )
         loss = np.where(found.effect[:, 0] == Effect.MEASURED, found.loss[:, 0], np.nan)
-        named = {f"sensitivity/{la.name}": float(value) for la, value in zip(found.layers, loss, strict=True)}
+        labels = Counter(layer.label for layer in found.layers)
+        # several weights may lead to one nonlinearity, as at the end of a residual block
+        names = [la.label if labels[la.label] == 1 else f"{la.label} ({la.name})" for la in found.layers]
+        named = {f"sensitivity/{name}": float(value) for name, value in zip(names, loss, strict=True)}
         return {found.metric: found.clean, **named}
