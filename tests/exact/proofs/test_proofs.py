@@ -140,8 +140,13 @@ def test_networks_without_units(tmp_path):
 
 def test_rational_arithmetic_completes_what_float64_leaves_open(monkeypatch, tmp_path):
     """Whatever float64 proposes, nothing or nonsense, the proof is right."""
+
+    def nonsense(block, functions, start):
+        near, signs = np.ones((len(functions), block.m + 1)), np.full((1, len(block.cuts)), 3)
+        return Proposed(near, [([0, 1], [0.0] * 3)], signs, [([0], 1)], True)
+
     layers = networks.case("T2")
-    monkeypatch.setattr(cells, "propose", lambda block, functions, start: Proposed([([0, 1], [0.0] * 3)], [([0], 1)]))
+    monkeypatch.setattr(cells, "propose", nonsense)
     assert carried(networks.module(layers), tmp_path) == networks.COUNTS["T2"]
 
 

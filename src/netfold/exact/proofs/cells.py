@@ -65,13 +65,12 @@ class CellSplit:
         if not block.cuts:
             return CellSplit(cell, block, None, "", [0])
         found = LineFindings(block, cell.walls)
+        whole = False
         if cell.start is not None:
-            stars, lemmas = propose(block, found.functions, cell.start)
-            for rows, point in stars:
-                found.add_star(rows, point)
-            for rows, literals in lemmas:
-                if literals not in found.excluded:  # as a cone may have done that was proposed for another one
-                    found.add_lemma(rows)
+            proposed = propose(block, found.functions, cell.start)
+            whole = found.add_stars(proposed) & found.add_lemmas(proposed) and proposed.whole
+        if whole:  # the search has answered for all states in the checker's order, and every answer is certain
+            return CellSplit(cell, block, found, found.line(depth), sorted(found.shown))
         try:
             codes = found.complete()
         except Refused:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from math import prod
 from typing import NamedTuple
 
-from netfold.exact.proofs.check_regions import CutBlock, Refused, echelon
+import numpy as np
+
+from netfold.exact.proofs import certified
+from netfold.exact.proofs.check_regions import CELLS, CutBlock, Refused, echelon
+from netfold.exact.proofs.proposing import Proposed
 
 Row = list[int]
 Point = Sequence[Fraction] | Sequence[float]
@@ -49,6 +54,71 @@ class LineFindings:
         self.stars: list[Star] = []
         self._cones: list[tuple[str, list[int]]] = []
         self._lemmas: list[tuple[str, list[int]]] = []
+
+    def add_stars(self, proposed: Proposed) -> bool:
+        """Add stars, judged in float64 as far as that is certain; whether they show all that was said of them."""
+        stars, walls = proposed.stars, len(self.walls)
+        full = [i for i, (rows, _) in enumerate(stars) if len(rows) == self.block.m]
+        around: dict[int, int] = {}
+        whole = len(full) == len(stars) == len(proposed.possible)
+        if full:
+            signs, sure = certified.stars(proposed.near, walls, np.array([stars[i][0] for i in full]))
+            possible = np.array([3, 1, 2])[signs[:, walls:]]
+            whole = whole and bool(sure.all() and (possible == proposed.possible).all())
+            for i, cuts, certain in zip(full, possible.tolist(), sure, strict=True):
+                if certain:
+                    around[i] = sum(sign << 2 * j for j, sign in enumerate(cuts))
+        for i, (rows, point) in enumerate(stars):
+            options = self._options(around[i]) if i in around else None
+            if options is None or prod(map(len, options)) > CELLS:
+                self.add_star(rows, point)
+                continue
+            codes = [0]
+            for own in options:
+                codes = [code + option for code in codes for option in own]
+            self.stars.append(Star(token(rows), codes, rows, point))
+            self.shown.update(codes)
+        return whole
+
+    def _options(self, possible: int) -> list[list[int]]:
+        """For every unit what its states whose literals are possible add to a code."""
+        units = self.block.open
+        return [[s * weight for s, mask in enumerate(masks) if not mask & ~possible] for masks, weight in units]
+
+    def add_lemmas(self, proposed: Proposed) -> bool:
+        """Add lemmas, judged in float64 as far as that is certain; whether they exclude all that was said of them."""
+        near, lemmas = proposed.near, proposed.lemmas
+        m, walls = self.block.m, len(self.walls)
+        full = [i for i, (rows, _) in enumerate(lemmas) if len(rows) == m + 1]
+        corner = [i for i in full if sum(r >= walls for r in lemmas[i][0]) == 1]
+        cones: dict[int, list[int]] = {}
+        made: dict[int, int] = {}
+        if corner:
+            rows = np.array([[r for r in lemmas[i][0] if r < walls] for i in corner])
+            signs, sure = certified.cones(near, walls, rows)
+            for i, cuts, certain in zip(corner, signs.tolist(), sure, strict=True):
+                if certain:
+                    cones[i] = [(2 if sign > 0 else 1) << 2 * j for j, sign in enumerate(cuts) if sign]
+        if full:
+            rows = np.array([lemmas[i][0] for i in full])
+            signs, sure = certified.lemmas(near, walls, rows)
+            for i, factors, certain in zip(full, signs.tolist(), sure, strict=True):
+                if certain:
+                    pairs = zip(factors, lemmas[i][0], strict=True)
+                    made[i] = sum((1 if sign > 0 else 2) << 2 * (r - walls) for sign, r in pairs if r >= walls)
+        accepted = True
+        for i, (rows, literals) in enumerate(lemmas):
+            if literals in self.excluded:  # as a cone may have done that was proposed for another one
+                continue
+            if literals in cones.get(i, ()):
+                self._cones.append((token(r for r in rows if r < walls), cones[i]))
+                self.excluded.update(cones[i])
+            elif made.get(i) == literals and i not in corner:
+                self._lemmas.append((token(rows), [literals]))
+                self.excluded.add(literals)
+            else:
+                accepted &= literals in self.add_lemma(rows)
+        return accepted
 
     def add_star(self, rows: Sequence[int], point: Point, at: int | None = None) -> list[int] | None:
         """The codes that a star on some functions shows; ``None`` where the rules refuse it.
