@@ -20,21 +20,26 @@ TINY = 1e-290
 """More than what products lose that are too small for float64."""
 
 
-def _solved(a: Floats, c: Floats) -> tuple[Floats, Floats]:
-    """Solutions of ``a x + c = 0``, ``(batch, m, k)`` for right sides ``(batch, m, k)``, and bounds of their errors."""
+def _solved(a: Floats, c: Floats, sizes: Floats | None = None, size: Floats | None = None) -> tuple[Floats, Floats]:
+    """Solutions of ``a x + c = 0``, ``(batch, m, k)`` for right sides ``(batch, m, k)``, and bounds of their errors.
+
+    ``sizes`` and ``size``, no smaller than ``|a|`` and ``|c|``, tell how far their entries are off: as sums of products
+    of m numbers are whose sizes add up to that.
+    """
     m = a.shape[1]
-    slack = (m + 8) * UNIT
+    slack = (2 * m + 16) * UNIT
+    sizes, size = np.abs(a) if sizes is None else sizes, np.abs(c) if size is None else size
     with np.errstate(all="ignore"):
         try:
             inverse = np.linalg.inv(a)
         except np.linalg.LinAlgError:
             return np.zeros_like(c), np.full((len(c), 1, c.shape[2]), np.inf)
         x = -inverse @ c
-        size, sizes = np.abs(inverse), np.abs(a)
-        off = np.abs(inverse @ a - np.eye(m)) + slack * (size @ sizes) + TINY
-        rest = np.abs(a @ x + c) + slack * (sizes @ np.abs(x) + np.abs(c)) + TINY
+        gain = np.abs(inverse)
+        off = np.abs(inverse @ a - np.eye(m)) + slack * (gain @ sizes) + TINY
+        rest = np.abs(a @ x + c) + slack * (sizes @ np.abs(x) + size) + TINY
         bound = off.sum(2).max(1)[:, None, None]
-        error = 1.01 * (size @ rest).max(1, keepdims=True) / (1.0 - bound)
+        error = 1.01 * (gain @ rest).max(1, keepdims=True) / (1.0 - bound)
         return x, np.where(np.isfinite(error) & (bound < 0.5), error, np.inf)
 
 
@@ -70,14 +75,21 @@ def stars(functions: Floats, walls: int, rows: Ints) -> tuple[Ints, Bools]:
 
 
 def lemmas(functions: Floats, walls: int, rows: Ints) -> tuple[Ints, Bools]:
-    """What lemmas on m + 1 functions each, ``(lemmas, m + 1)``, exclude.
+    """What lemmas on k functions each, ``(lemmas, k)``, exclude, whose gradients have rank k - 1 at most.
 
     Returns:
         The signs of their factors, turned as the rule asks for, and which of the lemmas the rules certainly accept.
     """
     at = functions[rows]
-    gradients, constants = at[:, :-1, :-1], at[:, :, -1]
-    x, error = _solved(np.swapaxes(gradients, 1, 2), at[:, -1, :-1, None])
+    k, gradients, constants = rows.shape[1], np.swapaxes(at[:, :-1, :-1], 1, 2), at[:, :, -1]
+    last = at[:, -1, :-1, None]
+    if k == functions.shape[1]:
+        x, error = _solved(gradients, last)
+    else:
+        # k - 1 combinations of the equations: if they have one solution, that is the only one of all.
+        across = np.swapaxes(np.linalg.qr(gradients)[0], 1, 2)
+        sizes = [np.abs(across) @ np.abs(part) * (functions.shape[1] / k) for part in (gradients, last)]
+        x, error = _solved(across @ gradients, across @ last, *sizes)
     x, error = x[:, :, 0], error[:, 0]
     signs = np.concatenate([_signs(x, np.broadcast_to(error, x.shape)), np.ones((len(x), 1), np.int64)], axis=1)
     size = np.abs(constants)

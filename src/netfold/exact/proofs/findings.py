@@ -19,6 +19,9 @@ Point = Sequence[Fraction] | Sequence[float]
 EXPONENTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40, 52, 64, 80, 100, 128, 192, 256, 384, 512, 1024, 2048, 4096, 5000)
 """Powers of two by which coordinates of a star are tried to be rounded."""
 
+WORTH = 100
+"""From this number of them on, times the square of the inputs, findings are judged in float64, many at once."""
+
 
 class Star(NamedTuple):
     """A star as a proof names it, the codes that it shows, the functions that vanish, and about where."""
@@ -27,6 +30,32 @@ class Star(NamedTuple):
     codes: list[int]
     rows: Sequence[int]
     point: Point
+
+
+class Spans(NamedTuple):
+    """Which gradients span which others, known from what reads what.
+
+    The gradients of a layer's rows span those of all functions behind it, if nothing there reads what is before it.
+
+    Attributes:
+        levels: the layer of every function, walls and cuts; -1 where that says nothing.
+        units: its row there.
+        active: for every layer, as bits, the rows whose units are not constant on the cell.
+    """
+
+    levels: list[int]
+    units: list[int]
+    active: list[int]
+
+    def hold(self, rows: Sequence[int]) -> bool:
+        """Whether the gradients of functions are surely spanned by fewer of them."""
+        level = min((self.levels[r] for r in rows), default=-1) if self.levels else -1
+        if level < 0:
+            return False
+        spanning = 0
+        for r in rows:
+            spanning |= 1 << self.units[r] if self.levels[r] == level else self.active[level]
+        return spanning.bit_count() < len(rows)
 
 
 def token(rows: Iterable[int]) -> str:
@@ -39,6 +68,7 @@ class LineFindings:
 
     Args:
         block: the layer on the cell, and ``walls`` those of the cell.
+        spans: what is known of the ranks of functions.
 
     Attributes:
         functions: the walls, then the cuts.
@@ -46,8 +76,8 @@ class LineFindings:
         shown: the codes of the cells that stars show, and ``excluded`` the sets of literals that cannot be.
     """
 
-    def __init__(self, block: CutBlock, walls: Sequence[Row]) -> None:
-        self.block, self.walls = block, walls
+    def __init__(self, block: CutBlock, walls: Sequence[Row], spans: Spans | None = None) -> None:
+        self.block, self.walls, self.spans = block, walls, spans or Spans([], [], [])
         self.functions: list[Row] = [*walls, *block.cuts]
         self.shown: set[int] = set()
         self.excluded: set[int] = set()
@@ -60,8 +90,8 @@ class LineFindings:
         stars, walls = proposed.stars, len(self.walls)
         full = [i for i, (rows, _) in enumerate(stars) if len(rows) == self.block.m]
         around: dict[int, int] = {}
-        whole = len(full) == len(stars) == len(proposed.possible)
-        if full:
+        whole = self._many(full) and len(full) == len(stars) == len(proposed.possible)
+        if self._many(full):
             signs, sure = certified.stars(proposed.near, walls, np.array([stars[i][0] for i in full]))
             possible = np.array([3, 1, 2])[signs[:, walls:]]
             whole = whole and bool(sure.all() and (possible == proposed.possible).all())
@@ -80,6 +110,9 @@ class LineFindings:
             self.shown.update(codes)
         return whole
 
+    def _many(self, findings: Sequence[int]) -> bool:
+        return len(findings) * self.block.m**2 >= WORTH
+
     def _options(self, possible: int) -> list[list[int]]:
         """For every unit what its states whose literals are possible add to a code."""
         units = self.block.open
@@ -88,21 +121,23 @@ class LineFindings:
     def add_lemmas(self, proposed: Proposed) -> bool:
         """Add lemmas, judged in float64 as far as that is certain; whether they exclude all that was said of them."""
         near, lemmas = proposed.near, proposed.lemmas
-        m, walls = self.block.m, len(self.walls)
-        full = [i for i, (rows, _) in enumerate(lemmas) if len(rows) == m + 1]
+        walls, kinds = len(self.walls), dict[int, list[int]]()
+        for i, (rows, _) in enumerate(lemmas):
+            if len(rows) == self.block.m + 1 or self.spans.hold(rows):
+                kinds.setdefault(len(rows), []).append(i)
+        full = kinds.get(self.block.m + 1, [])
         corner = [i for i in full if sum(r >= walls for r in lemmas[i][0]) == 1]
         cones: dict[int, list[int]] = {}
         made: dict[int, int] = {}
-        if corner:
+        if self._many(corner):
             rows = np.array([[r for r in lemmas[i][0] if r < walls] for i in corner])
             signs, sure = certified.cones(near, walls, rows)
             for i, cuts, certain in zip(corner, signs.tolist(), sure, strict=True):
                 if certain:
                     cones[i] = [(2 if sign > 0 else 1) << 2 * j for j, sign in enumerate(cuts) if sign]
-        if full:
-            rows = np.array([lemmas[i][0] for i in full])
-            signs, sure = certified.lemmas(near, walls, rows)
-            for i, factors, certain in zip(full, signs.tolist(), sure, strict=True):
+        for some in filter(self._many, kinds.values()):
+            signs, sure = certified.lemmas(near, walls, np.array([lemmas[i][0] for i in some]))
+            for i, factors, certain in zip(some, signs.tolist(), sure, strict=True):
                 if certain:
                     pairs = zip(factors, lemmas[i][0], strict=True)
                     made[i] = sum((1 if sign > 0 else 2) << 2 * (r - walls) for sign, r in pairs if r >= walls)
