@@ -115,8 +115,9 @@ class CutBlock:
 
     def __init__(self, m, layer=None, values=()):
         self.m, self.cuts, self.states, self.outputs = m, [], [], []
-        for unit in self.units(layer, [values[s] for s in layer.sources]) if layer else ():
-            self.choose(unit) if layer.groups else self.bend(layer, *unit)
+        if layer:
+            for unit in self.units(layer, [values[s] for s in layer.sources]):
+                self.choose(unit) if layer.groups else self.bend(layer, *unit)
         self.cuts = [[v // common for v in cut] for cut in self.cuts for common in [gcd(*cut)]]
         self.weights = [*accumulate(map(len, self.states[:0:-1]), mul, initial=1)][::-1]
         self.open = [(masks, w) for masks, w in zip(self.states, self.weights) if len(masks) > 1]
@@ -319,6 +320,6 @@ if __name__ == "__main__":
     share = [int(v) for v in sys.argv[3:] if v.isdecimal() and len(v) < 10]
     right = len(sys.argv) == 3 or (len(sys.argv) == 5 and len(share) == 2 and share[0] < share[1])
     usage = "usage: check_regions.py STATEMENT PROOF [PART PARTS], PART from 0 to PARTS - 1"
-    status, words = verdict(*sys.argv[1:3], *share) if right else (2, usage)
+    status, words = verdict(sys.argv[1], sys.argv[2], *share) if right else (2, usage)
     print(words)
     sys.exit(status)
