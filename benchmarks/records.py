@@ -5,9 +5,9 @@
 
 | group | what is counted |
 |---|---|
-| ``relucent`` | 240 small networks trained on two blobs: 2 to 5 inputs, widths 4, 8, 16, depths 1 to 4, five seeds; in R^m |
-| ``acasxu`` | the 45 ACAS-Xu networks in the boxes of properties 3, 4, 1 and 2: ``DIR/acasxu/*.onnx``, ``prop_?.vnnlib`` |
-| ``proofs`` | the smallest of these boxes again, ``--proofs`` of them, with a proof; the checker runs in its own process |
+| ``relucent`` | 240 networks trained on two blobs: 2 to 5 inputs, widths 4, 8, 16, depths 1 to 4, five seeds; R^m |
+| ``acasxu`` | the 45 ACAS-Xu networks in the boxes of properties 1 to 4: ``DIR/acasxu/*.onnx``, ``prop_?.vnnlib`` |
+| ``proofs`` | the smallest of these boxes again, ``--proofs`` of them, with a proof, checked in a process of its own |
 | ``serra`` | MNIST networks (``DIR/mnist``) of two hidden layers with 22 units together, 784 inputs in [0, 1] |
 | ``billion`` | one random network of about 10^9 regions of R^6; give it hours, or call it again and again |
 
@@ -30,7 +30,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,7 @@ class Store:
         return self.folder / (name.replace(" ", "-") + ending)
 
 
-def trained(net: nn.Sequential, x: torch.Tensor, y: torch.Tensor, steps: int, batch: int | None = None) -> nn.Sequential:
+def trained(net: nn.Sequential, x: torch.Tensor, y: torch.Tensor, steps: int, batch: int | None) -> nn.Sequential:
     """A classifier after some steps of Adam; on all points, or on random ones."""
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-2 if batch is None else 1e-3)
     for _ in range(steps):
@@ -104,7 +104,7 @@ def trained(net: nn.Sequential, x: torch.Tensor, y: torch.Tensor, steps: int, ba
 def perceptron(sizes: list[int], seed: int) -> nn.Sequential:
     """A perceptron with ReLU and torch's own initialisation."""
     torch.manual_seed(seed)
-    hidden = [m for a, b in zip(sizes, sizes[1:-1], strict=False) for m in (nn.Linear(a, b), nn.ReLU())]
+    hidden = [m for a, b in pairwise(sizes[:-1]) for m in (nn.Linear(a, b), nn.ReLU())]
     return nn.Sequential(*hidden, nn.Linear(sizes[-2], sizes[-1]))
 
 
@@ -112,7 +112,7 @@ def on_blobs(inputs: int, width: int, depth: int, seed: int) -> tuple[Any, None]
     """A network trained by 200 steps of Adam on 500 points in two blobs."""
     points, labels = make_blobs(500, inputs, centers=2, random_state=seed)  # pyright: ignore[reportAssignmentType]
     x, y = torch.as_tensor(points, dtype=torch.float32), torch.as_tensor(labels)
-    return trained(perceptron([inputs, *[width] * depth, 2], seed), x, y, 200), None
+    return trained(perceptron([inputs, *[width] * depth, 2], seed), x, y, 200, None), None
 
 
 def relucent(_: Path | None) -> Iterator[Case]:
@@ -227,9 +227,10 @@ def run(given: argparse.Namespace, store: Store) -> None:
             if time.perf_counter() > end:
                 print("the minutes are over; the same command goes on", file=sys.stderr)
                 return
-            row = proved(case, store, given.threads) if case.proof else counted(
-                case, before, store, given.seconds, given.threads
-            )
+            if case.proof:
+                row = proved(case, store, given.threads)
+            else:
+                row = counted(case, before, store, given.seconds, given.threads)
             store.keep(case.name, row)
             print(f"{case.name}: {row['regions']:,} in {row['cpu']:.2f} s, {row['status']}", flush=True)
 
@@ -251,7 +252,8 @@ def tables(rows: dict[str, Row], threads: int) -> str:
     versions = f"netfold {nf.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
     parts = [f"{machine}; {versions}; {datetime.datetime.now(datetime.UTC):%d %B %Y}.\n"]
     if found := groups.get("relucent"):
-        parts.append("### relucent\n\n| width | depth | 2 inputs | 3 inputs | 4 inputs | 5 inputs | CPU s, 20 networks |")
+        parts.append("### relucent\n")
+        parts.append("| width | depth | 2 inputs | 3 inputs | 4 inputs | 5 inputs | CPU s of 20 |")
         parts.append("|---:|---:|---:|---:|---:|---:|---:|")
         for width, depth in product(("4", "8", "16"), ("1", "2", "3", "4")):
             fives = [[found.get((m, width, depth, str(seed))) for seed in range(5)] for m in "2345"]
@@ -271,7 +273,7 @@ def tables(rows: dict[str, Row], threads: int) -> str:
         parts.append(f"\n{done} of 180 boxes counted exactly, {len(found)} tried, {total:.0f} s of CPU.\n")
     if found := groups.get("proofs"):
         parts.append("### Proofs of ACAS-Xu boxes\n")
-        parts.append("| network | property | regions | counted s | written s | bytes | checked s | the checker's word |")
+        parts.append("| network | property | regions | counted s | written s | bytes | checked s | verdict |")
         parts.append("|---|---:|---:|---:|---:|---:|---:|---|")
         for (net, prop), row in sorted(found.items()):
             times = f"{row['cpu']:.2f} | {row['writing']:.2f} | {row['bytes']:,} | {row['checking']:.2f}"
