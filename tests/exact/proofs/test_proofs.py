@@ -281,6 +281,18 @@ def test_hostile_statements(change):
     refused("0;0:0,0;;\n1;1 2;;3\n", {**PLAIN, **change})
 
 
+def test_lines_that_are_not_there(tmp_path):
+    """A cell of the first layer is refused that says it has more lines than there are, the last one too."""
+    carried(networks.module(networks.case("T1")), tmp_path, shape=(2,))
+    data = (tmp_path / "count.statement.json").read_bytes()
+    lines = gzip.decompress((tmp_path / "count.nfp.gz").read_bytes()).decode().splitlines(keepends=True)
+    at = max(i for i, line in enumerate(lines) if line.startswith("="))
+    _, regions, size = lines[at].split()
+    lines[at] = f"= {regions} {int(size) + 1}\n"
+    with pytest.raises(check_regions.Refused, match="other lines"):
+        check_regions.check(data, iter(lines))
+
+
 @pytest.mark.parametrize("data", [b"[" * 10**5, b'{"format": 1, "format": 2}', b"\xff", b""])
 def test_statements_that_are_none(data):
     with pytest.raises((check_regions.Refused, ValueError, RecursionError)):

@@ -13,7 +13,7 @@ import re
 import sys
 from bisect import bisect_left
 from fractions import Fraction
-from itertools import accumulate, combinations, islice
+from itertools import accumulate, combinations, count, islice
 from math import gcd, lcm
 from operator import mul
 
@@ -271,11 +271,13 @@ class Proof:
             if depth > 1:
                 found = self.regions(depth + 1, *cell, m)
             else:
-                (mark, count, size), lines, own = next(self.lines, "").split(), self.lines, n % self.parts == self.part
-                self.lines, found = islice(lines, int(size)), int(count)
+                (mark, stated, size), lines, own = next(self.lines, "").split(), self.lines, n % self.parts == self.part
+                found, size, read = int(stated), int(size), count()
                 require(mark == "=" and found > 0, "the count of a cell of the first layer was due")
+                self.lines = (line for line, _ in zip(islice(lines, size), read))
                 right = not own or self.regions(2, *cell, m) == found
-                right = right and sum(1 for _ in self.lines) == (0 if own else int(size))
+                unread = sum(1 for _ in self.lines)
+                right = right and not (own and unread) and next(read) == size
                 require(right, "a cell has another count, or other lines")
                 self.lines = lines
             total += found
