@@ -31,7 +31,7 @@ class Believing(rules.Proof):
             return len(codes)
         for code in codes:
             if depth == 1:
-                rules.require(self.line()[:1] == ["="], "a count was due")
+                rules.require(next(self.lines, "").split()[:1] == ["="], "a count was due")
             own, outputs = block.inside(code, excluded)
             inner = [*walls, *([sign * v for v in block.cuts[j]] for j, sign in own)]
             total += self.regions(depth + 1, [*values, outputs], inner, m)

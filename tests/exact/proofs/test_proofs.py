@@ -140,8 +140,13 @@ def test_networks_without_units(tmp_path):
 
 def test_rational_arithmetic_completes_what_float64_leaves_open(monkeypatch, tmp_path):
     """Whatever float64 proposes, nothing or nonsense, the proof is right."""
+
+    def nonsense(block, functions, start):
+        near, signs = np.ones((len(functions), block.m + 1)), np.full((1, len(block.cuts)), 3)
+        return Proposed(near, [([0, 1], [0.0] * 3)], signs, [([0], 1)], True)
+
     layers = networks.case("T2")
-    monkeypatch.setattr(cells, "propose", lambda block, functions, start: Proposed([([0, 1], [0.0] * 3)], [([0], 1)]))
+    monkeypatch.setattr(cells, "propose", nonsense)
     assert carried(networks.module(layers), tmp_path) == networks.COUNTS["T2"]
 
 
@@ -274,6 +279,18 @@ def test_hostile_proofs_cost_little(text):
 )
 def test_hostile_statements(change):
     refused("0;0:0,0;;\n1;1 2;;3\n", {**PLAIN, **change})
+
+
+def test_lines_that_are_not_there(tmp_path):
+    """A cell of the first layer is refused that says it has more lines than there are, the last one too."""
+    carried(networks.module(networks.case("T1")), tmp_path, shape=(2,))
+    data = (tmp_path / "count.statement.json").read_bytes()
+    lines = gzip.decompress((tmp_path / "count.nfp.gz").read_bytes()).decode().splitlines(keepends=True)
+    at = max(i for i, line in enumerate(lines) if line.startswith("="))
+    _, regions, size = lines[at].split()
+    lines[at] = f"= {regions} {int(size) + 1}\n"
+    with pytest.raises(check_regions.Refused, match="other lines"):
+        check_regions.check(data, iter(lines))
 
 
 @pytest.mark.parametrize("data", [b"[" * 10**5, b'{"format": 1, "format": 2}', b"\xff", b""])

@@ -1,10 +1,9 @@
 """Check a proof of how many activation regions a network has: ``python -I -S check_regions.py STATEMENT PROOF``.
 
-Standard library and integers only; it needs nothing else of what writes proofs. Rules and reasons: docs/proofs.md. With
-``PART PARTS`` only that share of the first layer's cells is checked. Status: 0 accepted, 1 refused, 2 not checked.
-
-An affine function is a list of integers, the constant last. A *cell* is where its *walls* are positive; all layers so
-far are affine on it, and the *cuts* of the next divide it. Of *literals* bit 2 j: cut j > 0; bit 2 j + 1: cut j < 0.
+Standard library and integers only; rules and reasons: docs/proofs.md. With ``PART PARTS`` only that share of the first
+layer's cells is checked. Status: 0 accepted, 1 refused, 2 not checked. An affine function is a list of integers, the
+constant last. A *cell* is where its *walls* are positive; all layers so far are affine on it, and the *cuts* of the
+next divide it. Of *literals* bit 2 j: cut j > 0; bit 2 j + 1: cut j < 0.
 """
 
 import gzip
@@ -14,7 +13,7 @@ import re
 import sys
 from bisect import bisect_left
 from fractions import Fraction
-from itertools import combinations
+from itertools import accumulate, combinations, count, islice
 from math import gcd, lcm
 from operator import mul
 
@@ -31,29 +30,20 @@ def require(holds, reason):
         raise Refused(reason)
 
 
-def exact(value):
-    """A number of the statement: an integer, a decimal (the float64 nearest to it) or a fraction "p/q"."""
-    fraction = type(value) is str and re.fullmatch(f"-?[0-9]{{1,{DIGITS}}}/[0-9]{{1,{DIGITS}}}", value)
-    require(fraction or type(value) in (int, float), "a number was due")
-    return Fraction(value)
-
-
 def scaled(row, width):
-    """A row of numbers as integers, and what these are to be divided by."""
-    numbers = [exact(v) for v in row]
-    require(len(numbers) == width, f"a row of {width} numbers was due")
-    scale = lcm(*(v.denominator for v in numbers))
-    return [v.numerator * (scale // v.denominator) for v in numbers], scale
-
-
-def once(pairs):
-    require(len(dict(pairs)) == len(pairs), "the statement says something twice")
-    return dict(pairs)
+    """Numbers, each an integer, a decimal (the float64 nearest to it) or "p/q": as integers, and what divides them."""
+    for value in row:
+        fraction = type(value) is str and re.fullmatch(f"-?[0-9]{{1,{DIGITS}}}/[0-9]{{1,{DIGITS}}}", value)
+        require(fraction or type(value) in (int, float), "a number was due")
+    require(len(row) == width, f"a row of {width} numbers was due")
+    scale = lcm(*(Fraction(v).denominator for v in row))
+    return [int(Fraction(v) * scale) for v in row], scale
 
 
 def entries(part, *names):
-    require(type(part) is dict and set(part) == set(names), f"a part of the statement has just {names}")
-    return [part[name] for name in names]
+    """The entries of an object of the statement, which is read as pairs of a name and a value."""
+    require(type(part) is tuple and sorted(n for n, _ in part) == sorted(names), f"a part has just {names}, once each")
+    return [dict(part)[name] for name in names]
 
 
 class StatedLayer:
@@ -64,32 +54,30 @@ class StatedLayer:
         require(all(type(s) is int and 0 <= s < len(widths) for s in self.sources), "a layer reads earlier layers")
         require(len(weight) == len(bias) > 0, "a layer has a row, and a bias for each")
         self.rows = [scaled([*w, b], sum(widths[s] for s in self.sources) + 1) for w, b in zip(weight, bias)]
-        self.groups, rows = entries(units, "max")[0] if "max" in units else None, range(len(weight))
+        self.groups = entries(units, "max")[0] if dict(units).keys() == {"max"} else None
         if self.groups is None:
-            parts = [[exact(v) for v in numbers] for numbers in entries(units, "knots", "slopes", "offsets")]
-            self.knots, self.pieces = parts[0], list(zip(*parts[1:]))
-            require(len(parts[1]) == len(parts[2]) == len(parts[0]) + 1, "there is one piece more than knots")
-            require(all(a < b for a, b in zip(self.knots, self.knots[1:])), "knots increase")
+            knots, slopes, offsets = entries(units, "knots", "slopes", "offsets")
+            require(len(slopes) == len(offsets) == len(knots) + 1, "there is one piece more than knots")
+            self.knots, n = scaled(knots, len(knots))
+            self.divisor, self.pieces = n, [scaled(piece, 2) for piece in zip(slopes, offsets)]
             joints = zip(self.knots, self.pieces, self.pieces[1:])
-            require(all((a - c) * t + b - d == 0 for t, (a, b), (c, d) in joints), "a unit jumps")
-            sizes = [lcm(a.denominator, b.denominator) for a, b in self.pieces]
-            self.integers = [(int(a * n), int(b * n), n) for (a, b), n in zip(self.pieces, sizes)]
+            jumps = [(a * q - c * p) * t + (b * q - d * p) * n for t, ((a, b), p), ((c, d), q) in joints]
+            require(sorted(set(self.knots)) == self.knots and not any(jumps), "knots increase, and no unit jumps")
         else:
-            named = all(group and all(type(r) is int and r in rows for r in group) for group in self.groups)
+            named = all(group and all(type(r) is int and 0 <= r < len(weight) for r in group) for group in self.groups)
             require(named and self.groups, "a maximum is one of rows")
         self.width = len(self.groups or self.rows)
 
 
 def read_statement(data):
     """The number of inputs, the layers, and the walls of the domain."""
-    names = "format", "inputs", "layers", "domain"
-    version, m, parts, domain = entries(json.loads(data, object_pairs_hook=once), *names)
+    parsed = json.loads(data, object_pairs_hook=tuple)
+    version, m, parts, domain = entries(parsed, "format", "inputs", "layers", "domain")
     require(version == "netfold-statement 1", "a statement of version 1 was due")
     require(type(m) is int and 0 < m <= 2**16 and 0 < len(parts) <= LAYERS, "inputs or layers: none, or too many")
-    layers, widths = [], [m]
+    layers = []
     for part in parts:
-        layers.append(StatedLayer(part, widths))
-        widths.append(layers[-1].width)
+        layers.append(StatedLayer(part, [m, *(layer.width for layer in layers)]))
     return m, layers, [scaled(row, m + 1)[0] for row in domain]
 
 
@@ -98,10 +86,7 @@ def dot(a, b):
 
 
 def echelon(equations, size):
-    """Triangular form of ``dot(equation, x) = 0``: steps (unknown, equation), and the unknowns that stay free.
-
-    Every equation is solved for its first unknown that is left. Divisions leave no rest (Bareiss).
-    """
+    """Steps (unknown, equation) that solve ``dot(equation, x) = 0``, each for its first unknown left, and the free."""
     steps, free = [], list(range(size))
     for line in equations:
         last = 1
@@ -129,39 +114,30 @@ class CutBlock:
     """Cuts of a layer on a cell. A unit with several states is *open*; a *code* is a number for the states of these."""
 
     def __init__(self, m, layer=None, values=()):
-        self.m, self.cuts, self.states, self.outputs, weight = m, [], [], [], 1
+        self.m, self.cuts, self.states, self.outputs = m, [], [], []
         if layer:
-            rows = self.composed(layer, [values[s] for s in layer.sources])
-            for unit in layer.groups or rows:
-                self.choose([rows[r] for r in unit]) if layer.groups else self.bend(layer, *unit)
-        self.cuts, self.weights = [[v // common for v in cut] for cut in self.cuts for common in [gcd(*cut)]], []
-        for masks in reversed(self.states):
-            self.weights.insert(0, weight)
-            weight *= len(masks)
+            for unit in self.units(layer, [values[s] for s in layer.sources]):
+                self.choose(unit) if layer.groups else self.bend(layer, *unit)
+        self.cuts = [[v // common for v in cut] for cut in self.cuts for common in [gcd(*cut)]]
+        self.weights = [*accumulate(map(len, self.states[:0:-1]), mul, initial=1)][::-1]
         self.open = [(masks, w) for masks, w in zip(self.states, self.weights) if len(masks) > 1]
 
-    def composed(self, layer, sources):
-        """Rows as functions of the point: integers and what they are to be divided by."""
+    def units(self, layer, sources):
+        """Of every unit its row as a function of the point, integers and what divides them; or its candidates."""
         scale = lcm(*(s for s, _ in sources))
-        vectors = [(scale // s, v) for s, outputs in sources for v in outputs]
-        used, rows = [i for i, (_, v) in enumerate(vectors) if v], []
-        columns = list(zip(*([f * a for a in v] for f, v in (vectors[i] for i in used)))) or [()] * (self.m + 1)
-        for weights, size in layer.rows:
-            picked = [weights[i] for i in used]
-            row = [dot(picked, column) for column in columns]
-            row[-1] += weights[-1] * scale
-            rows.append((row, size * scale))
-        return rows
+        vectors = [*((scale // s, v) for s, outputs in sources for v in outputs), (scale, [0] * self.m + [1])]
+        used = [i for i, (_, v) in enumerate(vectors) if v]
+        columns = list(zip(*([f * a for a in v] for f, v in (vectors[i] for i in used))))
+        picked = [([weights[i] for i in used], size * scale) for weights, size in layer.rows]
+        rows = [([dot(weights, column) for column in columns], size) for weights, size in picked]
+        return [[rows[r] for r in group] for group in layer.groups] if layer.groups else rows
 
     def bend(self, layer, row, scale):
         """A unit with knots. Where its row is constant its state is known; a value on a knot is below it."""
-        cuts, outputs, at = [[t.denominator * v for v in row] for t in layer.knots], [], 2 * len(self.cuts)
-        for t, cut in zip(layer.knots, cuts):
-            cut[-1] -= t.numerator * scale
-        for slope, offset, size in layer.integers:
-            outputs.append(([slope * v for v in row], size * scale))
-            outputs[-1][0][-1] += offset * scale
-        if not any(row[:-1]):
+        (*slope, constant), d, at = row, layer.divisor, 2 * len(self.cuts)
+        cuts = [[*(d * v for v in slope), d * constant - t * scale] for t in layer.knots]
+        outputs = [([*(a * v for v in slope), a * constant + b * scale], s * scale) for (a, b), s in layer.pieces]
+        if not any(slope):
             cuts, outputs = [], [outputs[sum(cut[-1] > 0 for cut in cuts)]]
         n = len(cuts)
         self.states.append([sum((1 + (k >= s)) << at + 2 * k for k in range(n)) for s in range(n + 1)])
@@ -207,7 +183,7 @@ class CutBlock:
         require(len(numbers) == len(free) - 1 and 0 <= exponent <= 5000, "a star has a number for each free coordinate")
         x = solved(steps, self.m + 1, zip(free, [*numbers, 1 << exponent]))
         for i, function in enumerate(functions, -len(walls)):
-            value = None if i + len(walls) in tight else dot(function, x)
+            value = dot(function, x) if i + len(walls) not in tight else None
             require(value is None or value > 0 or value < 0 <= i, "a star is outside, or on what it does not name")
             possible |= (3 if value is None else 1 if value > 0 else 2) << 2 * i if i >= 0 else 0
         for masks, weight in self.open:
@@ -267,15 +243,11 @@ class Proof:
     """The lines of a proof, read from the first to the last."""
 
     def __init__(self, lines, layers, claim, part, parts):
-        self.lines, self.layers, self.claim, self.part, self.parts, self.read = lines, layers, claim, part, parts, 0
-
-    def line(self, separator=None):
-        self.read += 1
-        return next(self.lines, "").split(separator)
+        self.lines, self.layers, self.claim, self.part, self.parts = lines, layers, claim, part, parts
 
     def tokens(self, depth, block, walls):
         """What the next line shows and excludes."""
-        head, *columns = self.line(";")
+        head, *columns = next(self.lines, "").split(";")
         require(head == str(depth) and len(columns) == 3, f"a line about layer {depth} was due")
         shown, excluded = set(), set()
         for rule, found, column in zip((block.star, block.cone, block.lemma), (shown, excluded, excluded), columns):
@@ -288,24 +260,27 @@ class Proof:
 
     def regions(self, depth, values, walls, m):
         """The number of regions in a cell that is not empty."""
-        block, total, stated, end, found = CutBlock(m, self.layers[depth - 1], values), 0, 0, 0, 0
+        block, total = CutBlock(m, self.layers[depth - 1], values), 0
         shown, excluded = self.tokens(depth, block, walls) if block.cuts else ({0}, set())
         codes = block.cells(shown, excluded)
         if depth == len(self.layers):
             return len(codes)
         for n, code in enumerate(codes):
-            if depth == 1:
-                mark, stated, size = self.line()
-                stated, end = int(stated), self.read + int(size)
-                require(mark == "=" and stated > 0, "the count of a cell of the first layer was due")
-            if depth > 1 or n % self.parts == self.part:
-                own, outputs = block.inside(code, excluded)
-                inner = [*walls, *([sign * v for v in block.cuts[j]] for j, sign in own)]
-                found = self.regions(depth + 1, [*values, outputs], inner, m)
-                require(depth > 1 or (found, self.read) == (stated, end), "a cell has another count, or other lines")
-            while depth == 1 and self.read < end:
-                require(self.line(), "the proof ends too early")
-            total += found if depth > 1 else stated
+            signs, outputs = block.inside(code, excluded)
+            cell = [*values, outputs], [*walls, *([sign * v for v in block.cuts[j]] for j, sign in signs)]
+            if depth > 1:
+                found = self.regions(depth + 1, *cell, m)
+            else:
+                (mark, stated, size), lines, own = next(self.lines, "").split(), self.lines, n % self.parts == self.part
+                found, size, read = int(stated), int(size), count()
+                require(mark == "=" and found > 0, "the count of a cell of the first layer was due")
+                self.lines = (line for line, _ in zip(islice(lines, size), read))
+                right = not own or self.regions(2, *cell, m) == found
+                unread = sum(1 for _ in self.lines)
+                right = right and not (own and unread) and next(read) == size
+                require(right, "a cell has another count, or other lines")
+                self.lines = lines
+            total += found
             require(total <= self.claim, "there are more regions than claimed")
         return total
 
@@ -325,19 +300,17 @@ def check(data, lines, part=0, parts=1):
     return found
 
 
-def lines_of(file):
-    while line := file.readline(LINE_BYTES).decode("ascii"):
-        yield line if len(line) < LINE_BYTES else require(False, "a line is too long")
-
-
 def verdict(statement, proof, part=0, parts=1):
     """Exit status, and why, for two files."""
     try:
-        with open(statement, "rb") as file, open(proof, "rb") as raw:
-            data, packed = file.read(STATEMENT_BYTES), raw.read(2) == b"\x1f\x8b"
+        with open(statement, "rb") as stated, open(proof, "rb") as raw:
+            data, packed = stated.read(STATEMENT_BYTES), raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             require(len(data) < STATEMENT_BYTES, "the statement is too long")
-            found = check(data, lines_of(gzip.GzipFile(fileobj=raw) if packed else raw), part, parts)
+            file = gzip.GzipFile(fileobj=raw) if packed else raw
+            rows = iter(lambda: file.readline(LINE_BYTES).decode("ascii"), "")
+            lines = (require(len(row) < LINE_BYTES, "a line is too long") or row for row in rows)
+            found = check(data, lines, part, parts)
     except (Exception, MemoryError) as error:
         unread = isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile)
         told = f"{error}" if isinstance(error, Refused) else f"no statement, or no proof of one ({error!r:.200})"
@@ -346,9 +319,9 @@ def verdict(statement, proof, part=0, parts=1):
 
 
 if __name__ == "__main__":
-    share = [int(v) for v in sys.argv[3:] if v.isdecimal() and len(v) < 10] or [0, 1]
-    status, words = 2, "usage: check_regions.py STATEMENT PROOF [PART PARTS], PART from 0 to PARTS - 1"
-    if len(sys.argv) in (3, 5) and len(share) == 2 and share[0] < share[1]:
-        status, words = verdict(sys.argv[1], sys.argv[2], *share)
+    share = [int(v) for v in sys.argv[3:] if v.isdecimal() and len(v) < 10]
+    right = len(sys.argv) == 3 or (len(sys.argv) == 5 and len(share) == 2 and share[0] < share[1])
+    usage = "usage: check_regions.py STATEMENT PROOF [PART PARTS], PART from 0 to PARTS - 1"
+    status, words = verdict(sys.argv[1], sys.argv[2], *share) if right else (2, usage)
     print(words)
     sys.exit(status)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from netfold.arrays import Floats
+from netfold.arrays import Floats, Ints
 from netfold.exact.proofs import passes
 from netfold.exact.proofs.check_regions import CutBlock
 
@@ -23,10 +23,20 @@ class SearchStart(NamedTuple):
 
 
 class Proposed(NamedTuple):
-    """Stars, as functions that vanish and a point, and lemmas, as functions and the literals that they exclude."""
+    """What was found.
 
+    Attributes:
+        near: the functions in float64.
+        stars: each as functions that vanish and a point; ``possible``: the signs of cuts around them, as in `passes`.
+        lemmas: each as functions and the literals that they exclude.
+        whole: whether they answer for all states.
+    """
+
+    near: Floats
     stars: list[tuple[list[int], list[float]]]
+    possible: Ints
     lemmas: list[tuple[list[int], int]]
+    whole: bool
 
 
 def floats(rows: Sequence[list[int]], m: int) -> Floats:
@@ -53,7 +63,7 @@ def propose(block: CutBlock, functions: Sequence[list[int]], start: SearchStart)
     m, cuts = block.m, len(block.cuts)
     near = floats(functions, m)
     if not np.isfinite(near).all():
-        return Proposed([], [])
+        return Proposed(near, [], np.zeros((0, cuts), np.int64), [], False)
     columns = np.zeros((m + 1, m + len(near)))
     columns[:, m:] = near.T
     task = _task(block, columns, len(near) - cuts)
@@ -79,15 +89,19 @@ def propose(block: CutBlock, functions: Sequence[list[int]], start: SearchStart)
             head=np.zeros(units, np.int64),
             number=np.zeros(3, np.int64),
         )
-        if passes.propose(task, place, found, x, rows) != passes.FULL:
+        how = passes.propose(task, place, found, x, rows)
+        if how != passes.FULL:
             break
         room *= 4
-    stars, lemmas, _ = found.number.tolist()
+    stars, lemmas, open_states = found.number.tolist()
     bases, points = found.basis[:stars].tolist(), found.points[:stars].tolist()
     excluded = zip(found.rows[:lemmas].tolist(), found.signs[:lemmas].tolist(), strict=True)
     return Proposed(
+        near,
         [(sorted(b - m for b in basis if b >= m), point) for basis, point in zip(bases, points, strict=True)],
+        found.possible[:stars],
         [_lemma(rows, signs, m, len(near) - cuts) for rows, signs in excluded],
+        how == passes.MADE and not open_states,
     )
 
 
