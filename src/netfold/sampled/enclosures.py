@@ -31,7 +31,18 @@ LOST = 2.0**-1000
 MOVES = {
     *("view", "reshape", "_unsafe_view", "expand", "permute", "transpose", "t", "slice", "select", "unsqueeze"),
     *("squeeze", "clone", "contiguous", "alias", "detach", "cat", "stack", "split", "split_with_sizes", "chunk"),
-    *("unbind", "flatten", "unflatten", "repeat", "narrow", "movedim", "dropout", "_to_copy", "to", "repeat_interleave"),
+    *(
+        "unbind",
+        "flatten",
+        "unflatten",
+        "repeat",
+        "narrow",
+        "movedim",
+        "dropout",
+        "_to_copy",
+        "to",
+        "repeat_interleave",
+    ),
 }
 """Operations that move entries and do not change them."""
 
@@ -132,9 +143,7 @@ class Jet:
         return self.linear(lambda x: x.map(f))
 
     def __add__(self, other: Jet) -> Jet:
-        return Jet.of(
-            plus(self.middle, other.middle), plus(self.slope, other.slope), plus(self.range, other.range)
-        )
+        return Jet.of(plus(self.middle, other.middle), plus(self.slope, other.slope), plus(self.range, other.range))
 
     def __sub__(self, other: Jet) -> Jet:
         return self + other.scaled(-1.0)
@@ -147,9 +156,7 @@ class Jet:
     def with_(self, other: Jet, f: Callable[[Tensor, Tensor], Tensor] = torch.mul, terms: int = 1) -> Jet:
         """A bilinear operation with another value."""
         slope = plus(product(f, self.slope, other.range, terms), product(f, self.range, other.slope, terms))
-        return Jet.of(
-            product(f, self.middle, other.middle, terms), slope, product(f, self.range, other.range, terms)
-        )
+        return Jet.of(product(f, self.middle, other.middle, terms), slope, product(f, self.range, other.range, terms))
 
     def through(self, function: Function) -> Jet:
         """A function of each entry alone."""
@@ -239,10 +246,15 @@ def normalised(x: Jet, axes: int, eps: float, centred: bool) -> Jet:
         away = exactly(torch.eye(n, dtype=torch.float64) - 1.0 / n)
         flat = flat.linear(lambda a: product(torch.matmul, a, away, n))
     spread = flat.through(_power(2.0)).linear(lambda a: total(a, -1, True)).scaled(1.0 / n)
-    found = flat.with_((spread + Jet.constant(eps)).through(_power(-0.5)))
+    shrunk = (spread + Jet.constant(eps)).through(_power(-0.5))
+    found = flat.with_(shrunk)
     most = math.sqrt(n) * (1 + 8 * EPS)
-    ends = found.range.low.clamp(-most, most), found.range.high.clamp(-most, most)
-    return Jet(found.middle, found.slope, Interval(*ends)).moved(lambda a: a.reshape(shape))
+    y = Interval(found.range.low.clamp(-most, most), found.range.high.clamp(-most, most))
+    # For y = u r with r = (mean of u^2 + eps)^(-1/2) the derivative is r (u' - y mean(y u')), where r stands once.
+    along = times(total(times(y, flat.slope), -1, True), exactly(1.0 / n))
+    slope = times(shrunk.range, plus(flat.slope, times(y, along), -1.0))
+    best = Interval(torch.fmax(slope.low, found.slope.low), torch.fmin(slope.high, found.slope.high))
+    return Jet.of(found.middle, best, y).moved(lambda a: a.reshape(shape))
 
 
 def softmax(x: Jet, dim: int) -> Jet:

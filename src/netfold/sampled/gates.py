@@ -17,7 +17,7 @@ from netfold.paths import Arc, Circle, Ellipse, Line, Path, Polyline
 from netfold.sampled.enclosures import EPS, Interval, Jet, enclosed, gated, widened
 from netfold.sampled.motion import motion
 
-STRETCHES = 2**12
+STRETCHES = 2**14
 """Stretches that are enclosed at most."""
 
 NARROWEST = 2.0**-20
@@ -71,7 +71,7 @@ def certify(program: Program, path: Path, found: Switches, ends: Floats, most: i
     Raises:
         InvalidInputError: the network has no gate, or the path has no derivatives to enclose.
     """
-    gates = gates_of(program)
+    gates = require(program, path)
     tokens = [int(np.prod(layer.shape[:-1], dtype=np.int64)) for layer in gates.values()]
     first = np.cumsum([0, *(n + 1 for n in tokens)])
     share, whole = np.zeros(first[-1]), 0.0
@@ -106,12 +106,22 @@ def certify(program: Program, path: Path, found: Switches, ends: Floats, most: i
 
 
 def gates_of(program: Program) -> dict[int, Layer]:
-    """The layers that are gates, by number.
+    """The layers that are gates, by number."""
+    return {n: layer for n, layer in enumerate(program.layers) if gated(layer)}
+
+
+def require(program: Program, path: Path) -> dict[int, Layer]:
+    """The layers that are gates, by number, where they can be certified on a path.
 
     Raises:
-        InvalidInputError: there is none.
+        InvalidInputError: there is none, or the path has no derivatives to enclose.
     """
-    gates = {n: layer for n, layer in enumerate(program.layers) if gated(layer)}
+    if not isinstance(path, Line | Polyline | Arc | Circle | Ellipse):
+        raise InvalidInputError(
+            f"a {type(path).__name__} has no derivatives that could be enclosed; leave certify=False, or take a line, "
+            "polyline, arc or circle"
+        )
+    gates = gates_of(program)
     if not gates:
         raise InvalidInputError(
             f"{program.name} has no gate (GELU, SiLU, tanh, sigmoid) whose switches could be certified where a path "
@@ -136,16 +146,7 @@ def certain(program: Program, path: Path, found: Switches, a: Floats, b: Floats)
 
 
 def jets(program: Program, path: Path, a: Floats, b: Floats) -> Jet:
-    """The path on stretches that hold none of its corners.
-
-    Raises:
-        InvalidInputError: it is neither straight from corner to corner nor an arc or a circle.
-    """
-    if not isinstance(path, Line | Polyline | Arc | Circle | Ellipse):
-        raise InvalidInputError(
-            f"a {type(path).__name__} has no derivatives that could be enclosed; leave certify=False, or take a line, "
-            "polyline, arc or circle"
-        )
+    """A path that `require` lets pass, on stretches that hold none of its corners."""
     middle, radius = (a + b) / 2, (b - a) / 2 * (1 + 4 * EPS)
     at, speed = (torch.from_numpy(np.ascontiguousarray(x)).reshape(len(a), -1) for x in motion(path).at(middle))
     by = torch.from_numpy(radius)[:, None]
@@ -155,7 +156,7 @@ def jets(program: Program, path: Path, a: Floats, b: Floats) -> Jet:
         axes = torch.from_numpy(np.abs(form.u) + np.abs(form.v)).reshape(1, -1).to(torch.float64)
         bend, size = form.angle**2 * axes, size + axes.amax() + float(np.abs(form.center).max())
     else:
-        size = size + float(np.abs(path.vertices[1]).max())
+        size = size + float(np.abs(path.vertices[1]).max())  # type: ignore[attr-defined]
     fast = 32 * EPS * (speed.abs() + size)
     here = widened(Interval(at, at), 32 * EPS * (size + speed.abs()))
     slope = widened(Interval(speed * by, speed * by), by * (fast + by * bend))
