@@ -85,7 +85,8 @@ def test_no_switch_of_a_grid_is_missing_where_it_is_certified(
     whole = table[table["token"].isna()]
     t = np.linspace(0, 1, points + 1)
     signs = on_grid(model, path, t)
-    assert len(whole) == len(signs) == blocks and 0.2 < trace.certified <= whole["certified"].min()
+    assert len(whole) == len(signs) == blocks
+    assert 0.2 < trace.certified <= whole["certified"].min()
     ends = t[:: points // 1000]
     sure = gates.certain(nf.capture(model, shape=(TOKENS, WIDTH)), path, kept[0], ends[:-1], ends[1:])
     for (_, row), (layer, ok), seen in zip(whole.iterrows(), sure.items(), signs.values(), strict=True):
@@ -100,7 +101,8 @@ def test_no_switch_of_a_grid_is_missing_where_it_is_certified(
         assert ok.mean() > 0.9
         met += found[ok].sum()
         assert (on_the_grid[ok] == found[ok]).all()
-    assert met > 0 and "of the path no switch can be missing" in repr(trace)
+    assert met > 0
+    assert "of the path no switch can be missing" in repr(trace)
 
 
 @pytest.mark.parametrize("llama", [False, True])
@@ -139,7 +141,9 @@ def test_a_switch_that_was_not_found_is_not_certified() -> None:
     none = Switches(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
     sure = certain(program, path, none, t[:-1], t[1:])[layer]
     switched = signs[1:] != signs[:-1]
-    assert switched.any() and not sure[switched].any() and sure[~switched].mean() > 0.9
+    assert switched.any()
+    assert not sure[switched].any()
+    assert sure[~switched].mean() > 0.9
     row, unit = np.argwhere(sure)[0]
     made_up = Switches(t[row : row + 1] + 1e-4, np.array([layer]), np.array([unit]))
     assert not certain(program, path, made_up, t[:-1], t[1:])[layer][row, unit]
@@ -168,7 +172,8 @@ def test_gates_are_saved_and_refused_where_there_are_none(tmp_path: Any) -> None
     traces.save(tmp_path / "traces.nc")
     assert nf.Traces.load(tmp_path / "traces.nc") == traces
     traces[0].save(tmp_path / "trace.nc")
-    assert nf.Trace.load(tmp_path / "trace.nc") == traces[0] and traces[0].to_dict()["gates"][0]["token"] is None
+    assert nf.Trace.load(tmp_path / "trace.nc") == traces[0]
+    assert traces[0].to_dict()["gates"][0]["token"] is None
     with pytest.raises(nf.InvalidInputError, match="derivatives that could be enclosed"):
         nf.trace_path(net, nf.Curve(lambda t: torch.stack([t, t])), certify=True)
     norm = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.ReLU(), nn.Linear(3, 3)).eval()

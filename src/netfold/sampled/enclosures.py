@@ -1,7 +1,7 @@
 """Enclosures of what a smooth network reads on short stretches of a path, to first order.
 
-On a stretch t = m + r u with u in [-1, 1] every value has three intervals (a `Jet`): one that holds it at the middle, one
-that holds its derivative by u on the whole stretch, and one that holds itself there, which is the better of interval
+On a stretch t = m + r u with u in [-1, 1] every value has three intervals (a `Jet`): at the middle one, one for its
+derivative by u on the whole stretch, and one the value itself there, which is the better of interval
 arithmetic and of the mean value form, middle + [-1, 1] times derivative (Moore, Kearfott and Cloud, "Introduction to
 Interval Analysis", SIAM 2009, chapter 6). Products of intervals go by middles and radii (Rump, "Fast and Parallel
 Interval Arithmetic", BIT 1999). A sum of n products is off by at most n 2^-52 of the same sum of sizes, by which bounds
