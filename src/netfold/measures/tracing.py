@@ -73,7 +73,9 @@ def trace_path(
             the rest is sampled on the pieces.
         certify: prove the breakpoints, transitions and linear pieces of a line or polyline for the stored weights:
             what float64 leaves undecided (ties, touches, pieces too narrow for it) is decided in higher precision,
-            then in rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open.
+            then in rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open. Where a
+            smooth network is sampled: say on which share of the path no sign switch of a GELU, SiLU, SwiGLU, tanh or
+            sigmoid gate can have been missed, by layer and token (`Trace.gates`, `Trace.certified`).
         seconds: how long it may take, capturing included. What is exact is then followed from t = 0 on, stretch by
             stretch, until the time is over or Ctrl-C is pressed: `Trace.covered` says how far that was, and every
             number is of that part. What is sampled covers the whole path less finely, and its status says what is
@@ -90,7 +92,7 @@ def trace_path(
         NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
         NotExplicitError: a certificate is asked of a network whose operations have no coefficients to read.
         InvalidInputError: path and model do not fit, ``exact`` is asked on a free curve, or a certificate of
-            anything but a whole, exact line or polyline.
+            anything but a whole, exact line or polyline, or the gates of a smooth network without any.
         CaptureError: the model cannot be captured.
 
     Example:
@@ -163,9 +165,11 @@ def _traced(
     if certify:
         from netfold.exact.certificate.certifier import Certifier
 
-        _require_straight(paths, choices)
+        _require_certifiable(program, paths, choices)
         if budget.limited:
             raise InvalidInputError("a certificate takes the whole path: leave certify=False, or give no budget")
+        if _trace_sampled in choices:
+            return Traces(_certified_gates(program, path, tolerance) for path in paths)
         choices = [_certified(Certifier(program))] * len(paths)
     one_by_one = not certify and (budget.limited or values_of(program) >= LARGE)
     look = {"bar_format": BAR, "delay": 1.0}
@@ -343,7 +347,17 @@ def _traced_straight(program: Program, paths: Sequence[Line | Polyline], tracer:
     return list(zip(traces, doubts_of(tracer, points), strict=True))
 
 
-def _require_straight(paths: Sequence[Path], choices: Sequence[Callable[..., list[Trace]]]) -> None:
+def _certified_gates(program: Program, path: Path, tolerance: float) -> Trace:
+    from netfold.sampled.trace import trace_sampled
+
+    return trace_sampled(program, path, tolerance, certify=True)
+
+
+def _require_certifiable(
+    program: Program, paths: Sequence[Path], choices: Sequence[Callable[..., list[Trace]]]
+) -> None:
+    if not program.piecewise_linear and all(choice is _trace_sampled for choice in choices):
+        return
     for i, (path, choice) in enumerate(zip(paths, choices, strict=True)):
         if choice is not trace_straight:
             how = "sampled" if choice is _trace_sampled else "traced in trigonometric functions"

@@ -125,6 +125,32 @@ class Trace(Result):
         (),
         default=1.0,
     )
+    gate_layers: NDArray[np.int64] = measured(
+        "number of the layer of every row of the table of gates, from 0; there is one where a path is sampled with "
+        "``certify=True``",
+        ("gate",),
+        default_factory=lambda: np.empty(0, np.int64),
+    )
+    gate_tokens: NDArray[np.int64] = measured(
+        "token of every row of the table of gates, from 0; -1 for the whole layer",
+        ("gate",),
+        default_factory=lambda: np.empty(0, np.int64),
+    )
+    gate_switches: NDArray[np.int64] = measured(
+        "sign switches found of the gates of that layer and token",
+        ("gate",),
+        default_factory=lambda: np.empty(0, np.int64),
+    )
+    gate_certified: NDArray[np.float64] = measured(
+        "share of t on which no switch of one of these gates can have been missed",
+        ("gate",),
+        default_factory=lambda: np.empty(0),
+    )
+    certified: float = measured(
+        "share of t on which no switch of any gate of the network can have been missed; 0 where none was certified",
+        (),
+        default=0.0,
+    )
     provenance: dict[str, Any] = measured(
         "model, path, versions, seed, number type, time", default_factory=dict, compare=False
     )
@@ -192,13 +218,39 @@ class Trace(Result):
             frame[angle] = [np.nan, *(getattr(layer, angle) for layer in self.layers), getattr(self.output, angle)]
         return frame
 
+    def gates(self) -> pd.DataFrame:
+        """Sign switches of GELU, SiLU, SwiGLU, tanh and sigmoid gates by layer and token, and what is certain of them.
+
+        Columns: ``layer`` (from 1, as in `to_dataframe`), ``label``, ``token`` (from 0; missing in the row of the whole
+        layer, which comes first), ``switches``: sign switches of the pre-activations found along the path, and
+        ``certified``: the share of t on which none of them can have been missed, since on short stretches an enclosure
+        of the pre-activation excludes 0, or one of its derivative does and the signs at the ends tell.
+
+        Returns:
+            The table; it has no rows without ``certify=True`` on a sampled path.
+        """
+        import pandas as pd
+
+        token = pd.Series(self.gate_tokens, dtype="Int64")
+        return pd.DataFrame(
+            {
+                "layer": self.gate_layers + 1,
+                "label": [self.layers[n].label for n in self.gate_layers],
+                "token": token.mask(token < 0),
+                "switches": self.gate_switches,
+                "certified": self.gate_certified,
+            }
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Counts, breakpoints, one entry a layer, and what was counted, for JSON; layers are numbered from 1."""
-        table = self.to_dataframe().astype(object)
+        table, gates = self.to_dataframe().astype(object), self.gates().astype(object)
         return plain(
             {
                 **{name: getattr(self, name) for name in ("regions", "patterns", "linear_pieces")},
                 "by_layer": table.where(table.notna(), None).to_dict(orient="records"),
+                "gates": gates.where(gates.notna(), None).to_dict(orient="records"),
+                "certified": self.certified,
                 "breakpoints": self.breakpoints,
                 "breakpoint_layers": self.breakpoint_layers + 1,
                 "class_changes": self.output.class_changes,
@@ -257,5 +309,12 @@ class Trace(Result):
         return (
             f"Trace{what}{part}: {counted(self.regions, 'region')}, {counted(self.patterns, 'pattern')}, "
             f"{counted(self.linear_pieces, 'linear piece')}; "
-            f"{counted(int(self.transitions.sum()), 'transition')} ({self.status})"
+            f"{counted(int(self.transitions.sum()), 'transition')} ({self.status}){self._sure()}"
         )
+
+    def _sure(self) -> str:
+        if not len(self.gate_layers):
+            return ""
+        switches = int(self.gate_switches[self.gate_tokens < 0].sum())
+        share = np.floor(1000 * self.certified) / 10
+        return f"; gates switch {counted(switches, 'time')}, on {share:g}% of the path no switch can be missing"

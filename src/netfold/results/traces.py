@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MEASURES = ("length", "growth", "transitions", "regions")
 """What `Traces.summary` summarises, layer by layer."""
 
-RAGGED = ("breakpoint", "class_change", "stretch")
+RAGGED = ("breakpoint", "class_change", "stretch", "gate")
 """Dimensions of which every path has a length of its own."""
 
 

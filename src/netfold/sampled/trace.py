@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from netfold.progress import Budget
 from netfold.results.provenance import provenance
 from netfold.results.status import Certainty, Standing
 from netfold.results.trace import LayerRecord, OutputRecord, Trace
-from netfold.sampled import measure
+from netfold.sampled import gates, measure
 from netfold.sampled.adaptive import Refinement
 from netfold.sampled.brackets import roots
 from netfold.sampled.flow import Flow
@@ -52,6 +52,7 @@ def trace_sampled(
     tolerance: float = 1e-6,
     budget: Budget | None = None,
     told: Callable[[float], object] = lambda _: None,
+    certify: bool = False,
 ) -> Trace:
     """Measure what a path meets in any differentiable network, by adaptive sampling.
 
@@ -69,6 +70,7 @@ def trace_sampled(
         tolerance: relative error of every length and angle (angles below one radian: absolute).
         budget: after which refinement stops; evaluations of the network count with their derivatives.
         told: called with the share of the path that is settled, which may be negative where it is not any more.
+        certify: say on which share of the path no switch of a gate can have been missed; see `gates.certify`.
 
     Returns:
         The trace, with ``method="sampled"``. Its ``status`` is ``converged``, or ``not converged`` with what is
@@ -95,12 +97,15 @@ def trace_sampled(
         raise InvalidInputError(f"tolerance must be at least 1e-13 and less than 1, got {tolerance}")
     begin = time.perf_counter()
     course = motion(path)
+    if certify:
+        gates.require(program, path)
     flow = Flow(program, course)
     watches = _watches(flow)
     refinement = Refinement(flow, watches, tolerance, budget or Budget(evaluations=MOST), told)
     refinement.run(course.corners)
     found = _Reading(program, refinement)
-    return found.trace(path, time.perf_counter() - begin)
+    trace = found.trace(path, time.perf_counter() - begin)
+    return found.certified(trace, path) if certify else trace
 
 
 def _watches(flow: Flow) -> list[Watch]:
@@ -167,6 +172,18 @@ class _Reading:
         units = signs[self._of(signs, len(self.watches) - 2)] - self.starts[-3]
         outputs = self.watches[-2].units
         return layers, self.leaves.output_signs.sum(0, np.int64) + np.bincount(units, minlength=outputs)
+
+    def certified(self, trace: Trace, path: Path) -> Trace:
+        """The trace with the share of the path on which no switch of a gate can have been missed."""
+        panels = self.leaves.panels
+        ends = np.unique(np.concatenate([panels.a, panels.b, [0.0, 1.0]]))
+        found = gates.certify(
+            self.program, path, gates.Switches(self.changes.t, self.changes.stage, self.changes.unit), ends
+        )
+        return replace(
+            trace, gate_layers=found.layers, gate_tokens=found.tokens, gate_switches=found.switches,
+            gate_certified=found.certified, certified=found.share,
+        )  # fmt: skip
 
     def trace(self, path: Path, seconds: float) -> Trace:
         """Everything as a trace."""
