@@ -67,6 +67,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "patterns": lambda: nf.count_patterns(network(), np.repeat(POINTS[:2], 3, 0)),
     "sensitivity": lambda: nf.layer_sensitivity(network(), POINTS, strengths=[0.1, 1.0], repeats=2),
     "sensitivity to pruning": lambda: nf.layer_sensitivity(network(), POINTS, perturbation=nf.Zero()),
+    "bit plan": lambda: nf.bit_plan(network(), POINTS, mean_bits=4, progress=False),
     "dichotomies": lambda: nf.count_dichotomies(network(), POINTS[:4], sweeps=2),
     "single layers": single_layer,
     "units": lambda: nf.units(network(), nf.Box(-1.0, 1.0)),
@@ -293,15 +294,17 @@ def test_a_status_keeps_its_kind(kind: Certainty) -> None:
 
 
 LAYOUT = {
-    "trace": "angular_length(layer) breakpoint_layers(breakpoint) breakpoints(breakpoint) class_changes(class_change) "
-    "classes(stretch) covered() doubtful() error(stage) growth(layer) input_length() label(layer) layer(layer) "
+    "trace": "angular_length(layer) breakpoint_layers(breakpoint) breakpoints(breakpoint) certified() "
+    "class_changes(class_change) classes(stretch) covered() doubtful() error(stage) gate_certified(gate) gate_layers(gate) "
+    "gate_switches(gate) gate_tokens(gate) growth(layer) input_length() label(layer) layer(layer) "
     "length(layer) linear_pieces() margin() name(layer) op(layer) output_angular_length() output_length() output_turning() "
     "patterns() regions() resolved() saturation_passages(layer) sign_changes(output) sign_transitions(layer) "
     "stage_name(stage) transitions(layer) turning(layer) uncertain() units(layer) "
     "@counting_rule @format @method @output_label @provenance @status",
     "traces": "angular_length(path,layer) breakpoint_layers(breakpoint) breakpoint_path(breakpoint) "
-    "breakpoints(breakpoint) class_change_path(class_change) class_changes(class_change) classes(stretch) "
-    "counting_rule(path) covered(path) doubtful(path) error(path,stage) growth(path,layer) input_length(path) label(layer) "
+    "breakpoints(breakpoint) certified(path) class_change_path(class_change) class_changes(class_change) classes(stretch) "
+    "counting_rule(path) covered(path) doubtful(path) error(path,stage) gate_certified(gate) gate_layers(gate) "
+    "gate_path(gate) gate_switches(gate) gate_tokens(gate) growth(path,layer) input_length(path) label(layer) "
     "layer(layer) "
     "length(path,layer) linear_pieces(path) margin(path) method(path) name(layer) op(layer) "
     "output_angular_length(path) output_label(path) output_length(path) output_turning(path) patterns(path) provenance(path) "

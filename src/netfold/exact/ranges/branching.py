@@ -27,7 +27,7 @@ TRIED = 4
 
 
 @dataclass(frozen=True)
-class Part:
+class DomainPart:
     """A part of the domain.
 
     Attributes:
@@ -53,12 +53,12 @@ def branched(relaxation: Relaxation, index: int, units: Tensor, sign: float, goa
         goals: bounds that are enough.
         splits: how often the domain is split for a unit, at most.
     """
-    roots = [Part(target, (), -math.inf, None) for target in range(len(units))]
+    roots = [DomainPart(target, (), -math.inf, None) for target in range(len(units))]
     parts = {part.target: [part] for part in _bounded(relaxation, index, units, sign, roots)}
     first = {target: part.bound for target, (part,) in parts.items()}
     left = dict.fromkeys(parts, splits)
     while True:
-        chosen: list[Part] = []
+        chosen: list[DomainPart] = []
         for target, mine in parts.items():
             open_ = sorted((p for p in mine if p.bound < goals[target]), key=lambda part: part.bound)
             if open_ and (
@@ -85,7 +85,7 @@ def _parts_needed(first: float, bound: float, goal: float, parts: int) -> float:
     return parts ** (1 / gained) if gained > 0.05 else math.inf  # where nothing is known, it is no number
 
 
-def _halves(relaxation: Relaxation, part: Part) -> list[Part]:
+def _halves(relaxation: Relaxation, part: DomainPart) -> list[DomainPart]:
     """Both sides of a unit's knot."""
     assert part.choice is not None
     at, unit, knot = part.choice
@@ -96,14 +96,16 @@ def _halves(relaxation: Relaxation, part: Part) -> list[Part]:
             low, high = a, b
     others = tuple(r for r in part.ranges if r[:2] != (at, unit))
     ranges = ((*others, (at, unit, low, knot)), (*others, (at, unit, knot, high)))
-    return [Part(part.target, mine, part.bound, None) for mine in ranges]
+    return [DomainPart(part.target, mine, part.bound, None) for mine in ranges]
 
 
-def _bounded(relaxation: Relaxation, index: int, units: Tensor, sign: float, parts: Sequence[Part]) -> list[Part]:
+def _bounded(
+    relaxation: Relaxation, index: int, units: Tensor, sign: float, parts: Sequence[DomainPart]
+) -> list[DomainPart]:
     """The parts with their bounds, not below those they had, and what splits them best."""
     numbers = sum(2 * bent.ends.numel() for bent in relaxation.bent.values())
     together = max(1, ENTRIES // max(numbers, 1))
-    found: list[Part] = []
+    found: list[DomainPart] = []
     for first in range(0, len(parts), together):
         look()
         mine = parts[first : first + together]
@@ -112,11 +114,11 @@ def _bounded(relaxation: Relaxation, index: int, units: Tensor, sign: float, par
         bounds = relaxation.best(index, units[target], sign, lines, STEPS)
         choices = _choices(relaxation, lines, len(mine))
         for part, bound, choice in zip(mine, bounds.tolist(), choices, strict=True):
-            found.append(Part(part.target, part.ranges, max(part.bound, bound), choice))
+            found.append(DomainPart(part.target, part.ranges, max(part.bound, bound), choice))
     return found
 
 
-def _lines(relaxation: Relaxation, parts: Sequence[Part]) -> Lines:
+def _lines(relaxation: Relaxation, parts: Sequence[DomainPart]) -> Lines:
     """Lines for the ranges of each part."""
     rows = len(parts)
     bent, limits, pulls = dict(relaxation.bent), dict[int, Interval](), dict[int, tuple[Tensor, Tensor]]()
