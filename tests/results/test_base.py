@@ -67,7 +67,7 @@ MAKERS: dict[str, Callable[[], Any]] = {
     "patterns": lambda: nf.count_patterns(network(), np.repeat(POINTS[:2], 3, 0)),
     "sensitivity": lambda: nf.layer_sensitivity(network(), POINTS, strengths=[0.1, 1.0], repeats=2),
     "sensitivity to pruning": lambda: nf.layer_sensitivity(network(), POINTS, perturbation=nf.Zero()),
-    "bit plan": lambda: nf.bit_plan(network(), POINTS, mean_bits=4, progress=False),
+    "bit plan": lambda: nf.bit_plan(network(), POINTS, loss=0.1, progress=False),
     "dichotomies": lambda: nf.count_dichotomies(network(), POINTS[:4], sweeps=2),
     "single layers": single_layer,
     "units": lambda: nf.units(network(), nf.Box(-1.0, 1.0)),
