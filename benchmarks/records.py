@@ -259,18 +259,13 @@ def tables(rows: dict[str, Row], threads: int) -> str:
             fives = [[found.get((m, width, depth, str(seed))) for seed in range(5)] for m in "2345"]
             spent = sum(row["cpu"] for five in fives for row in five if row)
             parts.append(f"| {width} | {depth} | {' | '.join(map(_span, fives))} | {spent:.1f} |")
-        done = sum(row["exact"] for row in found.values())
-        total = sum(row["cpu"] for row in found.values())
-        regions = sum(row["regions"] for row in found.values())
-        parts.append(f"\n{done} of 240 counted exactly, {regions:,} regions in all, {total:.0f} s of CPU.\n")
+        parts.append(_summary(found, 240))
     if found := groups.get("acasxu"):
         parts.append("### ACAS-Xu\n\n| network | property 1 | property 2 | property 3 | property 4 |")
         parts.append("|---|---:|---:|---:|---:|")
         for net in (f"{a}_{b}" for a, b in product(range(1, 6), range(1, 10))):
             parts.append(f"| {net} | {' | '.join(shown(found.get((net, p))) for p in '1234')} |")
-        done = sum(row["exact"] for row in found.values())
-        total = sum(row["cpu"] for row in found.values())
-        parts.append(f"\n{done} of 180 boxes counted exactly, {len(found)} tried, {total:.0f} s of CPU.\n")
+        parts.append(_summary(found, 180))
     if found := groups.get("proofs"):
         parts.append("### Proofs of ACAS-Xu boxes\n")
         parts.append("| network | property | regions | counted s | written s | bytes | checked s | verdict |")
@@ -285,6 +280,13 @@ def tables(rows: dict[str, Row], threads: int) -> str:
             parts += [f"| {' '.join(labels)} | {shown(row)} |" for labels, row in sorted(found.items())]
             parts.append("")
     return "\n".join(parts)
+
+
+def _summary(found: dict[tuple[str, ...], Row], cases: int) -> str:
+    """How many cases were counted, and what that took."""
+    rows = found.values()
+    exact, regions, cpu = (sum(row[what] for row in rows) for what in ("exact", "regions", "cpu"))
+    return f"\n{exact} of {cases} counted exactly, {len(rows)} tried, {regions:,} regions in all, {cpu:.0f} s of CPU.\n"
 
 
 def _span(rows: list[Row | None]) -> str:
@@ -306,7 +308,7 @@ def _processor() -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where results and checkpoints are kept")
     parser.add_argument("--data", type=Path, help="a folder with acasxu and mnist")
     parser.add_argument("--groups", nargs="+", default=["relucent", "acasxu", "proofs"], choices=[*GROUPS, "proofs"])

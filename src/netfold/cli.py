@@ -141,7 +141,10 @@ def trace(
     ] = "line",
     certify: Annotated[
         bool,
-        Parameter(help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot."),
+        Parameter(
+            help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot; of a "
+            "smooth network, say on which share of the path no switch of its gates can be missing."
+        ),
         Flag,
     ] = False,
     seconds: Annotated[

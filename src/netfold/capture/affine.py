@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from netfold.capture.operations import SHAPES
+
 Test = Callable[[list[str]], bool]
 
 
@@ -34,9 +36,8 @@ _LINEAR = {
     *("add", "sub", "rsub", "neg", "sum", "mean", "cumsum", "diff", "trace", "clone", "contiguous"),
     *("alias", "detach", "lift_fresh_copy", "copy", "to", "_to_copy", "type_as", "fill", "zero"),
     # shapes
-    *("view", "reshape", "_unsafe_view", "_reshape_alias", "view_as", "flatten", "unflatten", "permute"),
-    *("transpose", "t", "mT", "numpy_T", "adjoint", "swapaxes", "swapdims", "movedim", "moveaxis"),
-    *("squeeze", "unsqueeze", "expand"),
+    *SHAPES,
+    *("mT", "numpy_T", "adjoint"),
     *("expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile", "unfold", "atleast_1d"),
     *("atleast_2d", "atleast_3d"),
     # parts and joins

@@ -101,6 +101,12 @@ SHAPE_ONLY = {
 }
 """Operations that read the shape of their input alone."""
 
+SHAPES = (
+    *("view", "reshape", "_unsafe_view", "_reshape_alias", "view_as", "flatten", "unflatten", "permute", "transpose"),
+    *("t", "swapaxes", "swapdims", "movedim", "moveaxis", "squeeze", "unsqueeze", "expand"),
+)
+"""Operations that give the entries another shape or order."""
+
 VIEWS = {"view", "reshape", "_unsafe_view"}
 """Operations that give the same entries another shape."""
 

@@ -115,7 +115,7 @@ def units(
     else:
         data = tensor_of(where[0] if isinstance(where, tuple) and len(where) == 2 else where, "data")
         program = capture(model, shape=shape or data.shape[1:])
-        found = _on(program, program.points(data, "data"))
+        found = on_data(program, program.points(data, "data"))
     ranges, told, exact, ranks = found
     kept = [n for n, layer in enumerate(program.layers) if isinstance(layer.rule, Elementwise)]
     return Units(
@@ -174,8 +174,12 @@ def _met(explicit: ExplicitProgram, points: Floats) -> dict[int, _Met]:
     return found
 
 
-def _on(program: Program, data: Tensor) -> Found:
-    """On data."""
+def on_data(program: Program, data: Tensor, ranks: bool = True) -> Found:
+    """What units are on data, and the ranks of their layers' images, which cost the most, or none.
+
+    Raises:
+        InvalidInputError: there are no data.
+    """
     if len(data) == 0:
         raise InvalidInputError("there is no input: data is empty")
     ends: dict[int, list[tuple[Floats, Floats, Floats]]] = {}
@@ -185,18 +189,19 @@ def _on(program: Program, data: Tensor) -> Found:
             for number, (layer, read, made) in enumerate(walk(program, part)):
                 if layer is None or not isinstance(layer.rule, Elementwise):
                     continue
-                h = read[0].numpy()
+                h = read[0].cpu().numpy()
                 sloped = layer.rule.piece_at(h)[0] != 0
                 ends.setdefault(number, []).append((h.min(0), h.max(0), sloped.sum(0)))
-                images.setdefault(number, []).append(made.numpy())
+                if ranks:
+                    images.setdefault(number, []).append(made.cpu().numpy())
     rows = []
     for number, parts in ends.items():
         low, high = np.min([p[0] for p in parts], 0), np.max([p[1] for p in parts], 0)
         state, _ = _states(program.layers[number], low, high)
         active = np.sum([p[2] for p in parts], 0) / len(data)
         rows.append((number, low, high, low, high, state, np.zeros(len(low), np.bool_), active))
-    ranks = [int(np.linalg.matrix_rank(y - y.mean(0))) for y in map(np.concatenate, images.values())]
-    return _table(rows), f"{len(data)} inputs", False, tuple(ranks)
+    found = [int(np.linalg.matrix_rank(y - y.mean(0))) for y in map(np.concatenate, images.values())]
+    return _table(rows), f"{len(data)} inputs", False, tuple(found)
 
 
 @beside
@@ -212,10 +217,9 @@ def _over(program: Program, domain: Box | Polytope, steps: int, splits: int, reg
             if exact is None and number in met:
                 pushed += _decide(relaxation, number, points, met[number], splits)
             bounds.append((read.low.numpy(), read.high.numpy()))
-    if exact is None:
-        corners = [corner.detach().numpy() for corner in relaxation.corners]
-        more = _met(explicit, _within(program, domain, np.concatenate([*pushed, *corners])))
-        met = {number: one.joined(more[number]) for number, one in met.items()}
+    corners = [corner.detach().numpy() for corner in relaxation.corners]
+    more = _met(explicit, _within(program, domain, np.concatenate([*pushed, *corners])))
+    met = {number: one.joined(more[number]) for number, one in met.items()}
     rows = []
     for number, seen in met.items():
         layer = program.layers[number]

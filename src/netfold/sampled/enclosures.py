@@ -13,79 +13,37 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from netfold.capture.operations import by_name, op_name
+from netfold.capture.operations import SHAPES, by_name, op_name
 from netfold.capture.program import Layer, Node, Program, Ref, Size
-
-EPS = 2.0**-52
-SLACK = 1.0 + 1e-6
-"""More than what sums of sizes lose themselves."""
-
-LOST = 2.0**-1000
-"""More than what products lose where they underflow."""
+from netfold.exact.ranges.intervals import EPS, LOST, SLACK, Interval
 
 MOVES = {
-    *("view", "reshape", "_unsafe_view", "expand", "permute", "transpose", "t", "slice", "select", "unsqueeze"),
-    *("squeeze", "clone", "contiguous", "alias", "detach", "cat", "stack", "split", "split_with_sizes", "chunk"),
-    *(
-        "unbind",
-        "flatten",
-        "unflatten",
-        "repeat",
-        "narrow",
-        "movedim",
-        "dropout",
-        "_to_copy",
-        "to",
-        "repeat_interleave",
-    ),
+    *SHAPES,
+    *("slice", "select", "narrow", "cat", "stack", "split", "split_with_sizes", "chunk", "unbind", "repeat"),
+    *("repeat_interleave", "clone", "contiguous", "alias", "detach", "to", "_to_copy", "dropout"),
 }
 """Operations that move entries and do not change them."""
 
 
-class Enclosure(NamedTuple):
-    """Lower and upper bounds of a value's entries."""
-
-    low: Tensor
-    high: Tensor
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Enclosure:
-        """The bounds moved about."""
-        return Enclosure(function(self.low), function(self.high))
-
-    @property
-    def size(self) -> Tensor:
-        """The largest size of every entry."""
-        return torch.maximum(self.low.abs(), self.high.abs())
-
-    @property
-    def parts(self) -> tuple[Tensor, Tensor]:
-        """Middles, and radii rounded up."""
-        middle = (self.low + self.high) / 2
-        return middle, torch.maximum(self.high - middle, middle - self.low) * (1 + 2 * EPS)
-
-
-def exactly(value: Any) -> Enclosure:
+def exactly(value: Any) -> Interval:
     """Numbers that do not depend on the path."""
     value = torch.as_tensor(value, dtype=torch.float64)
-    return Enclosure(value, value)
+    return Interval(value, value)
 
 
-def widened(found: Enclosure, error: Tensor | float = 0.0) -> Enclosure:
+def widened(found: Interval, error: Tensor | float = 0.0) -> Interval:
     """Bounds moved apart by an error and their own rounding; what is not a number is unbounded."""
     size = sum(x.abs().masked_fill(~x.isfinite(), 0.0) for x in found)
     error = SLACK * (error + 4 * EPS * size) + LOST
-    return Enclosure(
-        (found.low - error).nan_to_num(-math.inf, math.inf, -math.inf),
-        (found.high + error).nan_to_num(math.inf, math.inf, -math.inf),
-    )
+    return Interval(found.low - error, found.high + error).sound()
 
 
-def product(f: Callable[[Tensor, Tensor], Tensor], a: Enclosure, b: Enclosure, terms: int = 1) -> Enclosure:
+def product(f: Callable[[Tensor, Tensor], Tensor], a: Interval, b: Interval, terms: int = 1) -> Interval:
     """A bilinear operation that sums so many products, without coefficients of its own."""
     (am, ar), (bm, br) = a.parts, b.parts
     middle, sizes = f(am, bm), am.abs() + ar
@@ -93,20 +51,20 @@ def product(f: Callable[[Tensor, Tensor], Tensor], a: Enclosure, b: Enclosure, t
     if b.low is not b.high:
         radius = radius + f(am.abs(), br)
     error = (terms + 16) * EPS * f(sizes, bm.abs() + br)
-    return widened(Enclosure(middle - SLACK * radius, middle + SLACK * radius), error)
+    return widened(Interval(middle - SLACK * radius, middle + SLACK * radius), error)
 
 
-def times(a: Enclosure, b: Enclosure) -> Enclosure:
+def times(a: Interval, b: Interval) -> Interval:
     """Products of entries."""
     return product(torch.mul, a, b)
 
 
-def plus(a: Enclosure, b: Enclosure, sign: float = 1.0) -> Enclosure:
+def plus(a: Interval, b: Interval, sign: float = 1.0) -> Interval:
     """Sums of entries, or differences."""
-    return widened(Enclosure(a.low + b.low, a.high + b.high) if sign > 0 else Enclosure(a.low - b.high, a.high - b.low))
+    return widened(Interval(a.low + b.low, a.high + b.high) if sign > 0 else Interval(a.low - b.high, a.high - b.low))
 
 
-def total(a: Enclosure, dim: Any, keep: bool) -> Enclosure:
+def total(a: Interval, dim: Any, keep: bool) -> Interval:
     """Sums along axes."""
     terms = a.low.sum(dim, keep).numel()
     error = (a.low.numel() // max(terms, 1)) * EPS * a.size.sum(dim, keep)
@@ -117,16 +75,16 @@ def total(a: Enclosure, dim: Any, keep: bool) -> Enclosure:
 class Jet:
     """A value on stretches of a path: in the middle, its derivative by u in [-1, 1], and wherever it goes."""
 
-    middle: Enclosure
-    slope: Enclosure
-    range: Enclosure
+    middle: Interval
+    slope: Interval
+    range: Interval
 
     @staticmethod
-    def of(middle: Enclosure, slope: Enclosure, range_: Enclosure) -> Jet:
+    def of(middle: Interval, slope: Interval, range_: Interval) -> Jet:
         """With the better of the range and of the mean value form."""
         far = slope.size
-        mean = widened(Enclosure(middle.low - far, middle.high + far))
-        return Jet(middle, slope, Enclosure(torch.fmax(range_.low, mean.low), torch.fmin(range_.high, mean.high)))
+        mean = widened(Interval(middle.low - far, middle.high + far))
+        return Jet(middle, slope, Interval(torch.fmax(range_.low, mean.low), torch.fmin(range_.high, mean.high)))
 
     @staticmethod
     def constant(value: Any) -> Jet:
@@ -134,7 +92,7 @@ class Jet:
         it = exactly(value)
         return Jet(it, exactly(torch.zeros_like(it.low)), it)
 
-    def linear(self, f: Callable[[Enclosure], Enclosure]) -> Jet:
+    def linear(self, f: Callable[[Interval], Interval]) -> Jet:
         """A linear operation."""
         return Jet.of(f(self.middle), f(self.slope), f(self.range))
 
@@ -174,21 +132,21 @@ class Function:
     bends: tuple[float, ...]
     positive: bool = False
 
-    def values(self, x: Enclosure) -> Enclosure:
+    def values(self, x: Interval) -> Interval:
         """Its range on intervals."""
         return self._range(self.value, self.turns, x)
 
-    def slopes(self, x: Enclosure) -> Enclosure:
+    def slopes(self, x: Interval) -> Interval:
         """The range of its derivative."""
         return self._range(self.slope, self.bends, x)
 
-    def _range(self, f: Callable[[Tensor], Tensor], turns: tuple[float, ...], x: Enclosure) -> Enclosure:
+    def _range(self, f: Callable[[Tensor], Tensor], turns: tuple[float, ...], x: Interval) -> Interval:
         at = torch.stack([x.low, x.high, *(x.low.clamp(min=turn).minimum(x.high) for turn in turns)])
         found = f(at)
         error = 32 * EPS * (1 + found.abs() + at.abs()).amax(0).nan_to_num(math.inf)
         bad = found.isnan().any(0) | ((x.low <= 0) if self.positive else torch.zeros_like(x.low, dtype=torch.bool))
         low, high = found.amin(0).masked_fill(bad, -math.inf), found.amax(0).masked_fill(bad, math.inf)
-        return widened(Enclosure(low, high), error.masked_fill(bad, 0.0))
+        return widened(Interval(low, high), error.masked_fill(bad, 0.0))
 
 
 def _power(n: float) -> Function:
@@ -249,18 +207,18 @@ def normalised(x: Jet, axes: int, eps: float, centred: bool) -> Jet:
     shrunk = (spread + Jet.constant(eps)).through(_power(-0.5))
     found = flat.with_(shrunk)
     most = math.sqrt(n) * (1 + 8 * EPS)
-    y = Enclosure(found.range.low.clamp(-most, most), found.range.high.clamp(-most, most))
+    y = Interval(found.range.low.clamp(-most, most), found.range.high.clamp(-most, most))
     # For y = u r with r = (mean of u^2 + eps)^(-1/2) the derivative is r (u' - y mean(y u')), where r stands once.
     along = times(total(times(y, flat.slope), -1, True), exactly(1.0 / n))
     slope = times(shrunk.range, plus(flat.slope, times(y, along), -1.0))
-    best = Enclosure(torch.fmax(slope.low, found.slope.low), torch.fmin(slope.high, found.slope.high))
+    best = Interval(torch.fmax(slope.low, found.slope.low), torch.fmin(slope.high, found.slope.high))
     return Jet.of(found.middle, best, y).moved(lambda a: a.reshape(shape))
 
 
 def softmax(x: Jet, dim: int) -> Jet:
     """Softmax along an axis; its derivative is s (x' - sum of s x')."""
 
-    def values(a: Enclosure) -> Enclosure:
+    def values(a: Interval) -> Interval:
         most = a.high.amax(dim, True)
         low, high = torch.exp(a.low - most), torch.exp(a.high - most)
         n = a.low.shape[dim]
@@ -269,11 +227,11 @@ def softmax(x: Jet, dim: int) -> Jet:
         others_high = high.sum(dim, True) - high + lose * high.sum(dim, True)
         # Arguments of exp are off by a rounding of their size.
         off = 8 * EPS * (1 + torch.where(low > 0, (a.low - most).abs(), 0.0).amax(dim, True))
-        found = Enclosure(low / (low + others_high), (high / (high + others_low)).clamp(max=1.0))
+        found = Interval(low / (low + others_high), (high / (high + others_low)).clamp(max=1.0))
         return widened(found, lose + off)
 
     found = values(x.range)
-    found = Enclosure(found.low.clamp(min=0.0), found.high)
+    found = Interval(found.low.clamp(min=0.0), found.high)
     # Entries that a mask takes out have no weight, whatever their slope.
     out = x.range.high == -math.inf
     found = found.map(lambda a: a.masked_fill(out, 0.0))
@@ -360,7 +318,7 @@ def _moved(node: Node, values: dict[int, Any], points: int) -> Jet:
     for part in ("middle", "slope", "range"):
         run = still if part == "slope" else node
         ends = [{i: _end(values[i], part, end) for i in node.inputs} for end in (0, 1)]
-        kinds.append(Enclosure(*(run(read, points) for read in ends)))
+        kinds.append(Interval(*(run(read, points) for read in ends)))
     return Jet(*kinds)
 
 

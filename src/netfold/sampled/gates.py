@@ -13,8 +13,9 @@ from netfold.arrays import Floats, Ints
 from netfold.capture.program import Layer, Program
 from netfold.errors import InvalidInputError
 from netfold.exact.numerics.threads import look
+from netfold.exact.ranges.intervals import EPS, Interval
 from netfold.paths import Arc, Circle, Ellipse, Line, Path, Polyline
-from netfold.sampled.enclosures import EPS, Enclosure, Jet, enclosed, gated, widened
+from netfold.sampled.enclosures import Jet, enclosed, gated, widened
 from netfold.sampled.motion import motion
 
 STRETCHES = 2**14
@@ -158,10 +159,10 @@ def jets(program: Program, path: Path, a: Floats, b: Floats) -> Jet:
     else:
         size = size + float(np.abs(path.vertices[1]).max())  # type: ignore[attr-defined]
     fast = 32 * EPS * (speed.abs() + size)
-    here = widened(Enclosure(at, at), 32 * EPS * (size + speed.abs()))
-    slope = widened(Enclosure(speed * by, speed * by), by * (fast + by * bend))
+    here = widened(Interval(at, at), 32 * EPS * (size + speed.abs()))
+    slope = widened(Interval(speed * by, speed * by), by * (fast + by * bend))
     far = slope.size
-    return Jet(here, slope, widened(Enclosure(here.low - far, here.high + far)))
+    return Jet(here, slope, widened(Interval(here.low - far, here.high + far)))
 
 
 def _signs(program: Program, path: Path, t: Floats) -> dict[int, NDArray[np.bool_]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
@@ -96,6 +97,4 @@ def scores(
     curvature: Mapping[str, Tensor], layers: Sequence[WeightLayer], changes: Sequence[Callable[..., Tensor]]
 ) -> Floats:
     """The score of every layer under every change: ``(layers, changes)``."""
-    import numpy as np
-
     return np.array([[second_order(curvature, layer, change) for change in changes] for layer in layers])

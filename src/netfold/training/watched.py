@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -18,13 +18,15 @@ from netfold.arrays import Floats
 from netfold.capture import capture
 from netfold.capture.activations import Elementwise, Selection
 from netfold.capture.data import tensor_of
-from netfold.capture.program import Layer
+from netfold.capture.program import Program
 from netfold.errors import InvalidInputError
 from netfold.measures.complexity import orthonormal, switching
 from netfold.measures.states import rows_together, walk
 from netfold.measures.tracing import trace_paths
+from netfold.measures.units import on_data
 from netfold.paths import Path
 from netfold.renamed import renamed
+from netfold.results.units import DEAD, SATURATED, STATES
 from netfold.sensitivity import Effect, Perturbation, layer_sensitivity
 from netfold.sensitivity.measure import QUARTER
 
@@ -149,9 +151,28 @@ class LocalComplexity(Watched):
         return {f"local_complexity/{la.label}": float(n.mean()) for la, n in own if not isinstance(la.rule, Selection)}
 
 
+@dataclass(frozen=True)
+class OnPoints(Watched):
+    """A measure on given inputs, one a row."""
+
+    points: Any = field(repr=False)
+
+    def __post_init__(self) -> None:
+        shape = tensor_of(self.points, "points").shape
+        if len(shape) < 2 or shape[0] == 0:
+            raise InvalidInputError(
+                f"{type(self).__name__}: points must hold one input a row, one or more, got {shown(self.points)}"
+            )
+
+    def captured(self, model: nn.Module) -> tuple[Program, torch.Tensor]:
+        """The network for such inputs, and these as it takes them."""
+        program = capture(model, shape=tensor_of(self.points, "points").shape[1:])
+        return program, program.points(self.points)
+
+
 @checked
 @dataclass(frozen=True)
-class UnitShares(Watched):
+class UnitShares(OnPoints):
     """Shares of dead and saturated units on given inputs, layer by layer, as `nf.units` calls them on data.
 
     A unit of an elementwise layer is *dead* if it is on a flat piece at 0 for every input (a ReLU that is never on),
@@ -171,39 +192,23 @@ class UnitShares(Watched):
         {'dead/linear1 → act1': 0.0, 'dead/linear2 → act2': 0.0}
     """
 
-    points: Any = field(repr=False)
-
-    def __post_init__(self) -> None:
-        _require_points(self.points, "UnitShares")
-
     @renamed(net="model")
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Shares by layer."""
-        lowest: dict[str, Any] = {}
-        highest: dict[str, Any] = {}
-        rules: dict[str, Elementwise] = {}
-        for layer, read, _ in _walked(model, self.points):
-            if layer is None or not isinstance(layer.rule, Elementwise):
-                continue
-            rules[layer.label], h = layer.rule, read.numpy()
-            low, high = h.min(0), h.max(0)
-            lowest[layer.label] = np.minimum(lowest.get(layer.label, low), low)
-            highest[layer.label] = np.maximum(highest.get(layer.label, high), high)
-        found: dict[str, float] = {}
-        for name, rule in rules.items():
-            first, last = ((h[name][:, None] > rule.knots).sum(1) for h in (lowest, highest))
-            unit = np.arange(len(last)) if len(rule.slopes) > 1 else 0
-            flat = (first == last) & (rule.slopes[unit, last] == 0)
-            flat_at_zero = flat & (rule.offsets[unit, last] == 0)
-            found[f"dead/{name}"] = float(flat_at_zero.mean())
-            if bool(((rule.slopes == 0) & (rule.offsets != 0)).any()):
-                found[f"saturated/{name}"] = float((flat & ~flat_at_zero).mean())
+        program, points = self.captured(model)
+        units, found = on_data(program, points, ranks=False)[0], dict[str, float]()
+        for number, layer in enumerate(program.layers):
+            rule, state = layer.rule, units.state[units.layer == number + 1]
+            if isinstance(rule, Elementwise):
+                found[f"dead/{layer.label}"] = float((state == STATES.index(DEAD)).mean())
+                if ((rule.slopes == 0) & (rule.offsets != 0)).any():
+                    found[f"saturated/{layer.label}"] = float((state == STATES.index(SATURATED)).mean())
         return found
 
 
 @checked
 @dataclass(frozen=True)
-class EffectiveRank(Watched):
+class EffectiveRank(OnPoints):
     """How many directions a layer's images of given inputs take up, layer by layer.
 
     exp(-sum p_i log p_i) with p_i = s_i / sum s, s the singular values of the images less their mean, one input a row
@@ -222,17 +227,14 @@ class EffectiveRank(Watched):
         ['effective_rank/linear1 → act1', 'effective_rank/linear2 → act2', 'effective_rank/output']
     """
 
-    points: Any = field(repr=False)
-
-    def __post_init__(self) -> None:
-        _require_points(self.points, "EffectiveRank")
-
     @renamed(net="model")
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Effective ranks by layer."""
+        program, points = self.captured(model)
         images: dict[str, list[Any]] = {}
-        for layer, _, made in _walked(model, self.points):
-            images.setdefault("output" if layer is None else layer.label, []).append(made.numpy())
+        for part in points.split(rows_together(program)):
+            for layer, _, made in walk(program, part):
+                images.setdefault("output" if layer is None else layer.label, []).append(made.cpu().numpy())
         return {f"effective_rank/{name}": effective_rank(np.concatenate(parts)) for name, parts in images.items()}
 
 
@@ -247,20 +249,6 @@ def effective_rank(rows: Floats) -> float:
     if not values.sum() > 0:
         return 0.0
     return float(np.exp(entropy(values)))
-
-
-def _require_points(points: Any, name: str) -> None:
-    shape = tensor_of(points, "points").shape
-    if len(shape) < 2 or shape[0] == 0:
-        raise InvalidInputError(f"{name}: points must hold one input a row, one or more, got {shown(points)}")
-
-
-def _walked(model: nn.Module, points: Any) -> Iterator[tuple[Layer | None, torch.Tensor, torch.Tensor]]:
-    """Every layer with what its units read and what they make, for some points at a time; then the output."""
-    program = capture(model, shape=tensor_of(points, "points").shape[1:])
-    for part in program.points(points).split(rows_together(program)):
-        for layer, read, made in walk(program, part):
-            yield layer, read[0].cpu(), made.cpu()
 
 
 @checked

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from netfold.arrays import Floats
-from netfold.capture.operations import SHAPE_ONLY, by_name, op_name
+from netfold.capture.operations import SHAPE_ONLY, SHAPES, by_name, op_name
 from netfold.capture.program import Node, Program
 from netfold.errors import NotExplicitError
 from netfold.exact.matrices.coefficients import Step, Term, fractions, objects
@@ -25,8 +25,7 @@ ROOT_BITS = 400
 
 _COPIES = (
     *("clone", "contiguous", "alias", "detach", "lift_fresh_copy", "copy", "to", "_to_copy", "type_as"),
-    *("view", "reshape", "_unsafe_view", "_reshape_alias", "view_as", "flatten", "unflatten", "permute"),
-    *("transpose", "t", "swapaxes", "swapdims", "movedim", "moveaxis", "squeeze", "unsqueeze", "expand"),
+    *SHAPES,
     *("expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile", "unfold", "slice", "select", "narrow"),
     *("split", "split_with_sizes", "chunk", "tensor_split", "unbind", "unsafe_split", "unsafe_chunk", "flip"),
     *("roll", "rot90", "tril", "triu", "diagonal", "pixel_shuffle", "pixel_unshuffle", "channel_shuffle"),

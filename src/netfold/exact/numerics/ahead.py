@@ -111,8 +111,8 @@ def share(dispatcher: Any, arguments: tuple[Any, ...]) -> None:
     verbs = [roots for roots in record()[1] if known in roots]
     if len(verbs) > 1 and len(missing(needed([known]))) <= FEW:
         return  # what many verbs need, and is compiled soon, does not tell which of them this is
-    roots = min(verbs, key=lambda roots: len(missing(needed(roots))))
-    if len(missing(needed(roots))) <= FEW:
+    lacking, roots = min((len(missing(needed(roots))), roots) for roots in verbs)
+    if lacking <= FEW:
         return
     _shared.update(roots)
     with seat() as mine:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from netfold.exact.numerics.threads import look
-from netfold.exact.ranges.relaxed import ENTRIES, Bent, Interval, Lines, Relaxation
+from netfold.exact.ranges.intervals import Interval
+from netfold.exact.ranges.relaxed import ENTRIES, Bent, Lines, Relaxation
 
 STEPS = 10
 """Steps of the gradient for each part."""

@@ -27,32 +27,13 @@ from netfold.capture.program import Layer, Stage
 from netfold.exact.matrices.coefficients import Pieces, Step, Term, split
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.numerics.threads import look
-
-EPS = 2.0**-52
-SLACK = 1.0 + 1e-6
-"""More than what sums of sizes, which are not negative, lose themselves."""
-
-LOST = 2.0**-1000
-"""More than what all products together lose where they underflow."""
+from netfold.exact.ranges.intervals import EPS, LOST, SLACK, Interval
 
 ENTRIES = 2**22
 """Coefficients that are carried backwards at once, in one layer."""
 
 RATE = 0.1
 """How far the gradient that looks for slopes goes at first, as a share of a slope of 1."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Lower and upper bounds of a value's entries, flattened."""
-
-    low: Tensor
-    high: Tensor
-
-    @property
-    def size(self) -> Tensor:
-        """The largest size of every entry."""
-        return torch.maximum(self.low.abs(), self.high.abs())
 
 
 @dataclass(frozen=True)
@@ -228,15 +209,13 @@ class Relaxation:
         constant = torch.from_numpy(np.broadcast_to(step.nearest[0], size).copy())
         middle, radius, sizes = constant, torch.zeros(size, dtype=torch.float64), torch.from_numpy(step.size.copy())
         for term in step.terms:
-            x = self.values[term.source]
-            center = (x.low + x.high) / 2
-            around = torch.maximum(x.high - center, center - x.low) * (1 + 2 * EPS)
+            center, around = self.values[term.source].parts
             middle = middle + _applied(_linear(term), center, term)
             radius = radius + _applied(term.magnitude, around, term)
             sizes = sizes + _applied(term.magnitude, center.abs(), term)
         radius = SLACK * (radius + (step.roundings + 8) * EPS * (radius + sizes))
         radius = radius + torch.where(sizes + radius > 0, LOST, 0.0)
-        return _sound(Interval(middle - radius, middle + radius))
+        return Interval(middle - radius, middle + radius).sound()
 
     def _tightened(self, index: int, read: Interval, steps: int) -> Interval:
         """Linear bounds for the units of a layer that intervals leave open."""
@@ -251,7 +230,7 @@ class Relaxation:
                 lines = Lines.usual(self.bent, len(part))
                 found = sign * self.best(index, part, sign, lines, steps)
                 ends[part] = better(ends[part], found)
-        return _sound(Interval(low, high))
+        return Interval(low, high).sound()
 
     def best(self, index: int, units: Tensor, sign: float, lines: Lines, steps: int) -> Tensor:
         """The best lower bounds of some pre-activations times a sign, with lines that so many steps have turned."""
@@ -420,9 +399,3 @@ def _transposed(linear: Callable[[Tensor], Tensor], term: Term, rows: Tensor, sh
 def _product(coefficients: Tensor, sizes: Tensor) -> Tensor:
     """Sums of products, where nothing times infinity is nothing."""
     return torch.where(coefficients != 0, coefficients * sizes, 0.0).sum(1)
-
-
-def _sound(found: Interval) -> Interval:
-    """What is no number bounds nothing."""
-    return Interval(found.low.nan_to_num(nan=-math.inf, posinf=math.inf, neginf=-math.inf),
-                    found.high.nan_to_num(nan=math.inf, posinf=math.inf, neginf=-math.inf))  # fmt: skip
