@@ -112,6 +112,15 @@ def test_one_hot_labels_are_classes_and_stay_so() -> None:
         nf.layer_sensitivity(model, (x, hot), "loss", repeats=2, batch_size=16)
 
 
+def test_limits_that_nothing_keeps() -> None:
+    """One error that names the limit, and the least that it can be."""
+    model, x, _ = make("dense")
+    with pytest.raises(InvalidInputError, match="mean_bits must be at least 3"):
+        nf.bit_plan(model, x, 2.0, bits=(3, 4))
+    with pytest.raises(InvalidInputError, match=r"loss must be at least .* at 2 bits, got 0"):
+        nf.bit_plan(model, x, loss=0.0, bits=(2,))
+
+
 def test_the_model_is_as_before() -> None:
     """Weights, gradients, mode, hooks and random states, after a plan and after an error."""
     model, x, y = make("convolutional")

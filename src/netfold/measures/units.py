@@ -167,7 +167,8 @@ def _met(explicit: ExplicitProgram, points: Floats) -> dict[int, _Met]:
     for number, h in enumerate(Evaluation(explicit, False).layers(Bounded(points, none, none))):
         rule = layers[number].rule
         if isinstance(rule, Elementwise):
-            low, high = h.high - h.error, h.high + h.error
+            with np.errstate(invalid="ignore", over="ignore"):  # what is too large for float64 is met nowhere
+                low, high = h.high - h.error, h.high + h.error
             active = (rule.piece_at(h.high)[0] != 0).mean(0)
             ends = h.high.argmin(0), h.high.argmax(0)
             found[number] = _Met(high.min(0), low.max(0), low.min(0), high.max(0), active, *ends)

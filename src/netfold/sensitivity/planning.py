@@ -108,6 +108,8 @@ def bit_plan(
     options = tuple(sorted(set(bits)))
     if not options:
         raise InvalidInputError("bits must hold at least one number of bits, it is empty")
+    if mean_bits is not None and mean_bits < options[0]:
+        raise InvalidInputError(f"mean_bits must be at least {options[0]}, the fewest in bits, got {mean_bits:g}")
     rows = list(data) if isinstance(data, Iterator) else data
     task = BitPlanTask(model, rows, options, metric, per_channel, layers, seed, higher_is_better, batch_size, progress)
     found = task.losses(direct, None if seconds is None else begin + seconds)
@@ -118,6 +120,12 @@ def bit_plan(
         chosen, best = allocate(costs + _ties(found.scores, costs), sizes, mean_bits * float(counts.sum()))
     else:
         assert loss is not None
+        least = float(costs.min(1).sum())
+        if least > loss:
+            raise InvalidInputError(
+                f"loss must be at least {least:.3g}, what the layers lose at {options[-1]} bits, got {loss:g}; or "
+                "allow more bits"
+            )
         chosen, best = allocate(sizes, costs, loss)
     mixed = np.array(options)[chosen]
     uniform = -int(-total(sizes, chosen) // counts.sum())

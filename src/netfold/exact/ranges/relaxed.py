@@ -61,11 +61,12 @@ class Bent:
         low, high = read.low[..., None, :], read.high[..., None, :]
         ends = torch.cat([low, torch.minimum(torch.maximum(knots, low), high), high], -2)
         slope, offset = rule.piece_at(ends.numpy())
-        rounded = 8 * EPS * (np.abs(slope * ends.numpy()) + np.abs(offset))
+        with np.errstate(invalid="ignore", over="ignore"):  # what is too large for float64 bounds nothing
+            values = slope * ends.numpy() + offset
+            rounded = 8 * EPS * (np.abs(slope * ends.numpy()) + np.abs(offset))
         first, top = ((h.numpy()[..., None] > rule.knots).sum(-1) for h in (read.low, read.high))
         last, unit = np.maximum(first, top), np.arange(first.shape[-1]) if len(slopes) > 1 else 0
         chosen = [slopes[unit, np.clip(r, first, last)] for r in range(slopes.shape[1])]
-        values = slope * ends.numpy() + offset
         return Bent(ends, *map(torch.from_numpy, (values, rounded, np.stack(chosen, -2))))
 
     def image(self) -> Interval:
