@@ -56,7 +56,7 @@ def warmup(
 
 
 def _dense(nf: Any, inputs: int, activation: str = "relu") -> Any:
-    return nf.random_network(inputs, 6, 2, 3, activation, seed=0)
+    return nf.random_network(inputs, max(6, inputs), 2, 3, activation, seed=0)
 
 
 def _pooled() -> Any:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -103,3 +107,49 @@ def _wait(folder: str, there: Event, here: Event) -> None:
     with caches.alone("one"):
         assert (Path(folder) / "made").exists()
         here.set()
+
+
+PUT = """
+import sys
+from pathlib import Path
+from netfold.exact.numerics import caches
+caches.CARRIED = Path(sys.argv[1])
+import numpy as np
+from netfold.exact.numerics.compiled import put
+array = np.zeros(4)
+put(array, 1, np.array([1.0, 2.0]))
+print(array.tolist() == [0, 1, 2, 0], caches.compiled())
+"""
+
+
+def _put(carried: Path, own: Path, **environment: str) -> list[str]:
+    where = {**os.environ, "NUMBA_CACHE_DIR": str(own), **environment}
+    ran = subprocess.run([sys.executable, "-c", PUT, str(carried)], env=where, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout.split()
+
+
+@pytest.mark.skipif(not (caches.KNOWN and caches.understood()), reason="no processor that a wheel's passes are for")
+def test_passes_that_came_with_the_package(tmp_path: Path) -> None:
+    """They are taken, and never written; where they are damaged or of another source, they are compiled here."""
+    carried, made = tmp_path / "carried", tmp_path / "made"
+    level = {"NUMBA_CPU_NAME": caches.LEVEL, "NUMBA_CPU_FEATURES": ""}
+    assert _put(carried, made, **level) == ["True", "1"]
+    (home,) = made.glob("netfold-*")
+    (carried / caches.BUILDS).mkdir(parents=True)
+    for folder in filter(Path.is_dir, home.iterdir()):
+        shutil.copytree(folder, carried / caches.BUILDS / folder.name)
+    files = {file: file.read_bytes() for file in carried.rglob("*") if file.is_file()}
+    assert _put(carried, tmp_path / "own") == ["True", "0"]
+    assert not list((tmp_path / "own").rglob("*.nbc"))
+    assert _put(carried, tmp_path / "asked", **level) == ["True", "1"]  # who names a processor gets its code
+    assert {file: file.read_bytes() for file in carried.rglob("*") if file.is_file()} == files
+    for kind in (".nbc", ".nbi"):
+        for file, data in files.items():
+            file.write_bytes(data[: len(data) // 2] if file.suffix == kind else data)
+        assert _put(carried, tmp_path / kind) == ["True", "1"]
+    for file, data in files.items():
+        file.write_bytes(data)
+    for folder in (carried / caches.BUILDS).iterdir():
+        folder.rename(folder.with_name(f"{folder.name[:-1]}x"))
+    assert _put(carried, tmp_path / "changed") == ["True", "1"]

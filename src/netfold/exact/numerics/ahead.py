@@ -82,8 +82,7 @@ class Entry:
 
 def kept(dispatcher: Any, arguments: tuple[Any, ...]) -> bool:
     """Whether code for some types of arguments is in the cache."""
-    keeper = dispatcher._cache
-    return keeper._index_key(arguments, dispatcher.targetctx.codegen()) in keeper._cache_file._load_index()
+    return dispatcher._cache.holds(arguments, dispatcher.targetctx.codegen())
 
 
 def lock(dispatcher: Any) -> str:

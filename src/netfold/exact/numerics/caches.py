@@ -3,7 +3,8 @@
 Numba asks whether the file of a pass has changed, not the files that it uses, and it reads a cache before it asks. A
 folder of its own for every state of these sources is never stale, and a record that another version knew by another
 name is never read. Folders lie in the package's ``__pycache__``, in ``NUMBA_CACHE_DIR`` where that is set, or, where
-neither can be written, in a folder of the user.
+neither can be written, in a folder of the user. A wheel can carry such folders too (`Travelled`), compiled for
+`LEVEL`, which most processors understand.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Self
 
+import llvmlite
+import llvmlite.binding as llvm
 import numba
 from numba import config
 from numba.core import caching, event
@@ -42,11 +45,40 @@ PACKAGE = Path(__file__).resolve().parents[2]
 SETTINGS: Any = config
 """Numba's, from variables of the environment."""
 
+CARRIED = PACKAGE / "prebuilt"
+"""Where a wheel may have brought passes."""
+
 KNOWN = numba.__version__.startswith("0.68.")
 """Whether this is a numba whose insides are known to be as they are used here; any other caches passes as it does."""
 
 IMPORT = re.compile(r"^\s*(?:from|import)\s+netfold\.?([\w.]*)(?:\s+import\s+(\([^)]*\)|.*))?", re.MULTILINE)
 
+
+LEVEL = "x86-64-v3"
+"""The processor that a wheel's passes are compiled for."""
+
+NEEDED = [
+    "avx",
+    "avx2",
+    "bmi",
+    "bmi2",
+    "cx16",
+    "f16c",
+    "fma",
+    "lzcnt",
+    "movbe",
+    "popcnt",
+    "sahf",
+    "sse3",
+    "sse4.1",
+    "sse4.2",
+    "ssse3",
+    "xsave",
+]
+"""What a processor must have, as LLVM calls it, to understand `LEVEL`."""
+
+BUILDS = f"{LEVEL}-{sys.platform}-numba-{numba.__version__}-llvmlite-{llvmlite.__version__}"
+"""The folder of a wheel's passes names all that they depend on; files name the Python, and folders the sources."""
 
 _Locator: Any = caching._CacheLocator
 
@@ -87,6 +119,46 @@ class PassLocator(_Locator):
     def get_disambiguator(self) -> str:
         """The function's line."""
         return str(self._lineno)
+
+
+class Travelled:
+    """The passes of a function that came in the wheel: read where this machine's own cache lacks one, never written."""
+
+    def __init__(self, cache: Any) -> None:
+        path = CARRIED / BUILDS / Path(cache.cache_path).name
+        self._cache, self._there = cache, path.is_dir() and understood()
+        self._files = caching.IndexDataCacheFile(
+            str(path), cache._impl.filename_base, cache._impl.locator.get_source_stamp()
+        )
+
+    def _key(self, arguments: Any) -> Any:
+        return self._cache._index_key(arguments, self)
+
+    def magic_tuple(self) -> tuple[str, str, str]:
+        """What numba calls the processor that the code is for."""
+        return llvm.get_process_triple(), LEVEL, ""
+
+    def holds(self, arguments: Any) -> bool:
+        """Whether code for some types of arguments is there."""
+        try:
+            return self._there and self._key(arguments) in self._files._load_index()
+        except Exception:  # a damaged file: it is compiled here
+            return False
+
+    def load(self, arguments: Any, context: Any) -> Any:
+        """That code; None where there is none, or it cannot be read."""
+        try:
+            data = self._files.load(self._key(arguments)) if self._there else None
+            return None if data is None else self._cache._impl.rebuild(context, data)
+        except Exception:  # a damaged file: it is compiled here
+            return None
+
+
+@cache
+def understood() -> bool:
+    """Whether this processor has all that `LEVEL` stands for, and nobody asks for code for another."""
+    has = llvm.get_host_cpu_features()
+    return not SETTINGS.CPU_NAME and not SETTINGS.CPU_FEATURES and all(has.get(name) for name in NEEDED)
 
 
 def install() -> None:

@@ -27,9 +27,25 @@ def dispatcher(options: dict[str, Any]) -> Callable[[Callable[..., Any]], Any]:
     return (lambda function: Pass(function, options)) if caches.KNOWN else jit(cache=True, **options)
 
 
+class Keeper(caching.FunctionCache):
+    """Finds code in this machine's cache, or in what came with the package."""
+
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        self._travelled = caches.Travelled(self)
+
+    def holds(self, arguments: Any, codegen: Any) -> bool:
+        """Whether there is code for some types of arguments."""
+        return self._index_key(arguments, codegen) in self._cache_file._load_index() or self._travelled.holds(arguments)
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = super()._load_overload(sig, target_context)
+        return self._travelled.load(sig, target_context) if found is None else found
+
+
 class _Dispatcher(CPUDispatcher):
     _pipeline: Any = compiler.Compiler
-    _keeper: Any = caching.FunctionCache
+    _keeper: type[Keeper] = Keeper
 
     def __init__(self, py_func: Callable[..., Any], options: dict[str, Any]) -> None:
         super().__init__(py_func, {}, options, self._pipeline)
@@ -141,7 +157,7 @@ class _InnerKeeping(caching.CompileResultCacheImpl):
         )
 
 
-class _InnerCache(caching.FunctionCache):
+class _InnerCache(Keeper):
     _impl_class = _InnerKeeping
 
 
