@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 import netfold as nf
+from netfold.exact.line.ensemble import EnsembleTracer
 from netfold.exact.line.tracer import LineTracer
 from tests.exact.cells.networks import module
 from tests.models import random_model
-from tests.stress.checks import network
+from tests.stress.checks import lines, network
 from tests.stress.networks import points_of
 
 
@@ -42,6 +43,38 @@ def test_blocks_and_threads_change_nothing(kind: str) -> None:
             torch.set_num_threads(threads)
         some += sum(map(len, whole))
     assert some > 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "seed"), [("through knots", 9900006), ("through knots", 9900014), ("many magnitudes", 9900002)]
+)
+def test_decided(kind: str, seed: int) -> None:
+    """A layer of one unit whose knot the line lies on, and breakpoints that float64 places badly, as they truly are."""
+    assert not any(verdict.wrong or verdict.odd for verdict in lines(kind, seed))
+
+
+def on_knots(seed: int) -> tuple[nf.Program, list[nf.Line]]:
+    """A network whose first layer has one unit, and lines on which that is rounding alone."""
+    rng = np.random.default_rng(seed)
+    model = nf.random_network(4, [1, 5], seed=seed, sigma_b=0.5, dtype=torch.float64)
+    weight, bias = (value.detach().numpy() for value in model[0].parameters())
+    ends = rng.normal(0, 2, (3, 2, 4))
+    ends -= ((ends @ weight[0] + bias[0]) / (weight[0] @ weight[0]))[..., None] * weight[0]
+    return nf.capture(model, shape=(4,)), [nf.Line(*pair) for pair in ends]
+
+
+def test_drowned_layers_are_doubts() -> None:
+    """Whatever the blocks, and in ensembles as alone; a line off the knot has none."""
+    networks = [on_knots(seed) for seed in range(6)]
+    whole = [doubts(program, paths) for program, paths in networks]
+    assert all(found for some in whole for found in some)
+    assert [doubts(program, paths, block_bytes=1) for program, paths in networks] == whole
+    tracer = EnsembleTracer([program for program, _ in networks])
+    ends = np.stack([paths[0].vertices[1] for _, paths in networks]).reshape(-1, 4)
+    tracer.run(np.tile([0.0, 1.0], 6), np.repeat(np.arange(6), 2), networks[0][0].points(ends, "the paths"))
+    assert [found.tolist() for found in tracer.doubts] == [some[0] for some in whole]
+    program, paths = networks[0]
+    assert not doubts(program, [nf.Line(*(paths[0].vertices[1] + 1.0))])[0]
 
 
 @pytest.mark.parametrize("seed", range(8))

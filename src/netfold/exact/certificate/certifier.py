@@ -35,6 +35,9 @@ BUDGET = 3e9
 MOST = 2**25
 """Coefficients of a network that are written out as matrices, for double-double and rational arithmetic: some 2 GB."""
 
+FINE = 1e-10
+"""How far from the true breakpoint a claimed one may be shown to be and stand, where it can be found better."""
+
 ROW_BYTES = 2**22
 """Memory for one array of rows; some twenty are alive at once."""
 
@@ -197,6 +200,8 @@ class Certifier:
                 jumps.pass_layer(index, judge(local, index, self.program.layers[index], h, route.t[rows]))
             local.kink, certain = jumps.kinks()
             local.open |= ~certain
+            if self.coefficients <= MOST:
+                local.open |= local.reach > FINE
             cells.put(part, local)
 
     def _certificate(

@@ -19,8 +19,9 @@ from netfold.arrays import Floats, Ints
 from netfold.capture.program import Program, Values
 from netfold.exact.line.tracer import BLOCK_BYTES, FORK, LineTracer, Points
 from netfold.exact.numerics.products import ROUND, reproducible
-from netfold.exact.paths.blocks import PathBlock, advance
+from netfold.exact.paths.blocks import PathBlock, advance, tensor
 from netfold.exact.paths.records import Crossings, PathVertices
+from netfold.exact.paths.scale import Advance, path_scales
 from netfold.exact.paths.spread import Dense, spread_dense, spread_maps
 
 
@@ -38,12 +39,37 @@ class EnsembleTracer(LineTracer):
     """
 
     def __init__(self, programs: Sequence[Program], block_bytes: int = BLOCK_BYTES, fork: int = FORK) -> None:
+        self.domain: EnsemblePoints
         super().__init__(programs[0], len(programs), block_bytes, fork)
         self.programs = programs
         maps = [cast(list[Dense], spread_maps(program)) for program in programs]
         spreads = [Stack.of([own[level] for own in maps]) for level in range(len(self.domain.layers))]
         own = [reproducible(program) for program in programs]
         self.domain = EnsemblePoints(**vars(replace(self.domain, spreads=spreads)), programs=own)
+
+    def _scales(self, path: Ints, points: torch.Tensor) -> Floats:
+        program, domain = self.domain.program, self.domain
+        if any(len(stage.inputs) > 1 for stage in program.stages):
+            parts = [path_scales(domain.programs[path[a]], path[a:b] * 0, points[a:b], 1) for a, b in runs(path)]
+            return np.concatenate(parts, axis=1)
+
+        def along(path: Ints) -> Advance:
+            twice = np.repeat(path, 2)
+
+            def advance(level: int, values: Values) -> tuple[Floats, Values]:
+                if level == 0:
+                    h = domain.advanced(0, PathVertices.plain(np.zeros(len(twice)), twice, 0), values).h
+                else:
+                    [image] = values.values()
+                    spread = cast(Stack, domain.spreads[level - 1])
+                    wide = spread.weight.shape[2] - image[0].numel()
+                    h = spread.products(np.pad(image.flatten(1).numpy(), ((0, 0), (0, wide))), twice)
+                layer = program.stages[level].layer
+                return h, {layer.node.inputs[0]: tensor(h, layer.shape, program.device)} if layer else {}
+
+            return advance
+
+        return path_scales(program, path, points, domain.paths, along)
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,18 @@ from netfold.exact.numerics.sums import sum_exactly
 from netfold.exact.paths import segments
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.domain import Changes
-from netfold.exact.paths.records import NOWHERE, Totals, join_totals
+from netfold.exact.paths.records import NOWHERE, Flags, Totals, join_totals
+from netfold.exact.paths.segments import RESOLVED2, TIE
 
 Doubts = tuple[Ints, Floats]
 """Paths, and parameters on them."""
 
+LOST = 2.0**-45
+"""Share of a layer's scale (`netfold.exact.paths.scale`) up to which a value may be rounding alone."""
 
-def _doubts(block: PathBlock, met: Met, begin: int, end: int) -> Doubts:
-    rows = begin + np.flatnonzero(met.near[begin:end])
+
+def _doubts(block: PathBlock, near: Flags, begin: int, end: int) -> Doubts:
+    rows = begin + np.flatnonzero(near[begin:end])
     return block.path[rows], block.t[rows]
 
 
@@ -33,6 +37,7 @@ class LineTally:
     Attributes:
         layer: what it does.
         totals: one entry a path.
+        scales: of what it reads on each path, terms that cancel taken in.
         before: what the layer read at the last vertex but one, on path ``before_path``: the next block begins with
             the last.
         head: what it read at the first two vertices, on path ``head_path``.
@@ -42,6 +47,7 @@ class LineTally:
 
     layer: LineLayer
     totals: Totals
+    scales: Floats
     before: Floats = field(default_factory=lambda: np.empty((0, 0)))
     before_path: int = NOWHERE
     head: Floats | None = None
@@ -51,9 +57,9 @@ class LineTally:
     last: Doubts | None = None
 
     @staticmethod
-    def of(paths: int, layer: LineLayer) -> LineTally:
+    def of(paths: int, layer: LineLayer, scales: Floats) -> LineTally:
         """An empty tally."""
-        return LineTally(layer, Totals.of(paths, layer.units))
+        return LineTally(layer, Totals.of(paths, layer.units), scales)
 
     def vertex_before(self, block: PathBlock) -> Floats:
         """What the layer read at the vertex before a block's first row, or nothing at the start of a path."""
@@ -73,17 +79,36 @@ class LineTally:
 
     def doubt(self, block: PathBlock, met: Met) -> None:
         """Note where a block's states are in doubt; to be called before `remember`."""
-        begin, end = int(self.first is None), len(met.near) - 1
+        near = met.near | self._drowned(block.h, block.path, self.vertex_before(block), met.flat2)
+        begin, end = int(self.first is None), len(near) - 1
         if begin:
-            self.first = _doubts(block, met, 0, 1)
-        self.last = _doubts(block, met, end, end + 1)
-        if met.near[begin:end].any():
-            self.doubts.append(_doubts(block, met, begin, end))
+            self.first = _doubts(block, near, 0, 1)
+        self.last = _doubts(block, near, end, end + 1)
+        if near[begin:end].any():
+            self.doubts.append(_doubts(block, near, begin, end))
         if met.close.any():
             close = np.flatnonzero(met.close)
             s = np.searchsorted(met.found.start, close, side="right") - 1
             t = block.t[s] + met.found.at[close] * (block.t[s + 1] - block.t[s])
             self.doubts.append((block.path[s], t))
+
+    def _drowned(self, h: Floats, path: Ints, before: Floats, flat2: Floats) -> Flags:
+        """Rows whose values are all so small beside the terms that make them that rounding may have decided a state.
+
+        A unit that stands on its knot along a segment is no doubt, as in `Scan`.
+        """
+        lost, near = LOST * self.scales[path], np.zeros(len(h), np.bool_)
+        rows = np.flatnonzero(TIE * np.sqrt(flat2 / RESOLVED2) < lost * self.layer.units)
+        if len(rows):
+            around = np.concatenate([before, h])
+            which = np.concatenate([path[: len(before)], path])
+            at = rows + len(before)
+            gaps, stands = self.layer.gaps(around[at]), np.zeros((len(rows), self.layer.units), np.bool_)
+            for beside in (np.maximum(at - 1, 0), np.minimum(at + 1, len(around) - 1)):
+                joined = (beside != at) & (which[beside] == which[at])
+                stands |= joined[:, None] & (self.layer.gaps(around[beside]) == 0.0)
+            near[rows] = ((gaps <= lost[rows, None]) & ~(stands & (gaps == 0.0))).any(1)
+        return near
 
     def all_doubts(self) -> list[Doubts]:
         """Where states are in doubt, with both ends."""
@@ -118,7 +143,8 @@ class LineTally:
             return None
         h, path = following.head, np.full(2, p)
         alone, joined = layer.scan(h, path, np.empty((0, h.shape[1]))), layer.scan(h, path, self.before)
-        if joined.near[0] and following.first is not None:
+        near = joined.near | self._drowned(h, path, self.before, joined.sums[:, segments.FLAT2])
+        if near[0] and following.first is not None:
             self.doubts.append(following.first)
         totals.transitions[p] += joined.counts[0] - alone.counts[0]
         totals.signs[p] += joined.signs[0] - alone.signs[0]

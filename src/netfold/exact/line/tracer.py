@@ -28,6 +28,7 @@ from netfold.exact.paths.driver import FORK, Ahead
 from netfold.exact.paths.output import OutputTally, PathOutput
 from netfold.exact.paths.records import Crossings, PathVertices, Totals
 from netfold.exact.paths.refinement import KEYS, anchors, interpolate
+from netfold.exact.paths.scale import path_scales
 from netfold.exact.paths.spread import Spread, spread_maps
 from netfold.exact.paths.stretches import follow
 from netfold.paths import Line, Polyline
@@ -68,7 +69,8 @@ class LineTracer:
     @beside
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
-        domain = replace(self.domain, keys=KEYS if np.bincount(path).max() > 2 else 0)
+        keys = KEYS if np.bincount(path).max() > 2 else 0
+        domain = replace(self.domain, keys=keys, scales=self._scales(path, points))
         self._read(driver.run(domain, domain.start(t, path, points), self.threads))
 
     def follow(self, path: Line | Polyline, budget: Budget, told: Callable[[float], object]) -> float:
@@ -77,7 +79,9 @@ class LineTracer:
         Ctrl-C ends it sooner, but not before there is something to tell.
         """
         corners, points = path.vertices
-        domain = replace(self.domain, keys=KEYS if len(corners) > 2 else 0)
+        vertices = self.domain.program.points(points, "the path")
+        scales = self._scales(np.zeros(len(corners), np.int64), vertices)
+        domain = replace(self.domain, keys=KEYS if len(corners) > 2 else 0, scales=scales)
 
         def ahead(begin: float, end: float) -> Ahead[PathBlock]:
             inside = (corners > begin) & (corners < end)
@@ -89,6 +93,9 @@ class LineTracer:
         tally, at = follow(domain, domain.program, ahead, self.threads, budget, told)
         aside(self._read, tally)
         return at
+
+    def _scales(self, path: Ints, points: torch.Tensor) -> Floats:
+        return path_scales(self.domain.program, path, points, self.domain.paths)
 
     def _read(self, tally: PathTally) -> None:
         self.vertices = tally.output.rows.take() if tally.output.rows is not None else []
@@ -111,11 +118,13 @@ class Points(PathDomain):
     Attributes:
         layers: the compiled passes of the program's nonlinearities.
         spreads: how the next stage follows from a layer's crossings, where it is one product with its image.
+        scales: of what each layer reads on each path, and of the output (`paths.scale.path_scales`).
         keep: whether outputs at all vertices are kept.
     """
 
     layers: list[LineLayer]
     spreads: list[Spread | None]
+    scales: Floats
     keep: bool = field(default=False, kw_only=True)
 
     @classmethod
@@ -125,11 +134,13 @@ class Points(PathDomain):
         fewest = min(DENSE_ROWS, block_bytes // 2**13) if width <= DENSE_WIDTH else 0
         most = min(max(NARROW_BYTES // (8 * width), 512), 4096)
         block_rows = int(np.clip(block_bytes // (8 * width), max(fewest, 8), most)) // 8 * 8
-        return cls(program, block_rows, fork, paths, KEYS, bound(program, LineLayer.of), spread_maps(program))
+        layers, unknown = bound(program, LineLayer.of), np.zeros((len(program.stages), paths))
+        return cls(program, block_rows, fork, paths, KEYS, layers, spread_maps(program), unknown)
 
     def tally(self, level: int) -> PathTally:
         """An empty tally for blocks from a level on."""
-        layers = [LineTally.of(self.paths, layer) for layer in self.layers[level:]]
+        pairs = zip(self.layers[level:], self.scales[level:], strict=False)  # the last scale is the output's
+        layers = [LineTally.of(self.paths, layer, scales) for layer, scales in pairs]
         return PathTally(level, layers, OutputTally(self.paths, self.outputs, self.keys, self.keep))
 
     def meet(self, level: int, block: PathBlock, tally: PathTally) -> Ahead[PathBlock] | None:

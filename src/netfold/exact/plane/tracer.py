@@ -22,9 +22,9 @@ from netfold.exact.numerics.products import reproducible
 from netfold.exact.paths import driver
 from netfold.exact.paths.blocks import Block, advance, bound, tensor
 from netfold.exact.paths.driver import FORK, Ahead
+from netfold.exact.paths.scale import plane_scales
 from netfold.exact.plane.layers import Findings, PlaneLayer, SelectionPlane, plane_layer
 from netfold.exact.plane.mesh import MeshSink
-from netfold.exact.plane.scale import layer_scales
 from netfold.exact.plane.splitting import Loops, take
 from netfold.exact.plane.vertices import Edges, Vertices, extend
 from netfold.paths import Plane
@@ -36,7 +36,7 @@ ROOM = 4
 """How many times as many vertices a block may hold after it is cut; the rest of the work waits for its turn."""
 
 TIE = 2.0**-42
-"""Values closer to a knot than this share of the layer's scale (`netfold.exact.plane.scale`) count as on it."""
+"""Values closer to a knot than this share of the layer's scale (`netfold.exact.paths.scale`) count as on it."""
 
 
 class PlaneTracer:
@@ -63,7 +63,7 @@ class PlaneTracer:
     ) -> None:  # fmt: skip
         self.program, program = program, reproducible(program)
         with torch.no_grad():
-            self.scales = layer_scales(program, corners)
+            self.scales = plane_scales(program, corners)
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
         self.corners, self.xy = corners, xy
         self.faces = PlanePolygons.of(program, TIE * self.scales, keep, block_bytes // self.threads, fork)
