@@ -11,6 +11,7 @@ import netfold as nf
 from netfold.exact.line.ensemble import EnsembleTracer
 from netfold.exact.line.tracer import LineTracer
 from tests.exact.cells.networks import module
+from tests.exact.line import rational_segments
 from tests.models import random_model
 from tests.stress.checks import lines, network
 from tests.stress.networks import points_of
@@ -75,6 +76,20 @@ def test_drowned_layers_are_doubts() -> None:
     assert [found.tolist() for found in tracer.doubts] == [some[0] for some in whole]
     program, paths = networks[0]
     assert not doubts(program, [nf.Line(*(paths[0].vertices[1] + 1.0))])[0]
+
+
+@pytest.mark.parametrize("seed", [9920003, 9920009])
+def test_a_third_entry_of_a_maximum(seed: int) -> None:
+    """Where w, -3 w and 3 w meet but for rounding, the third one may win in between: it is found as exactly as it is."""
+    layers, rng = network("arcs", "duplicated", seed)
+    program, proven = nf.capture(module(layers), shape=(3,)), 0
+    for _ in range(20):
+        path = nf.Line(*rng.normal(0, 2, (2, 3)))
+        trace, true = nf.trace_path(program, path), rational_segments.met(layers, path.x0, path.x1)
+        assert trace.transitions.tolist() == true.transitions
+        assert trace.regions == len(true.breakpoints) + 1
+        proven += trace.resolved is not None
+    assert proven > 0
 
 
 @pytest.mark.parametrize("seed", range(8))

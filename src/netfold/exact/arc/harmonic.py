@@ -163,6 +163,16 @@ def blur(a, m, b, size, lam, width):
 
 
 @compiled()
+def may_vanish(a, m, b, size, lam, width, reach):
+    """Whether rounding, of the function and of a place by ``reach``, leaves open if it is zero at ``lam``."""
+    p, k = direction(lam, width)
+    x, y = at_point(lam, width)
+    step = m - a
+    slope = abs(p * step + k * ((b - m) - step)) * angle_over_tangent(width)
+    return abs(a + x * step + y * ((b - m) - step)) <= WIDE * (reach * slope + 0.5 * DECIDED * (slope + size))
+
+
+@compiled()
 def together(at, blurs, three):
     """Let zeros that rounding cannot tell apart fall on the first of them; ``at`` is sorted.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.arrays import Floats, Ints
-from netfold.exact.arc.harmonic import DECIDED, WIDE, above, at_point, blur, together, zeros
+from netfold.exact.arc.harmonic import DECIDED, WIDE, above, at_point, blur, may_vanish, together, zeros
 from netfold.exact.numerics.compiled import compiled, order
 from netfold.exact.paths.records import Choice
 
@@ -123,6 +123,21 @@ def _doubts(here, control, ahead, entries, sign, width, winners):
 
 
 @compiled()
+def _rivals(here, control, ahead, entries, v, w, place, width, reach):
+    """How many other entries may be ahead where ``w`` overtakes ``v``; those that are one of the two are left out."""
+    doubts = 0
+    for k in entries:
+        if k < 0 or k in (v, w):
+            continue
+        a, m, b = here[k] - here[v], control[k] - control[v], ahead[k] - ahead[v]
+        if not (a or m or b) or (here[k] == here[w] and control[k] == control[w] and ahead[k] == ahead[w]):
+            continue
+        size = max(abs(here[v]), abs(control[v]), abs(ahead[v]), abs(here[k]))
+        doubts += may_vanish(a, m, b, size, place, width, reach)
+    return doubts
+
+
+@compiled()
 def scan(block, rule, found):
     """Count the changes of winner a piece, those exactly at its first vertex with it."""
     (h, path, width), (candidates, sign), (counts, _, closest, doubts) = block, rule, found
@@ -179,6 +194,7 @@ def crossings(block, rule, found, doubts):
                 a, c, b = here[w] - here[v], control[w] - control[v], ahead[w] - ahead[v]
                 three[m] = a, c, b
                 blurs[m] = blur(a, c, b, largest, places[n], width[s])
+                doubts[s] += _rivals(here, control, ahead, candidates[u], v, w, places[n], width[s], blurs[m])
                 m += 1
         rank = order(place)
         place, blurs, three = place[rank], blurs[rank], three[rank]

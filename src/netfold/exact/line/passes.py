@@ -26,6 +26,7 @@ from netfold.exact.paths.segments import (
     LENGTH,
     MEASURES,
     RESOLVED2,
+    SAME,
     SPEED2,
     TIE,
     TURN,
@@ -38,9 +39,6 @@ Flags = NDArray[np.bool_]
 CROWDED = 32
 """Crossings in one segment above which plain vertices are inserted between them, so that a segment's image has few
 bends (`netfold.exact.paths.spread`)."""
-
-SAME = 1e-14
-"""Positions in one segment that are nearer to each other than this may be one."""
 
 
 class Met(NamedTuple):
@@ -56,7 +54,8 @@ class Met(NamedTuple):
         weak: whether a segment's length, angle and turning are still to be measured: sums lose too many digits.
         flat2: squared speed up to which rounding alone may move the image, a segment.
         near: rows at which rounding may have decided a state (`paths.records.Scan`).
-        close: whether a change is so near to the next one in its segment that rounding may have put them in order.
+        close: whether a change is so near to the next one in its segment that rounding may have put them in order, or
+            a change of winner to a third entry that rounding may have hidden it.
     """
 
     crowded: bool
@@ -110,6 +109,7 @@ def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces,
         standing |= still[s]
     refined = _refined(layer, t, path, flips, first, found)
     close = _close(found, flat2, units)
+    _rivals(h, found, rule, close)
     return Met(False, found, refined, opened, still, standing, weak, flat2, scan.near, close)
 
 
@@ -162,6 +162,9 @@ def _scan(h: Any, path: Any, before: Any, rule: Any, out: Any) -> Any: ...
 def _crossings(h: Any, path: Any, before: Any, rule: Any, scan: Any) -> Any: ...
 
 
+def _rivals(h: Any, found: Any, rule: Any, close: Any) -> Any: ...
+
+
 def _image(h: Any, segment: Any, at: Any, cross: Any, found: Any, rule: Any, out: Any) -> Any: ...
 
 
@@ -179,6 +182,13 @@ def _crossings_of(h, path, before, rule, scan):
             h, path, before, rule.candidates, rule.sign, scan
         )
     return lambda h, path, before, rule, scan: elementwise.crossings(h, path, before, rule.pieces, scan)
+
+
+@overload(_rivals, jit_options=ROUNDING, inline="always")
+def _rivals_of(h, found, rule, close):
+    if rule.instance_class is Choice:
+        return lambda h, found, rule, close: selection.rivals(h, found, rule.candidates, close)
+    return lambda h, found, rule, close: None
 
 
 @overload(_image, jit_options=ROUNDING, inline="always")

@@ -14,13 +14,34 @@ from netfold.exact.numerics.angles import angle_of_chord
 from netfold.exact.numerics.compiled import compiled, order
 from netfold.exact.paths.envelope import _last, _leader, _next
 from netfold.exact.paths.records import crossings_room, scan_room
-from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TIE, TURN
+from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SAME, SPEED2, TIE, TURN
 
 
 @compiled()
 def _behind(s, path, before):
     """Whether a row has a vertex before it on its path."""
     return before.shape[0] > 0 if s == 0 else path[s - 1] == path[s]
+
+
+@compiled()
+def rivals(h, found, candidates, close):
+    """Mark the changes of winner inside segments at which rounding leaves open if a third entry is ahead.
+
+    Entries that are equal to one of the two along the segment are left out.
+    """
+    for s in range(len(found.start) - 1):
+        for c in range(found.start[s], found.start[s + 1]):
+            entries = candidates[found.unit[c]]
+            v, w = entries[found.origin[c]], entries[found.target[c]]
+            across = abs((h[s + 1, w] - h[s, w]) - (h[s + 1, v] - h[s, v]))
+            for k in entries:
+                if found.at[c] == 0.0 or k < 0 or k in (v, w) or (h[s, k] == h[s, w] and h[s + 1, k] == h[s + 1, w]):
+                    continue
+                a, b = h[s, k] - h[s, v], h[s + 1, k] - h[s + 1, v]
+                size = max(abs(h[s, v]), abs(h[s + 1, v]), abs(h[s, k]), abs(h[s + 1, k]))
+                moved = abs(b - a) / across if across > 0.0 else 0.0
+                if (a != 0.0 or b != 0.0) and abs(a + found.at[c] * (b - a)) <= SAME * size * (1.0 + moved):
+                    close[c] = True
 
 
 @compiled()

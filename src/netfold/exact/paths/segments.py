@@ -19,6 +19,9 @@ RESOLVED2 = 1e-26
 TIE = 1e-12
 """Distance from a knot, as a share of the mean size of a row's values, from which on rounding may decide."""
 
+SAME = 1e-14
+"""Positions in one segment that are nearer to each other than this may be one."""
+
 # what is measured of a segment's image
 LENGTH, ANGLE, BEND, MEASURES = range(4)
 
