@@ -50,9 +50,9 @@ def integer_row(numbers: Iterable[Fraction | int | float]) -> Row:
         >>> integer_row([0.5, -0.25, 1])
         [2, -1, 4]
     """
-    exact = [Fraction(v) for v in numbers]
-    scale = math.lcm(1, *(v.denominator for v in exact))
-    return primitive([int(v * scale) for v in exact])
+    ratios = [v.as_integer_ratio() for v in numbers]
+    scale = math.lcm(1, *(below for _, below in ratios))
+    return primitive([above * (scale // below) for above, below in ratios])
 
 
 def primitive(row: Row) -> Row:

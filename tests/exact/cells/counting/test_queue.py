@@ -116,6 +116,17 @@ def test_budgets_follow_the_clock() -> None:
     assert ticket[2] == pytest.approx(100_000 * queue.SHORT, rel=0.01)
 
 
+def test_slow_decisions_keep_budgets_small() -> None:
+    """The first budget is the smallest, and so it stays where a decision takes a second; elsewhere it grows at once."""
+    slow, fast = queue.Pace(), queue.Pace()
+    assert slow.budget(queue.LONG) == queue.SMALLEST
+    for _ in range(4):
+        slow.learn(queue.SMALLEST, float(queue.SMALLEST))
+        fast.learn(fast.budget(queue.LONG), fast.budget(queue.LONG) / 1e6)
+    assert slow.budget(queue.LONG) == queue.SMALLEST
+    assert fast.budget(queue.LONG) > 4e5
+
+
 def test_shares_of_a_cut_through_the_tree_are_one() -> None:
     """Shares of items that together hold everything add up to 1; those of finished ones are missing."""
     tree = Tree(10, seed=5, hollow=False)

@@ -252,6 +252,18 @@ def test_polytopes() -> None:
     assert counted([layer], nothing).regions == 0
 
 
+def test_a_box_has_a_point_inside_without_a_linear_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five hyperplanes through a box of 200 inputs, some of them without limits, make 2^5 regions; in hundreds of
+    coordinates a program in rational arithmetic for the first point took minutes that no budget knew of."""
+    monkeypatch.setattr("netfold.exact.cells.simplex.engine.interior", None)
+    rng = np.random.default_rng(0)
+    low, high = np.where(np.arange(200) % 7, 0.0, -np.inf), np.where(np.arange(200) % 5, 1.0, np.inf)
+    weights = rng.normal(size=(5, 200))
+    assert counted([Layer(weights, -weights.sum(1) / 2)], Box(low, high)).regions == 2**5
+    slim = Box(1.0, 1.0 + 2.0**-50)
+    assert counted([Layer(np.eye(2), np.array([-1.0 - 2.0**-51] * 2))], slim).regions == 4
+
+
 def test_exactness_near_a_tie() -> None:
     """Three lines that miss a common point by less than float64 sees from their crossing: the tiny triangle counts."""
     eps = 2.0**-52

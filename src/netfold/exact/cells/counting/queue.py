@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 LONG, SHORT = 0.5, 0.02
 """Seconds after which an item hands back what is left: while others wait, and while hands are idle."""
 
-SMALLEST, LARGEST = 256, 1 << 22
-"""Limits of a budget, in decisions."""
+SMALLEST, LARGEST = 32, 1 << 22
+"""Limits of a budget, in decisions. The first one is the smallest: with hundreds of inputs one may take a second."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Sums:
 class Pace:
     """How much is asked for at a time, learnt from how long it took before."""
 
-    rate: float = SMALLEST / SHORT
+    rate: float = SMALLEST / LONG
 
     def budget(self, seconds: float) -> int:
         """Decisions that take about so long."""

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from netfold.arrays import Floats
+from netfold.domains import Box
 from netfold.exact.cells.engine import BUDGET, Cells, Outcome, Prefix, within_range
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.cells.simplex import tree
 from netfold.exact.cells.simplex.exact import Judge, RationalNode, Thin, WalkFindings, held
 from netfold.exact.cells.simplex.rows import plan_of
 from netfold.exact.cells.simplex.splitting import ABOVE, BELOW, BOTH, ZERO
-from netfold.exact.lp.rational import Point, Row, integer_row, interior
+from netfold.exact.lp.rational import Point, Row, integer_row, interior, value_at
 from netfold.exact.numerics.threads import beside, look
 
 ROOM = 1024
@@ -40,7 +41,7 @@ class Simplex:
         self.network = network
         self.plan = plan_of(network.arrays, network.walls, network.frame.gram)
         self.walls = [integer_row(w) for w in network.walls.tolist()]
-        self.start: Point | None = _inside(self.walls, network.arrays.m)
+        self.start: Point | None = _inside(network, self.walls)
         self._local = threading.local()
 
     @beside
@@ -71,10 +72,19 @@ class Simplex:
         return place
 
 
-def _inside(walls: list[Row], m: int) -> Point | None:
+def _inside(network: CellNetwork, walls: list[Row]) -> Point | None:
     """A point strictly inside the domain that lies on no hyperplane by accident; ``None`` where there is none."""
+    m, rng = network.arrays.m, np.random.default_rng(0)
     if not walls:
-        return [Fraction(x) for x in np.random.default_rng(0).normal(scale=1e-3, size=m).tolist()]
+        return [Fraction(x) for x in rng.normal(scale=1e-3, size=m).tolist()]
+    if isinstance(network.domain, Box):  # a linear program would take minutes in hundreds of coordinates
+        low, high = (limit[network.frame.coordinates] for limit in network.domain.limits(network.frame.shape))
+        low = np.where(np.isfinite(low), low, np.minimum(high, 1.0) - 2.0)
+        high = np.where(np.isfinite(high), high, low + 2.0)
+        share = rng.uniform(0.375, 0.625, m)
+        middle = [Fraction(x) for x in ((1.0 - share) * low + share * high).tolist()]
+        if all(value_at(row, middle) > 0 for row in walls):
+            return middle
     point = interior(walls, m)
     near = held(walls, point) if point is not None else None
     return [Fraction(x) for x in near.tolist()] if near is not None else point
