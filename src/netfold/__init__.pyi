@@ -31,6 +31,8 @@ from .measures.plane_samples import sample_plane as sample_plane
 from .measures.proofs import check_proof as check_proof
 from .measures.region_graph import RegionGraph as RegionGraph
 from .measures.region_graph import region_graph as region_graph
+from .measures.region_topology import RegionTopology as RegionTopology
+from .measures.region_topology import region_topology as region_topology
 from .measures.regions import Region as Region
 from .measures.regions import enumerate_regions as enumerate_regions
 from .measures.simplify import simplify as simplify

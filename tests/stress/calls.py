@@ -184,6 +184,7 @@ def targets(few: bool = False) -> dict[str, Target]:
     methods("RegionEstimate", nf.estimate_regions(model, effort=500), **saved, load={"path": "saved.nc"})
     add("enumerate_regions", lambda **given: next(nf.enumerate_regions(**given)), model=model, domain=None, shape=(3,))
     add("region_graph", nf.region_graph, model=model, domain=nf.Box(0.0, 0.1), shape=(3,))
+    add("region_topology", nf.region_topology, model=model, domain=nf.Box(0.0, 0.1), bounds=None, shape=(3,))
     add("count_patterns", nf.count_patterns, model=model, points=data)
     methods("PatternCount", nf.count_patterns(model, data), **saved, load={"path": "saved.nc"})
     add(

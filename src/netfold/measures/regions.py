@@ -17,7 +17,7 @@ from netfold.capture import Model, Program
 from netfold.domains import Box, Domain, Polytope
 from netfold.errors import InvalidInputError
 from netfold.exact.cells.choice import engine_for
-from netfold.exact.cells.engine import Engine, whole
+from netfold.exact.cells.engine import Engine, all_cells
 from netfold.exact.cells.network import CellNetwork
 from netfold.exact.regions import geometry
 from netfold.exact.regions.faces import Reduced, Sides, faces_of, reduced, sides_of, walls
@@ -46,10 +46,7 @@ class RegionSource:
 
     def __iter__(self) -> Iterator[Region]:
         """All regions; those found together are handed out together, so memory stays flat."""
-        items = [whole()]
-        while items:
-            found = self.engine.run(items.pop(), budget=BLOCK, collect=True)
-            items += sorted(found.leftover, key=len)
+        for found in all_cells(self.engine, BLOCK):
             assert found.cells is not None
             points = self.network.frame.lift(found.cells.points)
             for states, point in zip(found.cells.states, points, strict=True):

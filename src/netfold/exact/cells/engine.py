@@ -11,7 +11,7 @@ own, and it always stands for the same regions, whoever walks it and however the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
@@ -127,6 +127,15 @@ class Engine(Protocol):
             inradius: whether to find the smallest inradius; only where the walk goes to the last unit.
         """
         ...
+
+
+def all_cells(engine: Engine, budget: int) -> Iterator[Outcome]:
+    """The whole domain, walked by ``budget`` decisions at a time, with the cells of each walk."""
+    items = [whole()]
+    while items:
+        outcome = engine.run(items.pop(), budget=budget, collect=True)
+        items += sorted(outcome.leftover, key=len)
+        yield outcome
 
 
 def whole() -> Prefix:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from netfold.arrays import Floats
-from netfold.capture.program import Layer
+from netfold.capture.activations import Elementwise, Selection
+from netfold.capture.program import Layer, Node, NodeKind, Operation
 from netfold.exact.matrices.coefficients import Coefficients, Fractions, Step, fractions, objects, split
 from netfold.exact.matrices.explicit import ExplicitProgram
 
@@ -233,6 +234,19 @@ class SkipForm:
         rows = [_pinned(rows, still) for rows in (*self.rows, self.output)]
         return replace(self, rows=tuple(rows[:-1]), output=rows[-1])
 
+    def classified(self) -> SkipForm:
+        """The form with one layer more, whose one unit has the class for its state.
+
+        That is the largest output, of equal ones the first; or whether a single output is above 0.
+        """
+        count = len(self.output)
+        sign = Elementwise(np.zeros((1, 1)), np.ones((1, 2)), np.zeros((1, 2)), (0, 1))
+        rule = sign if count == 1 else Selection(np.arange(count)[None], True)
+        node = Node(-1, "class", Operation("class"), (), {}, (), "", "", "", NodeKind.PIECEWISE_LINEAR)
+        layers = (*self.layers, Layer("class", "class", 1, (1,), rule, node))
+        rows = [_widened(rows) for rows in (*self.rows, self.output)]
+        return replace(self, layers=layers, rows=tuple(rows), output=rows[-1])
+
     def _moved(self, rows: Rows, whole: Rows, size: int) -> Rows:
         """Rows over other coordinates; those that read none only have their slots renumbered."""
         if (rows.matrix.indices < self.inputs).any():
@@ -247,6 +261,12 @@ def _slots(first: int, count: int, slots: int) -> Rows:
     """Rows that are slots."""
     matrix = csr_array((np.ones(count), np.arange(first, first + count), np.arange(count + 1)), (count, slots))
     return Rows(matrix, fractions(np.zeros(count)))
+
+
+def _widened(rows: Rows) -> Rows:
+    """Rows over one slot more."""
+    near = rows.matrix
+    return replace(rows, matrix=csr_array((near.data, near.indices, near.indptr), (len(rows), rows.slots + 1)))
 
 
 def _pinned(rows: Rows, still: dict[int, Fraction]) -> Rows:

@@ -1,1 +1,1 @@
-"""Single regions: their faces, geometry, affine maps, and what lies behind a face."""
+"""Single regions: their faces, geometry, affine maps, what lies behind a face; Betti numbers."""
