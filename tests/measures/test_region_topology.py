@@ -213,6 +213,20 @@ def test_ties_are_said() -> None:
     assert (flat.tied, flat.boundary, flat.classes) == (flat.pieces, (0, 0), {0: (1, 0)})
 
 
+def test_square_roots() -> None:
+    """Batch normalisation by a square root that is not rational, the same for all units, changes no class."""
+    torch.manual_seed(0)
+    first, norm, last = (
+        nn.Linear(2, 6).double(),
+        nn.BatchNorm1d(6).double().eval(),
+        nn.Linear(6, 2, bias=False).double(),
+    )
+    found = nf.region_topology(nn.Sequential(first, norm, nn.ReLU(), last), nf.Box(-3.0, 3.0))
+    plain = nf.region_topology(nn.Sequential(first, nn.ReLU(), last), nf.Box(-3.0, 3.0))
+    assert (found.betti == plain.betti).all()
+    assert (found.activation_regions, found.uncertain) == (plain.activation_regions, 0)
+
+
 class Zero(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 0.0 * x.sum(-1, keepdim=True)

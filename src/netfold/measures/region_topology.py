@@ -100,7 +100,9 @@ class RegionTopology(Tabular, Record):
     def status(self) -> Standing:
         """``exact``, or what the numbers rest on; ties of outputs on whole regions are said."""
         if self.uncertain:
-            return Certainty.ROOTS.text(" ties closer than the digits taken, and numbers that may underflow")
+            return Certainty.ROOTS.text(
+                " ties closer than the digits taken of square roots, or numbers that may underflow"
+            )
         return Certainty.EXACT.text(f"; classes tie on {counted(self.tied, 'piece')}" if self.tied else "")
 
     def to_dataframe(self) -> pd.DataFrame:
