@@ -200,8 +200,7 @@ def _found(
             tied += any(u == network.units - 1 and not row.numbers for u, row in sides)
             classes.append(int(states[-1]))
             patterns.append(states[:-1].tobytes())
-    if not made.whole():
-        raise ArithmeticError("the faces of regions do not fit together: please report this network")
+    uncertain += not made.whole()
     sets = {
         "boundary": lambda own: len({classes[i] for i in own}) > 1,
         "borders": lambda own: len({patterns[i] for i in own}) > 1,

@@ -41,6 +41,10 @@ CROWDED = 32
 bends (`netfold.exact.paths.spread`)."""
 
 
+FAINT = 2.0**-52 / 1e-9
+"""Speed, along a whole path and beside its layer's mean size, below which rounding moves a change by 1e-9 or more."""
+
+
 class Met(NamedTuple):
     """What a layer did to a block.
 
@@ -55,7 +59,7 @@ class Met(NamedTuple):
         flat2: squared speed up to which rounding alone may move the image, a segment.
         near: rows at which rounding may have decided a state (`paths.records.Scan`).
         close: whether a change is so near to the next one in its segment that rounding may have put them in order, or
-            a change of winner to a third entry that rounding may have hidden it.
+            a change of winner to a third entry that rounding may have hidden it, or is too slow to be placed well.
     """
 
     crowded: bool
@@ -108,22 +112,28 @@ def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces,
         still[s] = weak[s] or scan.sums[s, SPEED2] <= flat2[s]
         standing |= still[s]
     refined = _refined(layer, t, path, flips, first, found)
-    close = _close(found, flat2, units)
+    close = _close(t, found, flat2, units)
     _rivals(h, found, rule, close)
     return Met(False, found, refined, opened, still, standing, weak, flat2, scan.near, close)
 
 
 @compiled()
-def _close(found, flat2, units):
-    """Which changes inside segments are so near to the next one that the slower of the two units hardly moves."""
+def _close(t, found, flat2, units):
+    """Which changes inside segments are so slow that float64 places them badly, or so near to the next one.
+
+    Near is where the slower of the two units hardly moves in between.
+    """
     close = np.zeros(len(found.at), np.bool_)
     for s in range(len(found.start) - 1):
-        tie = TIE * np.sqrt(flat2[s] / RESOLVED2) / units
-        for c in range(found.start[s], found.start[s + 1] - 1):
-            gap = found.at[c + 1] - found.at[c]
+        size = np.sqrt(flat2[s] / RESOLVED2) / units
+        for c in range(found.start[s], found.start[s + 1]):
             speed = abs(found.slope_to[c] - found.slope_from[c])
-            speed = min(speed, abs(found.slope_to[c + 1] - found.slope_from[c + 1]))
-            close[c] = found.at[c] > 0.0 and not (gap * speed > tie and gap > SAME)
+            close[c] = 0.0 < speed < FAINT * size * (t[s + 1] - t[s])
+            if c + 1 < found.start[s + 1]:
+                gap = found.at[c + 1] - found.at[c]
+                slower = min(speed, abs(found.slope_to[c + 1] - found.slope_from[c + 1]))
+                close[c] |= not (gap * slower > TIE * size and gap > SAME)
+            close[c] &= found.at[c] > 0.0
     return close
 
 
