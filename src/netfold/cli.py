@@ -21,6 +21,7 @@ from netfold.commands.count import check, count
 from netfold.commands.options import (
     OUTPUT_HELP,
     AsJson,
+    Example,
     Flag,
     Input,
     Inputs,
@@ -75,6 +76,7 @@ def report(
     shape: Shape = None,
     input: Input = None,
     part_output: Annotated[str | None, Parameter(help=OUTPUT_HELP)] = None,
+    example: Example = None,
     data: Inputs | None = None,
     initial: Annotated[
         Path | None,
@@ -109,10 +111,12 @@ def report(
     from netfold.reporting.page import files_beside
 
     if model is None:
-        _refuse_without_model(weights, data, initial, input, part_output)
+        _refuse_without_model(weights, data, initial, input, part_output, example)
         found = report_on_digits(output, pairs=pairs, seconds=seconds, seed=seed, progress=True)
     else:
-        found = _report_on(model, weights, shape, (input, part_output), data, initial, output, pairs, seconds, seed)
+        found = _report_on(
+            model, weights, shape, (input, part_output, example), data, initial, output, pairs, seconds, seed
+        )
     from netfold.reporting.numbers import numbers
     from netfold.reporting.words import describe
 
@@ -132,6 +136,7 @@ def trace(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     path: Annotated[
         Literal["line", "arc", "circle"],
         Parameter(
@@ -186,7 +191,7 @@ def trace(
     limits: dict[str, Any] = {
         name: value for name, value in (("seconds", seconds), ("tolerance", tolerance)) if value is not None
     }
-    net = load_model(model, weights, input=input, output=output)
+    net = load_model(model, weights, input=input, output=output, example=example)
     if seconds is None:
         found = trace_path(net, between, certify=certify, **limits)
     else:
@@ -305,7 +310,7 @@ def _listening() -> Iterator[list[int]]:
 
 
 def _refuse_without_model(*values: Path | str | None) -> None:
-    names = ("--weights", "--data", "--initial", "--input", "--part-output")
+    names = ("--weights", "--data", "--initial", "--input", "--part-output", "--example")
     given = [name for name, value in zip(names, values, strict=True) if value]
     if given:
         raise InvalidInputError(
@@ -317,7 +322,7 @@ def _report_on(
     model: str,
     weights: Path | None,
     shape: list[int] | None,
-    ends: tuple[str | None, str | None],
+    ends: tuple[str | None, str | None, Path | None],
     data: Path | None,
     initial: Path | None,
     output: Path,
@@ -331,7 +336,7 @@ def _report_on(
 
     if data is None:
         raise InvalidInputError(f"a report on {model} needs inputs to walk between: netfold report {model} --data FILE")
-    part_of = partial(load_model, input=ends[0], output=ends[1])
+    part_of = partial(load_model, input=ends[0], output=ends[1], example=ends[2])
     before = None
     if initial is not None:
         whole = initial.suffix in (".pt2", ".onnx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -248,6 +249,28 @@ def test_the_command_line_takes_parts(
     assert "no module or argument '9'" in capsys.readouterr().err
     assert main(["report", "small.pt2", "--data", "points.npy", "--input", "2", "--part-output", "7"]) == 2
     assert "no module or field '7'" in capsys.readouterr().err
+
+
+def test_the_command_line_takes_an_example(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``--example`` holds the arguments of the whole model by name, or its first; without it the error says so."""
+    monkeypatch.chdir(tmp_path)
+    np.save("stream.npy", STREAM)
+    np.save("ids.npy", IDS)
+    np.savez("example.npz", ids=IDS, shift=np.zeros(()))
+    np.savez("wrong.npz", ids=IDS, shifts=np.zeros(()))
+    asked = ["trace", "tests.capture.test_parts:reader", "--data", "stream.npy", "--input", "blocks.1"]
+    asked += ["--output", "logits", "--json"]
+    part = nf.part(reader(), "blocks.1", "logits", example=IDS)
+    wanted = nf.trace_path(part, nf.Line(STREAM[0], STREAM[1]))
+    for file in ("ids.npy", "example.npz"):
+        assert main([*asked, "--example", file]) == 0
+        assert json.loads(capsys.readouterr().out)["regions"] == wanted.regions
+    assert main([*asked, "--example", "wrong.npz"]) == 2
+    assert "no argument 'shifts'; did you mean 'shift'" in capsys.readouterr().err
+    assert main(asked) == 2
+    assert "on the command line --example FILE" in capsys.readouterr().err
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -10,6 +10,7 @@ from torch import nn
 
 import netfold as nf
 from netfold.exact.paths import stretches
+from netfold.measures import states
 from netfold.paths import Path, stretch
 from netfold.progress import Budget
 from tests.measures.test_trace_estimates import NETWORKS
@@ -83,11 +84,50 @@ def test_a_sampled_trace_keeps_to_its_budget() -> None:
     wide = nf.trace_path(*SMOOTH, tolerance=1e-2)
     few = nf.trace_path(*SMOOTH, evaluations=300)
     assert wide.provenance["evaluations"] < fine.provenance["evaluations"]
-    assert few.provenance["evaluations"] < 400  # those that find roots come on top
+    assert few.provenance["evaluations"] < 330
     assert fine.status.kind.reached
     assert not few.status.kind.reached
     assert (np.abs(few.lengths - fine.lengths) <= few.error + fine.error).all()
     assert nf.trace_path(*SMOOTH, seconds=1e-9).provenance["evaluations"] < 300
+
+
+@pytest.mark.parametrize("asked", [30, 100, 1000])
+def test_exact_traces_and_estimates_keep_to_their_evaluations(asked: int) -> None:
+    """Also where regions lie ever closer: a stretch is not begun that would take more than is left."""
+    net = nf.random_network(50, 100, 6, activation="hardtanh", sigma_w=4.0, sigma_b=0.1, seed=1)
+    start = np.random.default_rng(0).normal(size=50)
+    line = nf.Line(-8 * np.ones(50), 8 * start)
+    assert nf.trace_path(net, line, evaluations=asked).regions <= 1.1 * asked
+    one = nf.Line(0.05 * start, -0.05 * start)
+    found = nf.estimate_trace(net, one, seconds=None, evaluations=asked, whole="auto")
+    assert found.evaluations <= max(1.3 * asked, 60)
+
+
+def test_changes_that_there_is_no_budget_to_find_are_told() -> None:
+    """They are counted all the same, and lie where the trace without a budget has them, to within what is said."""
+    few, fine = (nf.trace_path(*SMOOTH, evaluations=count) for count in (30, None))
+    assert "changes of state are known to within" in few.status
+    within = float(few.status.split("known to within ")[1].split()[0])
+    apart = np.abs(few.breakpoints[:, None] - fine.breakpoints).min(1)
+    assert len(few.breakpoints) > 0
+    assert apart.max() <= 1.6 * within  # which is rounded to a digit
+
+
+def test_local_complexity_hands_back_the_first_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the time is over, or after Ctrl-C: the counts of those points, and the status says how many."""
+    monkeypatch.setattr(states, "NUMBERS", 1)
+    model, points = NETWORKS["rough"][0], np.random.default_rng(0).normal(size=(5, *NETWORKS["rough"][1].shape))
+    whole = nf.local_complexity(model, points, 0.3)
+    part = nf.local_complexity(model, points, 0.3, seconds=1e-9)
+    assert (whole.status.kind.name, part.status.kind.name) == ("EXACT", "PARTIAL")
+    assert "the first 1 of 5 points" in part.status
+    assert (part.counts == whole.counts[:1]).all()
+    over = Budget.over.fget
+    assert over is not None
+    monkeypatch.setattr(Budget, "over", property(lambda self: signal.raise_signal(signal.SIGINT) or over(self)))
+    pressed = nf.local_complexity(model, points, 0.3, seconds=1000.0)
+    assert "interrupted" in pressed.status
+    assert (pressed.counts == part.counts).all()
 
 
 @pytest.mark.parametrize("name", ["rough", "circle", "smooth"])
@@ -201,7 +241,7 @@ def test_a_sampled_plane_says_how_fine_it_is(seconds: float | None) -> None:
     """Every class is that of a forward pass in the middle of its square, and the status names the grid."""
     model = nf.random_network(10, 20, 2, outputs=3, activation="tanh", sigma_w=3.0, seed=1)
     found = nf.sample_plane(model, PLANE, resolution=32, seconds=seconds)
-    side = 32 if seconds is None else 16
+    side = 32 if seconds is None else 8
     assert found.classes.shape == (side, side)
     assert f"{side} x {side}" in found.status
     a = -1 + 3 * (np.arange(side) + 0.5) / side

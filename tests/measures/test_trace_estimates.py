@@ -134,3 +134,27 @@ def test_ctrl_c_hands_back_what_was_drawn(monkeypatch: pytest.MonkeyPatch) -> No
 def test_bad_arguments_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(nf.InvalidInputError, match=next(iter(wrong))):
         nf.estimate_trace(*NETWORKS["smooth"], **wrong)
+
+
+def test_layers_with_few_transitions_are_covered() -> None:
+    """A saturated layer whose image moves in short stretches alone: few draws may all miss them, and agree."""
+    torch.manual_seed(3)
+    net = nn.Sequential(
+        *(nn.Linear(20, 60), nn.ReLU(), nn.Linear(60, 60), nn.ReLU(), nn.Linear(60, 60), nn.Hardtanh()),
+        nn.Linear(60, 2),
+    ).double()
+    with torch.no_grad():
+        for i, scale in ((0, 3), (2, 3), (4, 6)):
+            net[i].weight.mul_(scale)
+        net[2].bias.add_(40 * torch.sign(torch.randn(60)))
+    a, b = np.random.default_rng(1).normal(size=(2, 20))
+    path = nf.Polyline(np.array([3 * a, 3 * b, -3 * a, -3 * b, 2 * a + 2 * b]))
+    true = nf.trace_path(net, path)
+    assert 5 < true.transitions[2] < 20
+    covered = np.zeros(len(true.transitions) + 1 + len(true.lengths))
+    for seed in range(20):
+        found = nf.estimate_trace(net, path, seconds=None, evaluations=150, whole="never", seed=seed)
+        numbers = [*zip((*found.transitions, found.regions), (*true.transitions, true.regions), strict=True)]
+        numbers += zip(found.lengths, true.lengths, strict=True)
+        covered += [one.low <= wanted * (1 + 1e-9) and wanted <= one.high * (1 + 1e-9) for one, wanted in numbers]
+    assert covered.min() >= 17

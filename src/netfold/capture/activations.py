@@ -256,11 +256,6 @@ PIECEWISE_BUT_UNKNOWN: dict[str, str] = {
     **dict.fromkeys(("median", "kthvalue", "nanmedian"), f"{_SORTED}torch.maximum and torch.minimum of pairs"),
     **dict.fromkeys(("cummax", "cummin"), f"{_SORTED}torch.maximum and torch.minimum step by step"),
     **dict.fromkeys(("scatter_reduce", "segment_reduce"), f"{_SORTED}amax over a stack of the entries"),
-    **dict.fromkeys(
-        ("rnn_relu", "rnn_relu_cell"),
-        "a ReLU recurrence is piecewise linear, and followed exactly where it is written out with torch.nn.Linear and "
-        "torch.relu, step by step",
-    ),
     "hardshrink": "it jumps where it leaves zero",
 }
 """Why operations that are piecewise linear, or look so, are not followed exactly, and what is."""

@@ -121,9 +121,6 @@ class Classifier:
         """
         if op in PIECEWISE_BUT_UNKNOWN:
             raise ValueError(PIECEWISE_BUT_UNKNOWN[op])
-        if (order := named.get("ord", named.get("p"))) is not None and "norm" in op and order in (1, float("inf")):
-            written = "h.abs().sum(dim)" if order == 1 else "h.abs().amax(dim)"
-            raise ValueError(f"it is piecewise linear, and followed exactly where it is written as {written}")
         if op not in ELEMENTWISE and op not in SELECTIONS:
             return None
         if any(self.tape.batch[i].is_complex() for i in node.inputs):

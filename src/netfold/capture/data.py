@@ -102,12 +102,34 @@ def load_data(spec: Spec) -> Data:
         UntrustedFileError: the file is a pickle or holds one.
         CorruptFileError: the file is damaged.
     """
-    path = existing(spec, "data")
+    return _data(*_arrays(spec, "data"))
+
+
+def load_example(spec: Spec) -> Any:
+    """What a whole model runs on, from a ``.npz``, ``.npy`` or ``.safetensors`` file: arrays by argument, or one alone.
+
+    An array without axes is a number.
+
+    Raises:
+        InvalidInputError: there is no such file, or an array holds no numbers.
+        UntrustedFileError: the file is a pickle or holds one.
+        CorruptFileError: the file is damaged.
+    """
+    path, arrays = _arrays(spec, "example")
+    strange = next((name for name, array in arrays.items() if array.dtype.kind not in "fiub"), None)
+    if strange is not None:
+        raise InvalidInputError(f"{path}: '{strange}' must hold numbers, got {arrays[strange].dtype}")
+    found = {name: torch.as_tensor(array) if array.ndim else array.item() for name, array in arrays.items()}
+    return next(iter(found.values())) if len(found) == 1 else found
+
+
+def _arrays(spec: Spec, what: str) -> tuple[Path, Mapping[str, Any]]:
+    path = existing(spec, what)
     readers = {".npz": _read_npz, ".npy": _read_npy, ".safetensors": _read_safetensors}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise InvalidInputError(f"{path}: data is a .npz, .npy or .safetensors file, not '{path.suffix}'")
-    return _data(path, reader(path))
+        raise InvalidInputError(f"{path}: {what} is a .npz, .npy or .safetensors file, not '{path.suffix}'")
+    return path, reader(path)
 
 
 def _read_npz(path: Path) -> Mapping[str, Any]:

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch._decomp import get_decompositions
+from torch._subclasses import FakeTensor
 from torch.export import Dim, ExportedProgram
 from torch.fx import Node
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import _disable_current_modes
 
-from netfold.capture.operations import MAKES_NEW, op_name, out_of_place, user_line, writes
+from netfold.capture.operations import MAKES_NEW, by_name, op_name, out_of_place, user_line, writes
 from netfold.capture.untouched import alone, outputs, untouched
 from netfold.errors import CaptureError, InvalidInputError, NetfoldError, first_line
 
 
-def export(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> ExportedProgram:
+def export(
+    model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, known: bool = False
+) -> ExportedProgram:
     """Export ``model`` for batches of points of ``shape`` with a free batch axis, in functional form.
+
+    ``known``: what the model computes with whole numbers of its buffers alone is done at once, with their values, so
+    that it may read sizes off them and decide with them.
 
     Raises:
         InvalidInputError: the model itself rejects points of this shape.
@@ -21,13 +37,48 @@ def export(model: nn.Module, shape: tuple[int, ...], dtype: torch.dtype, device:
     """
     example = torch.zeros((3, *shape), dtype=dtype, device=device)
     try:
-        with alone(), untouched(model):
+        with alone(), untouched(model), _WholeNumbers(model) if known else nullcontext():
             free = ({0: Dim.DYNAMIC},)
             return functional(torch.export.export(model, (example,), dynamic_shapes=free, strict=False))
     except Exception as error:
         if (key := _pressed(error)) is not None:
             raise key from error
         raise _explain(error, model, example) from error
+
+
+class _WholeNumbers(TorchFunctionMode):
+    """Buffers of whole numbers keep their values while a model is exported, and so does what is computed of them alone.
+
+    ``torch.export`` knows of tensors what shape they have. Here copies of the buffers stand in their place, which it
+    takes for constants, and a call of which all tensors are such constants is carried out beside it. A call that gives
+    real numbers is left to it: those are computed in float64 later on.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        copies: dict[int, Tensor] = {}
+        for module in model.modules():
+            for name, buffer in module.named_buffers(recurse=False, remove_duplicate=False):
+                if _whole(buffer):
+                    vars(module)[name] = copies.setdefault(id(buffer), buffer.clone())
+        for module in model.modules():
+            for name in list(module._buffers):
+                if name in vars(module):
+                    del module._buffers[name]
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Carry a call out, with constants alone at once."""
+        given = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if given and all(_whole(value) and not isinstance(value, FakeTensor) for value in given):
+            with _disable_current_modes():
+                found = func(*args, **(kwargs or {}))
+            if all(_whole(leaf) for leaf in pytree.tree_leaves(found) if isinstance(leaf, Tensor)):
+                return found
+        return func(*args, **(kwargs or {}))
+
+
+def _whole(value: Tensor) -> bool:
+    return not (value.is_floating_point() or value.is_complex())
 
 
 def _pressed(error: BaseException | None) -> KeyboardInterrupt | None:
@@ -38,8 +89,40 @@ def _pressed(error: BaseException | None) -> KeyboardInterrupt | None:
 
 
 def functional(exported: ExportedProgram) -> ExportedProgram:
-    """The same program, in which every in-place operation may be read as its ordinary counterpart."""
-    return exported if all(map(_writes_unseen, exported.graph.nodes)) else exported.run_decompositions({})
+    """The same program, in which every in-place operation may be read as its ordinary counterpart.
+
+    What is piecewise linear and hides it, ReLU recurrences and norms with p = 1 or infinity, is written out.
+    """
+    nodes = exported.graph.nodes
+    table = {node.target: written for node in nodes if (written := _written_out(node)) is not None}
+    return exported if not table and all(map(_writes_unseen, nodes)) else exported.run_decompositions(table)
+
+
+def _written_out(node: Node) -> Callable[..., Any] | None:
+    """An operation in terms of simpler ones, which are piecewise linear."""
+    op, named = op_name(node.target), by_name(node.target, node.args, node.kwargs)
+    if op == "rnn_relu":
+        return get_decompositions([node.target]).get(node.target)  # type: ignore[list-item,call-overload]
+    if op == "rnn_relu_cell":
+        return _relu_cell
+    dim = named.get("dim")
+    vectors = op == "linalg_vector_norm" or (op == "linalg_norm" and isinstance(dim, list) and len(dim) == 1)
+    return _norm if vectors and abs(named["ord"] or 2.0) in (1.0, math.inf) and named["dtype"] is None else None
+
+
+def _relu_cell(x: Tensor, h: Tensor, x_weight: Tensor, h_weight: Tensor, *biases: Tensor | None) -> Tensor:
+    for_x, for_h = biases or (None, None)
+    return F.relu(F.linear(x, x_weight, for_x) + F.linear(h, h_weight, for_h))
+
+
+def _norm(x: Tensor, ord: float | None = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The norms of vectors that are piecewise linear; any other is left as it is."""
+    size = x.abs()
+    if ord == 1:
+        return size.sum(dim, keepdim)
+    if ord not in (math.inf, -math.inf):
+        return NotImplemented
+    return (size.amax if ord > 0 else size.amin)(dim or (), keepdim)
 
 
 def _writes_unseen(node: Node) -> bool:
@@ -67,9 +150,15 @@ def _explain(error: Exception, model: nn.Module, example: torch.Tensor) -> Netfo
     line = user_line(text)
     at = f" at {line}" if line else ""
     if "data-dependent" in text or "DataDependent" in type(error).__name__:
+        weights = " or weights" if next(model.parameters(), None) is not None else ""
         return CaptureError(
-            f"{name} decides with values of its input{_or_buffers(model)}{at} (data-dependent control flow), so it is "
-            "not one program for all inputs; write the branch with tensor operations (torch.clamp, torch.maximum)"
+            f"{name} decides with values of its input{weights}{at} (data-dependent control flow), so it is not one "
+            f"program for all inputs{weights}; write the branch with tensor operations (torch.clamp, torch.maximum)"
+        )
+    if "fake_quantize" in text:
+        return CaptureError(
+            f"{name} rounds to a grid{at}, which is a staircase and not piecewise linear; give the network without "
+            "fake quantisation"
         )
     if "specialized it to be a constant" in text or "Constraints violated" in text:
         return CaptureError(
@@ -77,12 +166,6 @@ def _explain(error: Exception, model: nn.Module, example: torch.Tensor) -> Netfo
             "x.flatten(1), and x.shape[0] in place of a number or of len(x)"
         )
     return CaptureError(f"torch.export cannot follow {name}{at}: {first_line(error)}")
-
-
-def _or_buffers(model: nn.Module) -> str:
-    """A model that reads numbers off its buffers cannot be told from one that reads them off its input."""
-    whole = [name for name, buffer in model.named_buffers() if not buffer.is_floating_point() and buffer.numel() > 1]
-    return f", or of a buffer such as '{whole[0]}' (keep a number that it holds as a Python int)," if whole else ""
 
 
 def _rejected(error: Exception, model: nn.Module, shape: tuple[int, ...]) -> NetfoldError:

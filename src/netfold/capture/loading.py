@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from netfold.arguments import FileName, checked
-from netfold.capture.data import Data, load_data
+from netfold.capture.data import Data, load_data, load_example
 from netfold.capture.exported import read_program
 from netfold.capture.files import existing, tensors
 from netfold.capture.parts import part
@@ -31,6 +31,7 @@ def load_model(
     *,
     input: str | None = None,
     output: str | None = None,
+    example: Any = None,
 ) -> nn.Module | ExportedProgram:
     """A model from a file or from code, in evaluation mode.
 
@@ -42,6 +43,8 @@ def load_model(
         weights: a ``.safetensors`` file of the factory's ``state_dict``; every name and shape must agree. The
             model takes the file's number type where that is wider.
         input: where the part of the model begins that is meant, and ``output`` where it ends, as in `netfold.part`.
+        example: with what the whole model runs, likewise; or a ``.npz``, ``.npy`` or ``.safetensors`` file of it, whose
+            arrays are named as the arguments.
 
     Returns:
         A module in evaluation mode, or an exported program.
@@ -58,7 +61,10 @@ def load_model(
         ReLU()
     """
     model = _whole_model(spec, weights)
-    return model if input is None and output is None else part(model, input, output)
+    if input is output is example is None:
+        return model
+    given = load_example(example) if isinstance(example, str | os.PathLike) else example
+    return part(model, input, output, example=given)
 
 
 def _whole_model(spec: FileName, weights: FileName | None) -> nn.Module | ExportedProgram:

@@ -123,7 +123,8 @@ class ModelPart(nn.Module):
         if self._inner is not None and self._start is None and self.example is None:
             raise InvalidInputError(
                 f"{self.title}: '{entry}' lies within it, so the rest must run on something: give "
-                "example=, an input of the whole model with its batch axis, or its arguments by name in a mapping"
+                "example=, an input of the whole model with its batch axis, or its arguments by name in a "
+                "mapping; on the command line --example FILE"
             )
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[nn.Module]:

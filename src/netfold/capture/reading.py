@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from netfold.capture.classify import Classifier
 from netfold.capture.program import Program
+from netfold.capture.refusals import require_values, saying_why
 from netfold.capture.replay import compare_with_model, prove
 from netfold.capture.standard import StandardReader
 from netfold.capture.tape import Tape, refuse_bad
 from netfold.capture.untouched import alone, silent
-from netfold.errors import CaptureError, InvalidInputError, NetfoldError, first_line
+from netfold.errors import CaptureError, NetfoldError, first_line
 
 PROBES = 3
 """Points at which a module is compared with what was read of it."""
@@ -50,42 +50,23 @@ def read_module(model: nn.Module, shape: tuple[int, ...]) -> Reading:
         refuse_bad(type(model).__name__, name, parameter, infinite_too=True)
     name, points = type(model).__name__, probes((PROBES, *shape), device)
     parameters = sum(p.numel() for p in model.parameters())
-    with alone(), _saying_why(model):
+    with alone(), saying_why(model, points.to(dtype)):
         if (standard := StandardReader.of(model)) is not None:
             with suppress(Exception):  # the export tells what is wrong
                 return replace(proved(standard.read, model, name, points, dtype, parameters), rowwise=True)
         from netfold.capture.export import export
         from netfold.capture.graph import reader
 
-        read = reader(export(model, shape, dtype, device), name)
-        return proved(read, model, name, points, dtype, parameters)
+        def read(known: bool) -> Reading:
+            exported = reader(export(model, shape, dtype, device, known), name)
+            return proved(exported, model, name, points, dtype, parameters)
 
-
-@contextmanager
-def _saying_why(model: nn.Module) -> Iterator[None]:
-    """Add to an error about the batch what in the model is known to cause it, and the setting that helps."""
-    try:
-        yield
-    except CaptureError as error:
-        ways_out = [out for about, out in _ways_out(model) if about in str(error)]
-        if not ways_out:
-            raise
-        raise CaptureError(f"{error}; {ways_out[0]}") from error
-
-
-def _ways_out(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """What an error is about, and a way out."""
-    if hasattr(model, "set_experts_implementation"):
-        way = "its routing to experts is followed after model.set_experts_implementation('batched_mm')"
-        yield from (("of a batch", way), ("data-dependent", way))
-    for path, module in model.named_modules():
-        if getattr(module, "batch_first", True) is False:
-            kind = type(module).__name__
-            yield from (
-                (about, f"its {kind} '{path}' takes the sequence first: make it with batch_first=True")
-                for about in ("of a batch", "one batch size")
-            )
-            return
+        try:
+            return read(known=False)
+        except CaptureError:
+            if all(buffer.is_floating_point() for buffer in model.buffers()):
+                raise
+            return read(known=True)
 
 
 def proved(
@@ -129,42 +110,6 @@ def _read_by(tape: Tape, model: nn.Module) -> int:
     read = {id(leaf) for node in tape.nodes for leaf in pytree.tree_leaves((node.args, node.kwargs))}
     own = {name: parameter.numel() for name, parameter in model.named_parameters()}
     return sum(own[name] for name, value in tape.weights.items() if name in own and id(value) in read)
-
-
-def require_values(model: nn.Module) -> None:
-    """Refuse modules that hold no plain numbers.
-
-    Raises:
-        InvalidInputError: a parameter has no values yet, or is sparse.
-        CaptureError: a module is TorchScript or quantised.
-    """
-    name = type(model).__name__
-    for path, module in model.named_modules():
-        kind = type(module)
-        if isinstance(module, torch.jit.ScriptModule):
-            raise CaptureError(
-                f"{name}: its module '{path}' is TorchScript, which torch.export does not follow; put the module there "
-                "that it was made from"
-            )
-        if "quantized" in kind.__module__.split("."):
-            raise CaptureError(
-                f"{name}: its module '{path}' ({kind.__name__}) computes in 8-bit integers; netfold computes in real "
-                "numbers: give the network before it was quantised (nf.layer_sensitivity shows what quantising costs)"
-            )
-        if isinstance(getattr(module, "fake_quant_enabled", None), Tensor):
-            raise CaptureError(
-                f"{name}: its module '{path}' ({kind.__name__}) rounds to a grid, which is a staircase and not "
-                "piecewise linear; give the network without fake quantisation"
-            )
-    for kind, tensors in (("parameter", model.named_parameters()), ("buffer", model.named_buffers())):
-        for path, tensor in tensors:
-            if is_lazy(tensor) or tensor.is_meta:
-                raise InvalidInputError(f"{name}: '{path}' has no values yet; run the model once, or load its weights")
-            if tensor.layout != torch.strided:
-                raise InvalidInputError(
-                    f"{name}: the {kind} '{path}' is sparse ({tensor.layout}), and netfold follows dense tensors; give "
-                    f"a copy of the model with {path.rpartition('.')[2]}.to_dense()"
-                )
 
 
 def probes(sizes: Sequence[int], device: torch.device, seed: int = 0) -> Tensor:

@@ -19,7 +19,8 @@ from torch.utils import _pytree as pytree
 
 from netfold.capture.calls import PLAIN, CallLog, logged, same_bytes, setting
 from netfold.capture.program import Node, Program
-from netfold.capture.reading import PROBES, Reading, home, probes, read_module, require_values, unwrapped
+from netfold.capture.reading import PROBES, Reading, home, probes, read_module, unwrapped
+from netfold.capture.refusals import require_values
 from netfold.capture.replay import close, prove
 from netfold.capture.tape import Slot, filled, tensors
 from netfold.capture.untouched import alone

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from netfold.commands.options import AsJson, Flag, Input, Model, Output, Shape, Weights, answer
+from netfold.commands.options import AsJson, Example, Flag, Input, Model, Output, Shape, Weights, answer
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def count(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     as_json: AsJson = False,
 ) -> None:
     """Count the activation regions of a network in all of R^m or in a box, exactly.
@@ -76,7 +77,7 @@ def count(
     if box is not None and domain is not None:
         raise InvalidInputError("a count is made in one domain: give either --box or --domain")
     where = Box(*box) if box is not None else None
-    net = load_model(model, weights, input=input, output=output)
+    net = load_model(model, weights, input=input, output=output, example=example)
     if domain is not None:
         net, where = _within(net, domain, shape)
     try:

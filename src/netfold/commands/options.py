@@ -29,6 +29,13 @@ Input = Annotated[
 ]
 OUTPUT_HELP = "Where a part of the model ends: a module, or a field of what the model returns (logits)."
 Output = Annotated[str | None, Parameter(help=OUTPUT_HELP)]
+Example = Annotated[
+    Path | None,
+    Parameter(
+        help="With what the whole model runs where --input lies within it: .npz, .npy or .safetensors, arrays named as "
+        "its arguments, with their batch axis."
+    ),
+]
 Inputs = Annotated[
     Path, Parameter(help="Inputs x, one a row, and labels y if there are any: .npz, .npy or .safetensors.")
 ]

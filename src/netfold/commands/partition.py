@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from netfold.commands.options import (
     AsJson,
+    Example,
     Flag,
     Input,
     Inputs,
@@ -51,6 +52,7 @@ def partition(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     count: Annotated[bool, Parameter(help="Count only: faster, and nothing is stored."), Flag] = False,
     sampled: Annotated[
         bool,
@@ -93,7 +95,7 @@ def partition(
     inputs = load_inputs(data, shape)
     points = [row_of(inputs, row) for row in rows]
     plane = Plane.through(*points)
-    net = load_model(model, weights, input=input, output=output)
+    net = load_model(model, weights, input=input, output=output, example=example)
     if count:
         counted = count_regions(net, plane, bounds)
         answer(as_json, counted.to_dict, f"{int(counted):,} regions ({counted.status})")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from netfold.commands.options import AsJson, Input, Inputs, Model, Output, Shape, Weights, answer, load_inputs
+from netfold.commands.options import AsJson, Example, Input, Inputs, Model, Output, Shape, Weights, answer, load_inputs
 from netfold.errors import InvalidInputError
 
 # Commands import what they need when they run, so that --help does not wait for torch.
@@ -21,6 +21,7 @@ def score(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     lines: Annotated[int, Parameter(help="Lines between random pairs of inputs; the same for every model.")] = 16,
     seconds: Annotated[
         float, Parameter(help="How long the lines of a model may take, about: longer ones are estimated.")
@@ -47,7 +48,7 @@ def score(
     inputs = load_inputs(data, shape).inputs
     found = {}
     for name in (model, *more):
-        one = load_model(name, weights, input=input, output=output)
+        one = load_model(name, weights, input=input, output=output, example=example)
         scored(one, inputs, lines=1, seed=seed, seconds=1.0)  # compiles what the time of the score is not to hold
         found[name] = scored(one, inputs, lines=lines, seed=seed, seconds=seconds)
     numbers = {"models": {name: one.to_dict() for name, one in found.items()}}

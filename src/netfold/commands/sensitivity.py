@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from netfold.commands.options import (
     AsJson,
+    Example,
     Flag,
     Input,
     Inputs,
@@ -71,6 +72,7 @@ def sensitivity(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     perturbation: Annotated[Kind, Parameter(help="What to do to one layer at a time.")] = "noise",
     strength: Annotated[
         list[float] | None,
@@ -109,7 +111,7 @@ def sensitivity(
         picture_kind(plot)
     rule = _rule(perturbation, strength)
     found = layer_sensitivity(
-        load_model(model, weights, input=input, output=output),
+        load_model(model, weights, input=input, output=output, example=example),
         load_inputs(data, shape),
         metric,
         rule,
@@ -138,6 +140,7 @@ def bit_plan(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     metric: Annotated[
         Literal["accuracy", "loss", "disagreement", "squared_change"] | None,
         Parameter(help="What to lose little of. By default the loss, or without labels the output's squared change."),
@@ -169,7 +172,7 @@ def bit_plan(
     if plot is not None:
         picture_kind(plot)
     found = plan(
-        load_model(model, weights, input=input, output=output),
+        load_model(model, weights, input=input, output=output, example=example),
         load_inputs(data, shape),
         mean_bits,
         loss=loss,
@@ -201,6 +204,7 @@ def history(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     seed: Annotated[int, Parameter(help="Seed of the pairs.")] = 0,
     save: Save = None,
     plot: Plot = None,
@@ -264,17 +268,17 @@ def checkpoints(folder: Path) -> list[tuple[int, Path]]:
 def _networks(
     model: str,
     files: list[tuple[int, Path]],
-    input: str | None,
-    output: str | None,
+    ends: tuple[str | None, str | None, Path | None],
 ) -> Iterator[tuple[int, nn.Module]]:
     from torch import nn
 
     from netfold.capture.loading import load_model
     from netfold.progress import progress_bar
 
+    input, output, example = ends
     with progress_bar(len(files), "following checkpoints", "step", None) as bar:
         for step, file in files:
-            net = load_model(model, file, input=input, output=output)
+            net = load_model(model, file, input=input, output=output, example=example)
             if not isinstance(net, nn.Module):
                 raise InvalidInputError(f"{model}: a history needs module:factory, into which checkpoints are loaded")
             yield step, net

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from netfold.commands.options import AsJson, Input, Model, Output, Shape, Weights, answer, load_inputs
+from netfold.commands.options import AsJson, Example, Input, Model, Output, Shape, Weights, answer, load_inputs
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def bounds(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     dimension: Annotated[
         int | None, Parameter(help="Of a model: count in so many dimensions of the input; 1 is a line.")
     ] = None,
@@ -56,7 +57,9 @@ def bounds(
     if inputs is None:
         _refuse("a model has its own", {"WIDTHS": widths, "--activation": activation, "--rank": rank})
         found = theorems.of(
-            load_model(inputs_or_model, weights, input=input, output=output), shape=shape, dimension=dimension
+            load_model(inputs_or_model, weights, input=input, output=output, example=example),
+            shape=shape,
+            dimension=dimension,
         )
     elif not widths:
         raise InvalidInputError("give the units of the hidden layers too, as in 'netfold bounds 2 10 10'")
@@ -124,6 +127,7 @@ def diagnose(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     data: Annotated[
         Path | None, Parameter(help="Inputs, one a row: .npz, .npy or .safetensors. Their mean square is used.")
     ] = None,
@@ -146,7 +150,7 @@ def diagnose(
     from netfold.theory.diagnose import typical
 
     point = None if data is None else typical(load_inputs(data, shape).inputs)
-    found = examine(load_model(model, weights, input=input, output=output), point, shape=shape)
+    found = examine(load_model(model, weights, input=input, output=output, example=example), point, shape=shape)
     answer(as_json, found.to_dict, found)
 
 

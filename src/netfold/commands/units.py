@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from netfold.commands.options import (
     AsJson,
+    Example,
     Input,
     Inputs,
     Model,
@@ -53,6 +54,7 @@ def units(
     shape: Shape = None,
     input: Input = None,
     output: Output = None,
+    example: Example = None,
     as_json: AsJson = False,
 ) -> None:
     """Find units that are dead, always on or saturated: on data, or proved for all inputs of a box.
@@ -77,7 +79,7 @@ def units(
         raise InvalidInputError("--around takes a positive number, and the input of --data to look around")
     if plot is not None:
         picture_kind(plot)
-    net = load_model(model, weights, input=input, output=output)
+    net = load_model(model, weights, input=input, output=output, example=example)
     if data is None:
         assert box is not None
         where = Box(*box)

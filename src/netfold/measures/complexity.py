@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import numpy as np
@@ -16,8 +16,10 @@ from netfold.capture import Model, Program, capture
 from netfold.capture.data import tensor_of
 from netfold.errors import InvalidInputError
 from netfold.measures.states import rows_together, states_at
+from netfold.progress import Budget, progress_bar, stoppable
 from netfold.results.complexity import LocalComplexity, WatchedLayer
 from netfold.results.provenance import provenance
+from netfold.results.status import Certainty
 
 Count = Literal["state", "sign"]
 
@@ -42,6 +44,8 @@ def local_complexity(
     *,
     count: Count = "state",
     seed: Seed = 0,
+    seconds: Positive | None = None,
+    progress: bool | None = None,
 ) -> LocalComplexity:
     """Count the units that change their state over the vertices of a small cross-polytope around each point.
 
@@ -61,6 +65,9 @@ def local_complexity(
         count: "state" (a hard-tanh unit has three), or "sign" of the pre-activation, which compares networks of
             different nonlinearities.
         seed: of the random directions.
+        seconds: how long it may take, capturing included. When the time is over or Ctrl-C is pressed, what comes back
+            is of the first points, a batch of them at least, and says so.
+        progress: show a bar where the work is long; by default only in a terminal.
 
     Returns:
         The counts, by point and layer.
@@ -76,25 +83,31 @@ def local_complexity(
         >>> nf.local_complexity(net, [[0.05, 3.0], [2.0, 3.0]], radius=0.1, directions=[[1, 0], [0, 1]]).total.tolist()
         [1, 0]
     """
-    begin = time.perf_counter()
+    budget = Budget(seconds)
     given = tensor_of(points, "points")
     program = capture(model, shape=given.shape[1:])
     where = program.points(given)
     if len(where) == 0:
         raise InvalidInputError("there is no point: the array of points is empty")
     frame = _frame(program, directions, seed)
-    found = switching(program, where, radius * frame, count == "sign")
+    with (
+        stoppable(budget) if budget.limited else nullcontext(),
+        progress_bar(len(where), "looking around points", "point", progress, delay=1.0) as bar,
+    ):
+        found = switching(program, where, radius * frame, count == "sign", budget, bar.update)
     if not found:
         raise InvalidInputError(f"{program.name} has no nonlinearity whose units have a state of their own")
-    layers = program.layers
+    layers, counts = program.layers, np.stack(list(found.values()), 1)
+    partial = f": the first {len(counts):,} of {len(where):,} points, where {budget.end}"
     return LocalComplexity(
-        np.stack(list(found.values()), 1),
+        counts,
         tuple(WatchedLayer(la.name, la.op, la.units, la.label) for la in (layers[i] for i in found)),
         tuple(layer.name for i, layer in enumerate(layers) if i not in found),
         float(radius),
         len(frame),
         RULES[count],
-        provenance(program, seed=seed, seconds=time.perf_counter() - begin),
+        Certainty.EXACT.text() if len(counts) == len(where) else Certainty.PARTIAL.text(partial),
+        provenance(program, seed=seed, seconds=budget.elapsed),
     )
 
 
@@ -120,7 +133,14 @@ def orthonormal(shape: Sequence[int], directions: int, seed: int) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(np.linalg.qr(drawn)[0].T)).reshape(directions, *shape)
 
 
-def switching(program: Program, points: Tensor, frame: Tensor, signs: bool) -> dict[int, NDArray[np.int64]]:
+def switching(
+    program: Program,
+    points: Tensor,
+    frame: Tensor,
+    signs: bool,
+    budget: Budget | None = None,
+    told: Callable[[int], object] = lambda _: None,
+) -> dict[int, NDArray[np.int64]]:
     """Units whose state is not the same at all vertices around a point, by layer number: one entry a point.
 
     Args:
@@ -128,11 +148,18 @@ def switching(program: Program, points: Tensor, frame: Tensor, signs: bool) -> d
         points: ``(points, *input_shape)``.
         frame: vertices stand at each point plus and minus these steps, ``(P, *input_shape)``.
         signs: count by the sign of the pre-activation; units that select one of several entries, by their winner.
+        budget: when it is over, what comes back is of the points so far; those of one batch at least.
+        told: called with the number of points that were looked around.
     """
     rows = rows_together(program)
     together = max(1, rows // (2 * len(frame)))
     offsets = torch.cat([frame, -frame]).split(max(1, min(rows, 2 * len(frame))))
-    parts = [_around(program, few, offsets, signs) for few in points.split(together)]
+    parts: list[dict[int, NDArray[np.int64]]] = []
+    for few in points.split(together):
+        if parts and budget is not None and budget.over:
+            break
+        parts.append(_around(program, few, offsets, signs))
+        told(len(few))
     return {layer: np.concatenate([part[layer] for part in parts]) for layer in parts[0]}
 
 

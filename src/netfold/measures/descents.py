@@ -143,7 +143,9 @@ class PathSample:
         shown: what the ends of each cell show, one row (`StepColumns`) a cell.
         evaluations: points at which the network was evaluated; following counts as its breakpoints.
         pace: seconds that an evaluation takes.
+        finer: what two neighbours show together beyond what the ends of both do, one row for every second cell.
         chance: variance of all switches that were missed, were each pair of them on its own.
+        weight: of a pair in a cell that is drawn, on average: half of the pairs are seen at each halving.
         tick: called now and then.
     """
 
@@ -158,21 +160,31 @@ class PathSample:
         self.strata = np.array_split(np.arange(self.cells), -(-self.cells // NEIGHBOURS))
         self.turns: list[list[int]] = [[] for _ in self.strata]
         self.rounds: list[Floats] = []
-        self.chance = 0.0
+        self.chance, self.weight = 0.0, 1.0
         shapes = (*(layer.shape for layer in program.layers), program.output_shape)
         self.features = np.array([int(np.prod(shape, dtype=np.int64)) for shape in shapes])
         self.evaluations, begin = 0, time.perf_counter()
-        self.shown = self._shown()
+        self.shown, self.finer = self._shown()
         self.pace = (time.perf_counter() - begin) / self.evaluations
         self.least = self.shown.copy()
         self.least[:, self.columns.breakpoints] = self.shown[:, self.columns.total] > 0
 
     @beside
-    def _shown(self) -> Floats:
+    def _shown(self) -> tuple[Floats, Floats]:
+        """What the ends of each cell show, and how much more those of two neighbours do than the ends of both."""
         few = self.rows - 1
         cuts = [(a, min(a + few, self.cells)) for a in range(0, self.cells, few)]
-        runs = [(self.edges[a : b + 1], np.arange(b - a), np.arange(1, b - a + 1)) for a, b in cuts]
-        return np.concatenate(self._seen(runs))
+        runs, first = [], 2 * np.arange(few // 2)
+        for a, b in cuts:
+            pairs = first[first + 2 <= b - a]
+            begin = np.append(np.arange(b - a), pairs)
+            runs.append((self.edges[a : b + 1], begin, np.append(np.arange(1, b - a + 1), pairs + 2)))
+        found, more = [], []
+        for rows, (a, b) in zip(self._seen(runs), cuts, strict=True):
+            narrow, wide = rows[: b - a], rows[b - a :]
+            found.append(narrow)
+            more.append(narrow[: 2 * len(wide)].reshape(len(wide), 2, -1).sum(1) - wide)
+        return np.concatenate(found), np.concatenate(more)
 
     def _seen(self, runs: Sequence[tuple[Floats, Ints, Ints]]) -> list[Floats]:
         """For parameters and steps between them: what the steps show; runs go to threads."""
@@ -198,6 +210,8 @@ class PathSample:
         fewest = 0 if self.program.piecewise_linear else SMOOTH_HALVINGS
         depth = np.clip(np.ceil(np.log2(np.maximum(shown * crowding, 1.0) / FEW)), fewest, DEEPEST).astype(int)
         cells = [self._next(stratum) for stratum in range(len(self.strata))]
+        halvings = ONWARD ** -np.arange(depth[cells].mean())
+        self.weight = float(0.5 * halvings.sum() + halvings[-1:].sum() / ONWARD)
         descents = [drawn(i, self.edges[i], self.edges[i + 1], depth[i], self.rng) for i in cells]
         seen = self._seen_in(descents)
         followed = dict(zip([d.cell for d in descents if d.follow], self._followed(descents), strict=True))
@@ -264,21 +278,33 @@ class PathSample:
         count, least = len(rounds), self.least.sum(0)
         parts = rounds.var(0, ddof=1) / count
         sampled, squares = parts.sum(0), (parts**2).sum(0) / (count - 1)
-        # A layer that shows few switches may show none that a descent could miss: then its variance is what chance
-        # makes of as many as it has by its part of all switches, two at a time and each with its weight.
-        shown = self.shown.sum(0)
+        # A layer that shows few switches may show none that a descent could miss, few descents may meet none at all:
+        # then the variance is what chance makes of as many as the layer has by its part of all switches, two at a time
+        # and each with its weight. Cells of half the width have shown about as many as they hide themselves.
+        shown, draws = self.shown.sum(0), len(self.strata) * count
         of_all = shown / max(shown[self.columns.total], 1.0)
-        of_all[self.columns.lengths] = of_all[self.columns.breakpoints] = 0.0
-        variance = np.maximum(sampled, of_all * self.chance / count**2)
+        of_all[self.columns.lengths], of_all[self.columns.breakpoints] = 0.0, 1.0
+        hidden = 0.5 * self.cells * self.finer[:, self.columns.total].mean()
+        chance = max(self.chance / count**2, 2.0 * hidden * self.weight * self.cells / draws)
+        variance = np.maximum(sampled, of_all * chance)
         # as if one more cell had been drawn that misses the most seen in any; at least a unit that switches back, and
-        # an image that turns back in one feature, halfway through the longest chord
+        # an image that turns back in one feature, halfway through the longest chord: of features no more are moving
+        # than units of the layer are seen to switch in a cell, or else a saturated layer would seem to move in all
         most = (self.least - self.shown).max(0)
         most[self.columns.counts] = 2.0
-        chords = self.shown[:, self.columns.lengths].max(0) / (4.0 * self.features)
+        switched = shown[self.columns.transitions] / self.cells
+        moving = np.clip(np.append(switched, switched[-1:] if len(switched) else 1.0), 1.0, self.features)
+        chords = self.shown[:, self.columns.lengths].max(0) / (4.0 * moving)
         most[self.columns.lengths] = np.maximum(most[self.columns.lengths], chords)
         variance += (most * self.cells / len(self.strata) / count) ** 2
+        # Few draws may all miss where an image bends, and then agree with each other. Cells of half the width have
+        # shown about as much as they miss themselves, and how unevenly it lies; a draw tells no more than of its cell.
+        bent = 0.5 * self.cells * np.sqrt((self.finer**2).mean(0))
+        bent = np.maximum(rounds.mean(0).sum(0), bent)[self.columns.lengths]
+        variance[self.columns.lengths] = np.maximum(variance[self.columns.lengths], bent**2 / draws)
         freedom = np.full(len(variance), np.inf)
         np.divide(variance**2, squares, out=freedom, where=squares > 0)
+        freedom = np.minimum(freedom, draws - 1)
         value = np.maximum(self.shown.sum(0) + rounds.mean(0).sum(0), least)
         return PathEstimates(value, sampled, variance, freedom, least)
 

@@ -19,7 +19,7 @@ from netfold.results.plane_sample import PlaneSample
 from netfold.results.provenance import provenance
 from netfold.results.status import Certainty
 
-FIRST = 16
+FIRST = 8
 """Points along each side of the grid that is made whatever the budget."""
 
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}"

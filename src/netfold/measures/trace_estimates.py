@@ -87,8 +87,9 @@ def estimate_trace(
         path: where to go; points have the model's input shape, without a batch axis.
         seconds: how long it may take, capturing included; ``None`` for no such limit. Where there is no time for a
             second look there are lower bounds alone, and intervals have no upper end.
-        evaluations: points at which the network may be evaluated, some 30 at least; with ``seconds=None`` the same seed
-            then gives the same numbers on every machine.
+        evaluations: points at which the network may be evaluated, some 30 at least; a round of draws that was begun is
+            ended, also where the stretches that it follows hold more regions than it seemed. With ``seconds=None`` the
+            same seed then gives the same numbers on every machine.
         tolerance: half width of intervals, over their values, at which to stop.
         confidence: of the intervals.
         whole: ``never`` estimates also where the budget would allow to trace the whole path.
@@ -205,11 +206,11 @@ class _Search:
             trace = trace_within(self.program, self.path, budget, min(self.tolerance / 10, 1e-4))
         elif self.sample.tally.value[self.sample.columns.breakpoints] > left:
             return False
-        elif values_of(self.program) < LARGE:
+        elif values_of(self.program) < LARGE and spending.evaluations is None:
             self.trace = trace_paths(self.program, [self.path], progress=False)[0]
             return True
         else:
-            budget = Budget(seconds)
+            budget = Budget(seconds, None if spending.evaluations is None else int(left))
             trace = trace_within(self.program, self.path, budget)
             # what took longer than it seemed to take would do so again
             self.whole = False

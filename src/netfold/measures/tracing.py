@@ -80,8 +80,9 @@ def trace_path(
             stretch, until the time is over or Ctrl-C is pressed: `Trace.covered` says how far that was, and every
             number is of that part. What is sampled covers the whole path less finely, and its status says what is
             missing.
-        evaluations: points at which the network may be evaluated, likewise; a region takes one. The same numbers on
-            every machine.
+        evaluations: points at which the network may be evaluated, likewise; a region takes one. A stretch that was
+            begun is ended, and takes half of what is left where regions lie as close as before; what is sampled takes
+            some 15 at least. The same numbers on every machine.
         tolerance: relative error of sampled lengths and angles (angles below one radian: absolute).
         progress: show a bar where the work is long; by default only in a terminal.
 

@@ -30,8 +30,11 @@ from netfold.sensitivity import Sensitivity
 from netfold.theory import bounds
 from netfold.training.loop import accuracy
 
-LINES, PLANE, LAYERS = 0.5, 0.1, 0.3
-"""Parts of a budget that go to lines, to the plane and to layers that are disturbed."""
+LINES, PLANE, LAYERS, ACCURACY = 0.5, 0.1, 0.3, 0.05
+"""Parts of a budget that go to lines, to the plane, to layers that are disturbed, and to the accuracy."""
+
+FEWEST = 32
+"""Inputs on which the accuracy is measured whatever the budget."""
 
 TOO_LONG = "the lines are too long to follow from end to end in the time that was given, and were estimated"
 
@@ -74,6 +77,7 @@ class ReportData:
         accuracy: share of inputs classified right, where labels are given; ``initial_accuracy`` before
             training.
         initial_accuracy: before training.
+        classified: inputs on which they were measured: fewer than the data holds where there was no time for more.
         theory: the network before training beside theory; the network itself where that is not given.
         bound: the bound on regions; ``None`` where there is none.
         example: one pair looked at closely; ``None`` where lines were too long to follow.
@@ -108,6 +112,7 @@ class ReportData:
     not_made: Mapping[str, str] = field(default_factory=dict)
     slice: Slice | None = None
     asked: int = 0
+    classified: int = 0
     budget: float | None = None
 
     @property
@@ -192,8 +197,14 @@ def gather(
     groups = [trained] if untrained is None else [trained, untrained]
     plane = slice_through(program, before, points, answers, groups, seed, None if shares is None else PLANE * shares)
     cut = time.perf_counter()
-    pace = 0.0 if shares is None else pace_of(program, lines[0])
-    layers_disturbed = disturbed(model, points, answers, seed, None if shares is None else LAYERS * shares, pace)
+    # what the sections before have left of their shares goes to this one
+    left = None if shares is None else max(LAYERS * shares, shares - (cut - captured) - 2 * ACCURACY * shares)
+    layers_disturbed = disturbed(model, points, answers, seed, left)
+    disturbed_at = time.perf_counter()
+    most = len(points)
+    if shares is not None and answers is not None:
+        most = max(FEWEST, int(ACCURACY * shares / (pace_of(program, lines[0]) * len(groups))))
+    asked = np.unique(np.linspace(0, len(points) - 1, min(most, len(points))).astype(np.int64))
     tried = {
         "What does one path between two inputs look like?": looked_at,
         "How does that compare with the most there could be?": (bounded := _bound(program)),
@@ -210,8 +221,9 @@ def gather(
         pairs=chosen,
         trained=trained,
         initial=untrained,
-        accuracy=_accuracy(program, points, answers),
-        initial_accuracy=_accuracy(before, points, answers) if before is not None else None,
+        accuracy=_accuracy(program, points, answers, asked),
+        initial_accuracy=_accuracy(before, points, answers, asked) if before is not None else None,
+        classified=len(asked),
         theory=beside_theory(before or program, untrained or trained, lines, points, initial=before is not None),
         bound=None if isinstance(bounded, str) else bounded,
         example=None if isinstance(looked_at, str) else looked_at,
@@ -223,7 +235,8 @@ def gather(
             "tracing": traced - captured,
             "example": looked - traced,
             "cutting a plane": cut - looked,
-            "disturbing layers": time.perf_counter() - cut,
+            "disturbing layers": disturbed_at - cut,
+            "theory and accuracy": time.perf_counter() - disturbed_at,
         },
         provenance=provenance(program),
         sensitivity=None if isinstance(layers_disturbed, str) else layers_disturbed,
@@ -296,11 +309,13 @@ def _require_comparable(program: Program, before: Program | None) -> None:
         )
 
 
-def _accuracy(program: Program, points: NDArray[np.float64], labels: NDArray[np.int64] | None) -> float | None:
+def _accuracy(
+    program: Program, points: NDArray[np.float64], labels: NDArray[np.int64] | None, rows: NDArray[np.int64]
+) -> float | None:
     if labels is None:
         return None
 
     def outputs(some: torch.Tensor) -> torch.Tensor:
         return program(program.points(some.numpy(), "data")).reshape(-1, *program.output_shape).cpu()
 
-    return accuracy(outputs, (torch.tensor(points), torch.from_numpy(labels)))
+    return accuracy(outputs, (torch.tensor(points[rows]), torch.from_numpy(labels[rows])))

@@ -32,6 +32,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
             "outputs": data.outputs,
             "parameters": data.parameters,
             "accuracy": data.accuracy,
+            "classified": data.classified,
             "training": data.story.recipe or None,
         },
         "paths": {

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import nn
 from torch.export import ExportedProgram
 
+from netfold.capture.reading import home
+from netfold.capture.untouched import outputs
 from netfold.errors import NetfoldError
 from netfold.plots import sensitivity
 from netfold.plots.themes import Theme
@@ -33,7 +36,7 @@ NAMED = 0.5
 
 
 def disturbed(
-    model: Any, points: NDArray[np.float64], labels: Any, seed: int, seconds: float | None = None, pace: float = 0.0
+    model: Any, points: NDArray[np.float64], labels: Any, seed: int, seconds: float | None = None
 ) -> Sensitivity | str:
     """Noise on one layer at a time, on a part of the data; or why that cannot be.
 
@@ -41,49 +44,58 @@ def disturbed(
         model: the network of the report.
         points: its inputs, and ``labels`` their classes or None.
         seed: of the draws.
-        seconds: how long it may take: fewer inputs are taken, then fewer draws.
-        pace: seconds that an evaluation of the network takes.
+        seconds: how long it may take: fewer inputs are taken, then fewer draws, then the noise that is spoken of alone.
     """
     if not isinstance(model, nn.Module | ExportedProgram):
         return "a captured program holds no parameters any more; give the module it came from"
 
-    def run(count: int, draws: int) -> Sensitivity:
+    def run(count: int, draws: int, strengths: tuple[float, ...]) -> Sensitivity:
         rows = np.unique(np.linspace(0, len(points) - 1, count).astype(np.int64))
         data = points[rows] if labels is None else (points[rows], np.asarray(labels)[rows])
         return layer_sensitivity(
-            model, data, None, GaussianNoise(NAMED), draws, seed, strengths=STRENGTHS, progress=False
+            model, data, None, GaussianNoise(NAMED), draws, seed, strengths=strengths, progress=False
         )
 
-    count, draws = min(AT_MOST, len(points)), DRAWS
+    count, draws, strengths = min(AT_MOST, len(points)), DRAWS, STRENGTHS
     try:
         if seconds is not None:
-            layers = sum(p.ndim > 1 for p in _parameters(model))
+            layers = sum(p.ndim > 1 for p in model.parameters())
             # what comes before a layer is computed once: half of the network is run again on average
-            each = 0.5 * pace * layers * len(STRENGTHS)
-            if each * count * draws > seconds:
-                count = int(np.clip(seconds / (each * draws), min(FEWEST, count), count))
-                draws = int(np.clip(seconds / (each * count), FEWEST_DRAWS, draws))
+            each = 0.5 * _pace(model, points[:FEWEST]) * layers
+            fewest, fewest_draws = min(FEWEST, count), FEWEST_DRAWS
+            if each * len(strengths) * fewest * fewest_draws > seconds:
+                strengths = (NAMED,)
+            each *= len(strengths)
+            count = int(np.clip(seconds / (each * draws), fewest, count))
+            draws = int(np.clip(seconds / (each * count), fewest_draws, draws))
             if each * count * draws > TOLERATED * seconds:
                 return f"it would take some {each * count * draws:.0f} seconds, and {seconds:.0f} were left for it"
-        return run(count, draws)
+        return run(count, draws, strengths)
     except NetfoldError as error:
         return " ".join(str(error).split())
 
 
-def _parameters(model: nn.Module | ExportedProgram) -> Iterator[nn.Parameter]:
-    return model.parameters()  # type: ignore[return-value]
+def _pace(model: nn.Module | ExportedProgram, points: NDArray[np.float64]) -> float:
+    """Seconds that the model takes for an input, in its own number type."""
+    module = model if isinstance(model, nn.Module) else model.module()
+    dtype, device = home(module)
+    some = torch.as_tensor(points, dtype=dtype, device=device)
+    outputs(module, some[:1])
+    begin = time.perf_counter()
+    outputs(module, some)
+    return (time.perf_counter() - begin) / len(some)
 
 
 def draw(result: Sensitivity, width: float, theme: Theme) -> Figure:
     """The metric against the noise, one line a layer."""
     figure = Figure(figsize=(width, 3.9))
-    sensitivity.curves(result, figure.subplots(), theme)
+    sensitivity.plot(result, figure.subplots(), theme)
     return figure
 
 
 def sentence(result: Sensitivity) -> str:
     """Which layer loses most and which least, in a sentence."""
-    column = STRENGTHS.index(NAMED)
+    column = result.strengths.tolist().index(NAMED)
     order = result.ranking(NAMED)
     if not order:
         return "Noise on a single layer changed no output at all, so nothing is known about how robust the layers are."

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netfold.results.base import Record, Result, Variable, above, counted, measured, variable
+from netfold.results.status import Certainty, Standing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,9 @@ class LocalComplexity(Result):
     radius: float = measured("distance of the vertices from their point", unit="units of the input space")
     directions: int = measured("how many directions the cross-polytope has; it has twice as many vertices")
     counting_rule: str = measured("what was counted")
+    status: Standing = measured(
+        "whether it is of all the points that were given, or of the first of them", default=Certainty.EXACT.text()
+    )
     provenance: dict[str, Any] = measured(
         "model, seed, versions, time", default_factory=dict, compare=False, repr=False
     )
@@ -53,7 +57,8 @@ class LocalComplexity(Result):
 
     def _headline(self) -> str:
         total, points = self.total.mean(), counted(len(self.counts), "point")
-        return f"LocalComplexity: {total:.4g} units switch around each of {points} on average, radius {self.radius:g}"
+        what = f"{total:.4g} units switch around each of {points} on average, radius {self.radius:g}"
+        return f"LocalComplexity: {what} ({self.status})"
 
     def __repr__(self) -> str:
         width = max([5, *(len(layer.label) for layer in self.layers)])

@@ -17,7 +17,7 @@ class Certainty(Enum):
     PROVEN_BUT_FOR = "exact; proven but for", "what stands there is computed, not proven"
     CONVERGED = "converged", "the error estimates are within the tolerance"
     SHORT_OF_BUDGET = "not converged", "raise seconds=, evaluations= or tolerance="
-    PARTIAL = "followed in part", "raise seconds= or evaluations= for the rest"
+    PARTIAL = "followed in part", "raise the budget for the rest"
     SAMPLED = "sampled", "a finer grid shows more"
     ESTIMATED = "estimated", "more effort makes the interval narrower"
     SHORT_OF_EFFORT = "not converged", "allow more effort"

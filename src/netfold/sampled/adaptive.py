@@ -18,7 +18,7 @@ from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.threads import over_rows
 from netfold.progress import Budget
 from netfold.sampled import measure
-from netfold.sampled.brackets import joined, roots
+from netfold.sampled.brackets import FOR_A_ROOT, joined, roots
 from netfold.sampled.flow import Flow, Moving
 from netfold.sampled.panels import NARROWEST, NUDGE, Leaves, Panels
 from netfold.sampled.rule import NODES
@@ -28,7 +28,7 @@ from netfold.sampled.watch import Sight, Watch
 Mask = NDArray[np.bool_]
 
 FIRST_PANELS = 8
-"""Panels to begin with, at least."""
+"""Panels to begin with, at least; fewer where a budget does not reach for twice as many."""
 
 
 @dataclass
@@ -64,7 +64,8 @@ class Refinement:
 
     def run(self, corners: Floats) -> Leaves:
         """Refine the whole path, given the parameters between which it is smooth."""
-        each = -(-FIRST_PANELS // (len(corners) - 1))
+        first = min(FIRST_PANELS, max(int(self._left / (2 * len(NODES))), 1))
+        each = -(-first // (len(corners) - 1))
         share = np.arange(each) / each
         inner = (corners[:-1, None] + np.diff(corners)[:, None] * share).reshape(-1)
         pending = Panels.between(np.append(inner, 1.0))
@@ -133,7 +134,7 @@ class Refinement:
         cut = cut.any(0)
         parts = waiting + 2 * int(halved.sum()) + int(cut.sum()) + len(brackets)
         points = np.empty(0)
-        if len(NODES) * parts <= self._left:
+        if len(NODES) * parts + FOR_A_ROOT * len(brackets) <= self._left:
             apart = _apart(brackets.panel, roots(self.flow, brackets), panels)
             parted = np.zeros(len(panels), np.bool_)
             parted[_owner(panels, apart)] = True
@@ -149,10 +150,11 @@ class Refinement:
 
     @property
     def _left(self) -> float:
-        """Evaluations that are left."""
+        """Evaluations that are left, but for those in which the changes that were met are found; half at least."""
         budget = self.budget
         budget.spent = self.flow.evaluations
-        return 0.0 if budget.stopped else budget.left(budget.elapsed / budget.spent)
+        left = 0.0 if budget.stopped else budget.left(budget.elapsed / budget.spent)
+        return left - min(FOR_A_ROOT * sum(len(leaves.brackets) for leaves in self.kept), 0.5 * left)
 
     def _unsettled(self, panels: Panels, sights: list[Sight]) -> tuple[Mask, Mask]:
         """Panels to be halved, and for each watch the panels to be cut where its units switch."""

@@ -11,8 +11,12 @@ from numpy.typing import NDArray
 from netfold.arrays import Floats, Ints
 from netfold.exact.numerics.compiled import compiled
 from netfold.exact.numerics.threads import aside
+from netfold.progress import Budget
 from netfold.sampled import cubic
 from netfold.sampled.flow import Flow
+
+FOR_A_ROOT = 6
+"""Evaluations that a root takes, about."""
 
 SHARP = 2.0**-47
 """Roots are found to this in t, or to where rounding hides them."""
@@ -79,9 +83,33 @@ def roots(flow: Flow, brackets: Brackets) -> Floats:
     return found
 
 
-def _roots_of_stage(flow: Flow, stage: int, part: Brackets) -> Floats:
+def roots_within(flow: Flow, brackets: Brackets, budget: Budget) -> tuple[Floats, int]:
+    """The same as far as a budget goes; the rest, so many, is where the cubic through both ends is zero."""
+    found, at = np.empty(len(brackets)), 0
+    while at < len(brackets):
+        budget.spent = flow.evaluations
+        left = 0.0 if budget.stopped else budget.left(budget.elapsed / budget.spent)
+        count = int(min(left / FOR_A_ROOT, len(brackets) - at))
+        if count < 1:
+            break
+        count = count if at + count == len(brackets) else min(count, flow.batch)
+        found[at : at + count] = roots(flow, brackets.take(np.arange(at, at + count)))
+        at += count
+    rest = brackets.take(np.arange(at, len(brackets)))
+    tried, rows = np.empty(len(rest)), np.arange(len(rest))
+    aside(_try, _ends(rest), rows, np.zeros(len(rest), np.int64), tried)
+    found[at:] = tried
+    return found, len(rest)
+
+
+def _ends(part: Brackets) -> Floats:
+    """Both ends of every bracket, with what is sought and its derivative there, as if it went up."""
     sign = np.where(part.up, 1.0, -1.0)
-    ends = np.stack([part.low, sign * part.a, sign * part.da, part.high, sign * part.b, sign * part.db], 1)
+    return np.stack([part.low, sign * part.a, sign * part.da, part.high, sign * part.b, sign * part.db], 1)
+
+
+def _roots_of_stage(flow: Flow, stage: int, part: Brackets) -> Floats:
+    sign, ends = np.where(part.up, 1.0, -1.0), _ends(part)
     found, stalled = np.full(len(part), np.nan), np.zeros(len(part), np.int64)
     open_ = np.arange(len(part))
     for _ in range(160):

@@ -25,7 +25,7 @@ from netfold.results.status import Certainty, Standing
 from netfold.results.trace import LayerRecord, OutputRecord, Trace
 from netfold.sampled import gates, measure
 from netfold.sampled.adaptive import Refinement
-from netfold.sampled.brackets import roots
+from netfold.sampled.brackets import roots_within
 from netfold.sampled.flow import Flow
 from netfold.sampled.motion import motion
 from netfold.sampled.panels import NUDGE
@@ -142,19 +142,21 @@ class _Reading:
 
     def _changes(self) -> _Changes:
         """Every change of state, inside panels and at their boundaries."""
-        inside = self.leaves.brackets
+        inside, refinement = self.leaves.brackets, self.refinement
+        found, self.rough = roots_within(refinement.flow, inside, refinement.budget)
+        self.widest = float((inside.high - inside.low)[len(found) - self.rough :].max(initial=0.0))
         t, column, origin, target = self.refinement.seams.changes
         states = np.flatnonzero((column < self.starts[-1]) & ~self._of(column, len(self.watches) - 2))
         number = np.searchsorted(self.starts, column[states], "right") - 1
         stage = np.array([w.stage for w in self.watches])
-        found = _Changes(
-            np.concatenate([roots(self.refinement.flow, inside), t[states]]),
+        changes = _Changes(
+            np.concatenate([found, t[states]]),
             np.concatenate([inside.stage, stage[number]]),
             np.concatenate([inside.unit, column[states] - self.starts[number]]),
             np.concatenate([inside.origin, origin[states]]),
             np.concatenate([inside.target, target[states]]),
         )
-        return found.take(np.argsort(found.t, kind="stable"))
+        return changes.take(np.argsort(changes.t, kind="stable"))
 
     def _of(self, column: Ints, number: int) -> NDArray[np.bool_]:
         """Columns of states that belong to one watch."""
@@ -235,7 +237,7 @@ class _Reading:
             input_length=float(measures[0, measure.LENGTH]),
             method="sampled",
             error=errors[:, measure.LENGTH],
-            status=_status(refinement, measures, errors),
+            status=_status(refinement, measures, errors, self.rough, self.widest),
             margin=refinement.closest,
             counting_rule=COUNTING_RULE,
             output_label=program.output_label,
@@ -279,13 +281,15 @@ def _passages(rule: object, changes: _Changes) -> int:
     return int(((states[1:] != states[:-1]) & (unit[1:] == unit[:-1])).sum())
 
 
-def _status(refinement: Refinement, measures: Floats, errors: Floats) -> Standing:
+def _status(refinement: Refinement, measures: Floats, errors: Floats, rough: int, widest: float) -> Standing:
     """``converged``, or what is missing and what to do about it."""
     reasons = ["interrupted"] if refinement.budget.stopped else []
     if refinement.starved:
         reasons.append(
             f"{refinement.budget.end} with {refinement.starved:,} stretches in which transitions may be missed"
         )
+    if rough:
+        reasons.append(f"{rough:,} changes of state are known to within {widest:.1g} in t, as is their order")
     if refinement.undecided:
         reasons.append(f"in {refinement.undecided:,} stretches narrower than 2e-11 in t transitions may hide")
     over = errors / np.where(refinement.allowed > 0, refinement.allowed, 1.0)

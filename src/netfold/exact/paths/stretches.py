@@ -23,6 +23,9 @@ FIRST = 2.0**-14
 LONGER = 8.0
 """How many times as long as the last a stretch may be."""
 
+LEFT = 0.5
+"""Part of the evaluations that are left which the next stretch is to take."""
+
 VALUES, FEWEST = 2**25, 32
 """Values at all rows of a stretch, about, and rows of it at least."""
 
@@ -50,7 +53,7 @@ def follow(
         program: the program.
         ahead: the stretch between two parameters.
         threads: that share a stretch.
-        budget: what it may take; at least one stretch is followed.
+        budget: what it may take; at least one stretch is followed, and one that was begun is ended.
         told: called with the parameter that was come to.
 
     Returns:
@@ -61,7 +64,7 @@ def follow(
     at, width, before = 0.0, FIRST, 0
     try:
         while at < 1.0 and not (whole is not None and budget.over):
-            end = at + width if at + 1.25 * width < 1.0 else 1.0
+            begun, end = at, at + width if at + 1.25 * width < 1.0 else 1.0
             part = driver.run(domain, ahead(at, end), threads)
             with held():
                 if whole is not None:
@@ -72,6 +75,9 @@ def follow(
                 before, budget.spent = met, budget.spent + rows
             told(at)
             width *= min(max(wanted / rows, 1.0 / LONGER), LONGER)
+            if budget.evaluations is not None:
+                # a stretch that is twice as dense as the last fits as well
+                width = min(width, (end - begun) * max(LEFT * (budget.evaluations - budget.spent), 1.0) / rows)
     except KeyboardInterrupt:
         budget.stopped = True
         if whole is None:
