@@ -40,7 +40,7 @@ from netfold.commands.score import score
 from netfold.commands.sensitivity import bit_plan, history, sensitivity
 from netfold.commands.sweep import sweep
 from netfold.commands.theory import bounds, diagnose, theory
-from netfold.commands.units import units
+from netfold.commands.units import simplify, units
 from netfold.commands.warmup import warmup
 from netfold.errors import InvalidInputError, NetfoldError
 
@@ -199,7 +199,20 @@ def trace(
     answer(as_json, found.to_dict, found)
 
 
-for _verb in (partition, count, check, units, bounds, theory, diagnose, sensitivity, bit_plan, history, score):
+for _verb in (
+    partition,
+    count,
+    check,
+    units,
+    simplify,
+    bounds,
+    theory,
+    diagnose,
+    sensitivity,
+    bit_plan,
+    history,
+    score,
+):
     app.command(_verb)
 app.command(sweep)
 app.command(reproduce)

@@ -209,6 +209,28 @@ def test_states_of_every_kind() -> None:
     assert nf.units(net, torch.zeros(3, 1)).count("dead", "proved") == 0
 
 
+def test_twins_are_those_that_were_planted() -> None:
+    """Equal and opposite multiples, also behind equal units and in maps of a convolution; nothing else is one."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        for row, of, factor in ((2, 0, -3.0), (4, 1, 0.5)):
+            net[0].weight[row], net[0].bias[row] = factor * net[0].weight[of], factor * net[0].bias[of]
+        net[2].weight[3], net[2].bias[3] = net[2].weight[1], net[2].bias[1]
+        net[2].weight[3, 1], net[2].weight[3, 4] = 0.0, net[2].weight[1, 4] + 2 * net[2].weight[1, 1]
+    for where in (nf.Box(-1.0, 1.0), torch.randn(5, 3)):
+        table = nf.units(net, where).to_dataframe()
+        assert table["twin"].tolist() == [-1, -1, 0, -1, 1, -1, -1, -1, -1, 1]
+        assert table["factor"].dropna().tolist() == [-3.0, 0.5, 1.0]
+    maps = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU()).double().eval()
+    with torch.no_grad():
+        maps[0].weight[2], maps[0].bias[2] = maps[0].weight[0], maps[0].bias[0]
+    table = nf.units(maps, torch.randn(4, 1, 4, 4)).to_dataframe()
+    assert table["twin"].tolist() == [-1] * 8 + [0, 1, 2, 3]
+    smooth = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2), nn.ReLU())
+    assert (nf.units(smooth, torch.randn(3, 2)).units.twin == -1).all()
+
+
 def test_data_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """The block size makes no difference; shares and ranks are those of the forward pass."""
     torch.manual_seed(0)

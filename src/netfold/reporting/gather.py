@@ -23,9 +23,11 @@ from netfold.reporting.example import Example, example
 from netfold.reporting.pairs import Pairs, choose_pairs
 from netfold.reporting.planes import Slice, slice_through
 from netfold.reporting.sensitivity import disturbed
+from netfold.reporting.states import seen
 from netfold.results.complexity import WatchedLayer
 from netfold.results.provenance import provenance
 from netfold.results.trace_estimates import TraceEstimates
+from netfold.results.units import Units
 from netfold.sensitivity import Sensitivity
 from netfold.theory import bounds
 from netfold.training.loop import accuracy
@@ -83,6 +85,7 @@ class ReportData:
         sensitivity: what noise on one layer at a time costs, where the network holds parameters.
         not_made: sections that could not be made, and why.
         slice: the plane through three inputs.
+        states: what the units are on a part of the data, where that is known.
         asked: pairs that were asked for.
         budget: seconds that it might take, or ``None``.
     """
@@ -107,6 +110,7 @@ class ReportData:
     sensitivity: Sensitivity | None = None
     not_made: Mapping[str, str] = field(default_factory=dict)
     slice: Slice | None = None
+    states: Units | None = None
     asked: int = 0
     budget: float | None = None
 
@@ -194,10 +198,13 @@ def gather(
     cut = time.perf_counter()
     pace = 0.0 if shares is None else pace_of(program, lines[0])
     layers_disturbed = disturbed(model, points, answers, seed, None if shares is None else LAYERS * shares, pace)
+    disturbing = time.perf_counter()
+    states = seen(program, points, shares, pace)
     tried = {
         "What does one path between two inputs look like?": looked_at,
         "How does that compare with the most there could be?": (bounded := _bound(program)),
         "What does a plane between three inputs look like?": plane,
+        "Which units never change?": states,
         "Which layers must not be touched?": layers_disturbed,
     }
     return ReportData(
@@ -223,12 +230,14 @@ def gather(
             "tracing": traced - captured,
             "example": looked - traced,
             "cutting a plane": cut - looked,
-            "disturbing layers": time.perf_counter() - cut,
+            "disturbing layers": disturbing - cut,
+            "looking at units": time.perf_counter() - disturbing,
         },
         provenance=provenance(program),
         sensitivity=None if isinstance(layers_disturbed, str) else layers_disturbed,
         not_made={title: why for title, why in tried.items() if isinstance(why, str)},
         slice=None if isinstance(plane, str) else plane,
+        states=None if isinstance(states, str) else states,
     )
 
 
