@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from records import Store, perceptron
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -26,6 +25,7 @@ import netfold as nf
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.ranges.relaxed import Relaxation, left_open
 from netfold.reproduce.data import Images, read_images
+from records import Store, perceptron
 
 SHAPES = {"784-[100]x5": [784, *[100] * 5, 10], "784-[800]x2": [784, 800, 800, 10]}
 DECAYS = {"": 0.0, ", weight decay": 1.0}

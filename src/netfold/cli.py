@@ -142,8 +142,9 @@ def trace(
     certify: Annotated[
         bool,
         Parameter(
-            help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot; of a "
-            "smooth network, say on which share of the path no switch of its gates can be missing."
+            help="On a line through a piecewise-linear network: prove the counts for the stored weights, in exact "
+            "arithmetic where float64 cannot. On any path through a smooth one: say on which share of it no sign "
+            "switch of a GELU, SiLU, SwiGLU, tanh or sigmoid gate can be missing; half of --seconds goes to that."
         ),
         Flag,
     ] = False,
