@@ -43,7 +43,7 @@ def curve(llama: bool, blocks: int, seed: int, tolerance: float) -> list[str]:
         ends, sure = np.linspace(0, 1, count + 1), []
         for part in np.array_split(np.arange(count), max(1, count // 256)):
             ok, _ = gates.certain(program, path, found, ends[part], ends[part + 1])
-            sure.append(np.concatenate([one for one in ok.values()], 1))
+            sure.append(np.concatenate(list(ok.values()), 1))
         whole = np.concatenate(sure)
         cells.append(f"{np.floor(1e4 * whole.mean()) / 1e4:.4f} / {np.floor(1e3 * whole.all(1).mean()) / 1e3:.3f}")
     return cells

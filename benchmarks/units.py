@@ -31,7 +31,6 @@ SHAPES = {"784-[100]x5": [784, *[100] * 5, 10], "784-[800]x2": [784, 800, 800, 1
 DECAYS = {"": 0.0, ", weight decay": 1.0}
 BOXES = (0.01, 0.05)
 EPOCHS, BATCH = 5, 64
-POINTS = 10**6
 
 
 def trained(sizes: list[int], decay: float, images: Images) -> nn.Sequential:
@@ -67,18 +66,18 @@ def bounded(net: nn.Sequential, box: nf.Box, **more: int) -> dict[str, Any]:
     return {"proved": found.proved, "stay": stays / total, "free": found.count("free", "proved") / total}
 
 
-def simplified(net: nn.Sequential, box: nf.Box) -> dict[str, Any]:
+def simplified(net: nn.Sequential, box: nf.Box, points: int) -> dict[str, Any]:
     """What is left, and how far outputs are off at random points of the box, in float64."""
     net = net.double()
     small, (low, high) = nf.simplify(net, box), map(torch.from_numpy, box.limits((784,)))
     off, size = 0.0, 0.0
     with torch.no_grad():
-        for seed in range(POINTS // 10**4):
+        for seed in range(points // 10**4):
             share = torch.rand(10**4, 784, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
             x = low + (high - low) * share
             y = net(x)
             off, size = max(off, float((y - small(x)).abs().max())), max(size, float(y.abs().max()))
-    return {"units": small.units, "numbers": small.counts, "off": off / size}
+    return {"units": small.units, "numbers": small.counts, "off": off / size, "points": points}
 
 
 def main() -> None:
@@ -87,6 +86,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("kept", type=Path)
     parser.add_argument("--splits", type=int, default=32)
+    parser.add_argument("--points", type=int, default=10**6, help="random inputs at which outputs are compared")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     images, store = read_images(asked.folder), Store(asked.kept)
@@ -95,7 +95,7 @@ def main() -> None:
         "intervals": lambda net, box: {"stay": by_intervals(net, box)},
         "bounds": bounded,
         "parts": lambda net, box: bounded(net, box, splits=asked.splits),
-        "simplify": simplified,
+        "simplify": lambda net, box: simplified(net, box, asked.points),
     }
     for name, sizes in SHAPES.items():
         for more, decay in DECAYS.items():

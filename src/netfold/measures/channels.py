@@ -2,8 +2,8 @@
 
 A channel is an index of a value's first axis: of a dense layer's it is a unit, of a convolution's a map. Three walks
 over a captured program: forwards, what every channel is known to be (`Held`); backwards, which are read; forwards, the
-operations that compute those. Each operation is a `Part` that knows its own share of the three; one that mixes channels
-in a way that is not known here gets all of its channels, and is applied as it is.
+operations that compute those. Each operation is a `ChannelPart` that knows its own share of the three; one that mixes
+channels in a way that is not known here gets all of its channels, and is applied as it is.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _along(row: Any, value: Floats, axis: int = 0) -> Any:
 
 
 @dataclass
-class Part:
+class ChannelPart:
     """One operation, and what it makes of channels.
 
     Attributes:
@@ -139,7 +139,7 @@ class Part:
 
 
 @dataclass
-class Plain(Part):
+class Alone(ChannelPart):
     """Every channel by itself: pooling and the like."""
 
     def held(self, net: Channels) -> Held:
@@ -161,7 +161,7 @@ class Plain(Part):
 
 
 @dataclass
-class Reshaped(Part):
+class Reshaped(ChannelPart):
     """The entries of each channel become so many channels of their own."""
 
     pieces: int = 1
@@ -186,7 +186,7 @@ class Reshaped(Part):
 
 
 @dataclass
-class Joined(Part):
+class Joined(ChannelPart):
     """Values beside each other."""
 
     def held(self, net: Channels) -> Held:
@@ -218,7 +218,7 @@ class Joined(Part):
 
 
 @dataclass
-class Scaled(Part):
+class Scaled(ChannelPart):
     """Every channel times a number, plus one."""
 
     scale: Floats = field(default_factory=lambda: np.ones(1))
@@ -241,7 +241,7 @@ class Scaled(Part):
 
 
 @dataclass
-class Summed(Part):
+class Summed(ChannelPart):
     """Two values added, or one taken from the other, entry by entry."""
 
     signs: tuple[float, ...] = (1.0, 1.0)
@@ -320,7 +320,7 @@ class Product:
 
 
 @dataclass
-class Affine(Part):
+class Mixed(ChannelPart):
     """The sum of products of values, and a constant; it reads more than one value where others were merged into it.
 
     Attributes:
@@ -350,13 +350,13 @@ class Affine(Part):
     def _merge(self, net: Channels, product: Product) -> None:
         """Compute affine channels from what the part before them reads, where that is less to store."""
         via = net.parts.get(product.source)
-        inner = net.parts.get(via.inputs[0]) if isinstance(via, Bent) else via
-        if via is None or not isinstance(inner, Affine) or not (net.read_once(via) and net.read_once(inner)):
+        inner = net.parts.get(via.inputs[0]) if isinstance(via, Kinked) else via
+        if via is None or not isinstance(inner, Mixed) or not (net.read_once(via) and net.read_once(inner)):
             return
         moved = product.weight.any(tuple(a for a in range(product.weight.ndim) if a != 1))
-        moved &= via.on if isinstance(via, Bent) else True
+        moved &= via.on if isinstance(via, Kinked) else True
         slope, offset = (
-            (via.slope, via.offset) if isinstance(via, Bent) else (np.ones(len(moved)), np.zeros(len(moved)))
+            (via.slope, via.offset) if isinstance(via, Kinked) else (np.ones(len(moved)), np.zeros(len(moved)))
         )
         mine = replace(product, weight=product.weight * _along(np.where(moved, slope, 0.0), product.weight, 1))
         made = [mine.after(other) for other in inner.products]
@@ -411,7 +411,7 @@ class Affine(Part):
 
 
 @dataclass
-class Bent(Part):
+class Kinked(ChannelPart):
     """An elementwise nonlinearity, each of whose units stays on one piece or may not.
 
     Attributes:
@@ -551,7 +551,7 @@ class Channels:
             for i in node.inputs:
                 self.readers[i].append(node.index)
         self.readers[self.program.output].append(-1)
-        self.parts: dict[int, Part] = {}
+        self.parts: dict[int, ChannelPart] = {}
         self.shapes = {0: self.program.input_shape}
         for number, (stage, steps) in enumerate(zip(self.program.stages, explicit.steps, strict=True)):
             for step in steps:
@@ -582,10 +582,10 @@ class Channels:
         output = self.program.output
         self.output = self.gathered(output, np.arange(len(self.held[output].source))).index
 
-    def _add(self, part: Part) -> None:
+    def _add(self, part: ChannelPart) -> None:
         self.parts[part.index] = part
 
-    def read_once(self, part: Part) -> bool:
+    def read_once(self, part: ChannelPart) -> bool:
         """Whether one other part alone reads a value."""
         return len(self.readers[part.index]) == 1
 
@@ -593,14 +593,14 @@ class Channels:
         """Some channels of a value are read."""
         self.wanted[index] |= self.held[index].own(mask)
 
-    def _affine(self, step: Step) -> Part:
+    def _affine(self, step: Step) -> ChannelPart:
         node, op, shape = step.node, op_name(step.node.schema), step.shape
         common = (node, node.inputs, shape)
         given = by_name(node.schema, node.args, node.kwargs)
         shapes = [term.shape for term in step.terms]
         constant = np.broadcast_to(step.nearest[0], math.prod(shape)).reshape(shape)
         if not shape or not step.terms or () in shapes:
-            return Part(*common)
+            return ChannelPart(*common)
         if len(shapes) > 1:
             same = len(shapes) == 2 and shapes == [shape, shape] and not constant.any()
             if op in ("add", "sub") and same:
@@ -608,7 +608,7 @@ class Channels:
                 return Summed(*common, signs)
             joins = op in ("cat", "concat", "concatenate") and given["dim"] == 1
             alone = joins and all(isinstance(leaf, Ref) for leaf in given["tensors"])
-            return Joined(*common) if alone and len(given["tensors"]) == len(shapes) else Part(*common)
+            return Joined(*common) if alone and len(given["tensors"]) == len(shapes) else ChannelPart(*common)
         (term,), (before,) = step.terms, shapes
         if op in SCALES and before == shape:
             ones = term.linear(torch.ones(1, *shape, dtype=torch.float64))[0].numpy()
@@ -619,24 +619,24 @@ class Channels:
                 return self._onto_earlier(Scaled(*common, *numbers))
         weight = given.get("weight")
         if op == "linear" and len(before) == 1 and isinstance(weight, Tensor):
-            return Affine(*common, [Product(term.source, weight.numpy().copy(), None)], constant.copy())
+            return Mixed(*common, [Product(term.source, weight.numpy().copy(), None)], constant.copy())
         if op in CONVOLUTIONS and given["groups"] == 1 and isinstance(weight, Tensor) and not node.kwargs:
             product = Product(term.source, weight.numpy().copy(), node)
-            return Affine(*common, [product], constant.copy())
+            return Mixed(*common, [product], constant.copy())
         if _plain(op, before):
-            return Plain(*common)
+            return Alone(*common)
         if op in ROWS and math.prod(shape) == math.prod(before) and shape[0] % before[0] == 0:
             return Reshaped(*common, shape[0] // before[0])
         if op == "mean" and {d % (len(before) + 1) for d in given.get("dim") or (0,)} <= set(range(2, len(before) + 1)):
-            return Plain(*common)
+            return Alone(*common)
         if op in MATRICES and len(before) == len(shape) == 1:
-            return Affine(*common, [Product(term.source, term.coefficients.near.toarray(), None)], constant.copy())
-        return Part(*common)
+            return Mixed(*common, [Product(term.source, term.coefficients.near.toarray(), None)], constant.copy())
+        return ChannelPart(*common)
 
-    def _onto_earlier(self, scaled: Scaled) -> Part:
+    def _onto_earlier(self, scaled: Scaled) -> ChannelPart:
         """A scale and shift, as batch norm is, becomes one with the product before it that nobody else reads."""
         inner = self.parts.get(scaled.inputs[0])
-        if not isinstance(inner, Affine) or not self.read_once(inner):
+        if not isinstance(inner, Mixed) or not self.read_once(inner):
             return scaled
         for product in inner.products:
             product.weight = product.weight * _along(scaled.scale, product.weight)
@@ -647,12 +647,12 @@ class Channels:
             self.readers[product.source] = [
                 scaled.index if r == inner.index else r for r in self.readers[product.source]
             ]
-        return Affine(node, inner.inputs, scaled.shape, inner.products, bias)
+        return Mixed(node, inner.inputs, scaled.shape, inner.products, bias)
 
     def rows(self, index: int) -> Floats | None:
         """Numbers that fix each channel of a value: channels of equal rows are equal; ``None`` for too many."""
         part = self.parts.get(index)
-        if isinstance(part, Affine):
+        if isinstance(part, Mixed):
             parts = [p.weight.reshape(len(p.weight), -1) for p in part.products]
             return np.concatenate([*parts, part.bias.reshape(len(part.bias), -1)], 1)
         if isinstance(part, Summed):
@@ -668,19 +668,19 @@ class Channels:
         """The units of a layer that are gone, and why."""
         index = layer.node.index
         part, known, wanted = self.parts[index], self.held[index], self.wanted[index]
-        if type(part) is Part and wanted.any():
+        if type(part) is ChannelPart and wanted.any():
             return []
         each, found = layer.units // len(wanted), []
         for unit in range(layer.units):
             channel, place = divmod(unit, each)
             source, why = known.source[channel], ""
             if source < 0:
-                named = isinstance(part, Bent) and part.state[unit] in (STATES.index(DEAD), STATES.index(SATURATED))
+                named = isinstance(part, Kinked) and part.state[unit] in (STATES.index(DEAD), STATES.index(SATURATED))
                 why = STATES[part.state[unit]] if named else "constant"  # type: ignore[union-attr]
             elif source != channel:
                 first, factor = source * each + place, known.scale[channel]
                 why = f"the same as unit {first}" if factor == 1 else f"{factor:g} times unit {first}"
-            elif isinstance(part, Bent) and part.on[channel]:
+            elif isinstance(part, Kinked) and part.on[channel]:
                 why = ON
             elif not wanted[channel]:
                 why = "not read"
@@ -689,13 +689,13 @@ class Channels:
 
     # what parts write with
 
-    def append(self, op: Part | str, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Ref:
+    def append(self, op: ChannelPart | str, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Ref:
         """One more operation: a part's own, or one by its name."""
         args, kwargs = pytree.tree_map(self._kept, (args, kwargs or {}))
         leaves = pytree.tree_leaves((args, kwargs))
         inputs = tuple(dict.fromkeys(leaf.index for leaf in leaves if isinstance(leaf, Ref)))
-        target = op.node.target if isinstance(op, Part) else Operation(op)
-        name, path = (op.node.op, op.node.path) if isinstance(op, Part) else (op, "")
+        target = op.node.target if isinstance(op, ChannelPart) else Operation(op)
+        name, path = (op.node.op, op.node.path) if isinstance(op, ChannelPart) else (op, "")
         self.nodes.append(Node(len(self.nodes) + 1, name, target, args, kwargs, inputs, path, "", ""))
         return Ref(len(self.nodes))
 
@@ -713,12 +713,12 @@ class Channels:
         where[plain] = tensor.to(self.program.device, self.program.dtype if tensor.is_floating_point() else None)
         return Slot(plain)
 
-    def _order(self, part: Part) -> Ints:
+    def _order(self, part: ChannelPart) -> Ints:
         """The channels of a value that are computed: those that a nonlinearity bends come first."""
         readers = self.readers[part.index]
-        bent = part if isinstance(part, Bent) else self.parts.get(readers[0]) if len(readers) == 1 else None
+        bent = part if isinstance(part, Kinked) else self.parts.get(readers[0]) if len(readers) == 1 else None
         wanted = np.flatnonzero(self.wanted[part.index])
-        return wanted[np.argsort(bent.on[wanted], kind="stable")] if isinstance(bent, Bent) else wanted
+        return wanted[np.argsort(bent.on[wanted], kind="stable")] if isinstance(bent, Kinked) else wanted
 
     def gathered(self, index: int, channels: Ints) -> Ref:
         """Channels of a value of the first network, from those that are there."""
@@ -743,7 +743,7 @@ class Channels:
             return value
         return self.append("aten.index_select.default", (value, 1, torch.from_numpy(places.astype(np.int64))))
 
-    def scaled(self, part: Part, value: Ref, scale: Floats, shift: Floats, axes: int) -> Ref:
+    def scaled(self, part: ChannelPart, value: Ref, scale: Floats, shift: Floats, axes: int) -> Ref:
         """A value's channels times numbers, plus numbers."""
         shape = (1, -1, *(1,) * (axes - 1))
         for op, numbers, none in (("aten.mul.Tensor", scale, 1.0), ("aten.add.Tensor", shift, 0.0)):
@@ -776,11 +776,11 @@ def _short(value: Floats) -> Tensor:
     return torch.from_numpy(told[None])
 
 
-def _bent(layer: Layer, states: tuple[Ints, Floats] | None) -> Part:
+def _bent(layer: Layer, states: tuple[Ints, Floats] | None) -> ChannelPart:
     common = (layer.node, layer.node.inputs, layer.shape)
     if states is not None and isinstance(layer.rule, Elementwise) and layer.shape:
-        return Bent(*common, layer.rule, *states)
-    return Plain(*common) if _plain(op_name(layer.node.schema), layer.shape) else Part(*common)
+        return Kinked(*common, layer.rule, *states)
+    return Alone(*common) if _plain(op_name(layer.node.schema), layer.shape) else ChannelPart(*common)
 
 
 def _plain(op: str, shape: tuple[int, ...]) -> bool:

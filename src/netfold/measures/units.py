@@ -251,7 +251,7 @@ def _over(program: Program, domain: Box | Polytope, steps: int, splits: int, reg
             state, one = _states(layer, lows, highs)
             moved, stays = _states(layer, seen.low, seen.high)
             state = np.where(one, state, np.where(stays, _states(layer, seen.least, seen.most)[0], moved))
-            proved = one | ~stays
+            proved = one | (~stays & np.isfinite(seen.low) & np.isfinite(seen.high))
         rows.append((number, lows, highs, seen.low, seen.high, state, proved, seen.active))
     told = "box" if isinstance(domain, Box) else "polytope"
     return _table(rows), told, exact is not None, ()
