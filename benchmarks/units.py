@@ -130,19 +130,17 @@ def tell(rows: dict[str, Any]) -> None:
                 at = {
                     way: rows.get(f"{name}{more} {width} {way}") for way in ("intervals", "bounds", "parts", "simplify")
                 }
+                if not any(at.values()):
+                    continue
                 cells = [f"{name}{more}", f"{rows[name + more]['accuracy']:.1%}", f"{width}"]
-                cells.append(f"{at['intervals']['stay']:.1%} ({at['intervals']['cpu']:.1f} s)")
-                for way in ("bounds", "parts"):
-                    row = at[way]
-                    told = (
-                        f"{row['stay']:.1%}, {row['free']:.1%}, {row['proved']:.1%} ({row['cpu']:.0f} s)" if row else ""
-                    )
-                    cells.append(told)
-                small = at["simplify"]
+                first, small = at["intervals"], at["simplify"]
+                cells.append(f"{first['stay']:.1%} ({first['cpu']:.1f} s)" if first else "")
+                for row in (at["bounds"], at["parts"]):
+                    shares = ", ".join(f"{row[what]:.1%}" for what in ("stay", "free", "proved")) if row else ""
+                    cells.append(f"{shares} ({row['cpu']:.0f} s)" if row else "")
                 for what in ("units", "numbers"):
-                    before, after = small[what]
-                    cells.append(f"{after:,} of {before:,}")
-                cells.append(f"{small['off']:.0e}")
+                    cells.append(f"{small[what][1]:,} of {small[what][0]:,}" if small else "")
+                cells.append(f"{small['off']:.0e}" if small else "")
                 print(f"| {' | '.join(cells)} |")
 
 

@@ -211,8 +211,8 @@ def test_bounds_hold_among_denormal_numbers_and_overflow_proves_nothing() -> Non
     ]
     assert found.low[0] <= ends[0] <= ends[1] <= found.high[0]
     with torch.no_grad():
-        net[0].weight.fill_(1e300), net[0].bias.fill_(0.0), net[2].weight.fill_(1e300), net[2].bias.fill_(0.0)
-    large = nf.units(net, nf.Box(np.array([0.5, 0.5]), np.array([1.0, 1.0])), regions=0).to_dataframe()
+        net[0].weight.fill_(1e150), net[0].bias.fill_(0.0), net[2].weight.fill_(1e150), net[2].bias.fill_(0.0)
+    large = nf.units(net, nf.Box(np.array([1e10, 1e10]), np.array([2e10, 2e10])), regions=0).to_dataframe()
     assert large["known"].tolist() == ["proved", "observed"]
 
 
