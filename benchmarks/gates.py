@@ -1,6 +1,6 @@
 """The certified share of a path over depth and stretch length, in small networks like GPT-2 and like Llama.
 
-``python benchmarks/gates.py [--seed 5] [--tolerance 1e-3]`` prints for one to three blocks (three tokens of eight
+``python benchmarks/gates.py [--blocks 1 2] [--like Llama]`` prints for one to three blocks (three tokens of eight
 numbers, random weights, the line between two random points) which share of all pairs of a stretch and a gate is
 certified where the path is cut into so many equal stretches, and, behind the slash, which share of stretches has all of
 its gates certified. The switches held against the enclosures are those that the trace finds.
@@ -53,12 +53,14 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--blocks", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--like", nargs="+", choices=["GPT-2", "Llama"], default=["GPT-2", "Llama"])
     parser.add_argument("--tolerance", type=float, default=1e-3)
     asked, begin = parser.parse_args(), time.process_time()
     print(f"| like, blocks | {' | '.join(f'{n:,} stretches' for n in STRETCHES)} |\n|---|{'---|' * len(STRETCHES)}")
-    for llama, name in ((False, "GPT-2"), (True, "Llama")):
-        for blocks in (1, 2, 3):
-            cells = curve(llama, blocks, asked.seed, asked.tolerance)
+    for name in asked.like:
+        for blocks in asked.blocks:
+            cells = curve(name == "Llama", blocks, asked.seed, asked.tolerance)
             print(f"| {name}, {blocks} | {' | '.join(cells)} |", flush=True)
     print(f"{time.process_time() - begin:.0f} CPU s", file=sys.stderr)
 
