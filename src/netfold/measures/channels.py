@@ -94,7 +94,7 @@ class Held:
         """Weights ``(out, channels, ...)`` of the channels that the others are multiples of."""
         made, varies = np.zeros_like(weight), ~self.constant
         parts = weight[:, varies] * _along(self.scale[varies], weight, 1)
-        np.add.at(made, (slice(None), self.source[varies]), parts)
+        np.add.at(made.swapaxes(0, 1), self.source[varies], parts.swapaxes(0, 1))
         return made
 
 
@@ -174,7 +174,7 @@ class Reshaped(ChannelPart):
 
     def read(self, net: Channels, wanted: Bools) -> None:
         """The channels that any wanted piece is of."""
-        net.want(self.inputs[0], wanted.reshape(-1, self.pieces).any(1))
+        net.want(self.inputs[0], np.asarray(wanted.reshape(-1, self.pieces).any(1)))
 
     def write(self, net: Channels, wanted: Ints) -> Ref:
         """Whole channels in their new shape, and of those the wanted pieces."""
@@ -353,7 +353,7 @@ class Mixed(ChannelPart):
         inner = net.parts.get(via.inputs[0]) if isinstance(via, Kinked) else via
         if via is None or not isinstance(inner, Mixed) or not (net.read_once(via) and net.read_once(inner)):
             return
-        moved = product.weight.any(tuple(a for a in range(product.weight.ndim) if a != 1))
+        moved = np.asarray(product.weight.any(tuple(a for a in range(product.weight.ndim) if a != 1)))
         moved &= via.on if isinstance(via, Kinked) else True
         slope, offset = (
             (via.slope, via.offset) if isinstance(via, Kinked) else (np.ones(len(moved)), np.zeros(len(moved)))
@@ -384,7 +384,7 @@ class Mixed(ChannelPart):
         """The channels that have a weight."""
         for product in self.products:
             rows = product.weight[wanted]
-            net.want(product.source, rows.any(tuple(a for a in range(rows.ndim) if a != 1)))
+            net.want(product.source, np.asarray(rows.any(tuple(a for a in range(rows.ndim) if a != 1))))
 
     def write(self, net: Channels, wanted: Ints) -> Ref:
         """One operation a product, their sum, and a constant that differs from place to place."""
@@ -431,7 +431,7 @@ class Kinked(ChannelPart):
         """Constant where it is flat, or what it reads constant; multiples where what it reads are."""
         read, count = net.held[self.inputs[0]], self.shape[0]
         values = self.rule(self.middle[None])[0].reshape(self.shape)
-        flat = np.isin(self.state, [STATES.index(DEAD), STATES.index(SATURATED)]).reshape(count, -1).all(1)
+        flat = np.asarray(np.isin(self.state, [STATES.index(s) for s in (DEAD, SATURATED)]).reshape(count, -1).all(1))
         known = Held.nothing(self.shape).with_constants(flat, values)
         still = self.rule(read.rest.reshape(1, -1))[0].reshape(self.shape)
         known = known.with_constants(read.constant & ~flat, still)
@@ -691,12 +691,12 @@ class Channels:
 
     def append(self, op: ChannelPart | str, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Ref:
         """One more operation: a part's own, or one by its name."""
-        args, kwargs = pytree.tree_map(self._kept, (args, kwargs or {}))
-        leaves = pytree.tree_leaves((args, kwargs))
+        args, named = pytree.tree_map(self._kept, (args, kwargs or {}))
+        leaves = pytree.tree_leaves((args, named))
         inputs = tuple(dict.fromkeys(leaf.index for leaf in leaves if isinstance(leaf, Ref)))
         target = op.node.target if isinstance(op, ChannelPart) else Operation(op)
         name, path = (op.node.op, op.node.path) if isinstance(op, ChannelPart) else (op, "")
-        self.nodes.append(Node(len(self.nodes) + 1, name, target, args, kwargs, inputs, path, "", ""))
+        self.nodes.append(Node(len(self.nodes) + 1, name, target, args, named, inputs, path, "", ""))
         return Ref(len(self.nodes))
 
     def _kept(self, leaf: Any) -> Any:
