@@ -1,7 +1,8 @@
 """Bits by layer against the same bits everywhere, on CIFAR-10, with a network of resnet18's plan.
 
-``python benchmarks/bits.py FOLDER [seed ...]`` trains on the folder's ``data_batch_1.bin`` (five epochs, one thread),
-plans on 1,024 images of those, and tells the cross-entropy and accuracy on its ``test_batch.bin``.
+``python benchmarks/bits.py FOLDER KEPT [seed ...]`` trains on the folder's ``data_batch_1.bin`` (five epochs, one
+thread), plans on 1,024 images of those, and prints the table of cross-entropy and accuracy on its ``test_batch.bin``.
+What is done is in the folder ``KEPT``, from which it goes on after a kill.
 """
 
 from __future__ import annotations
@@ -10,14 +11,17 @@ import sys
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import netfold as nf
 from netfold.reproduce.data import read_images
 from netfold.sensitivity import weight_layers
+from records import Store
 
 
 class Block(nn.Module):
@@ -81,13 +85,12 @@ def trained(x: Tensor, y: Tensor, seed: int, epochs: int = 5, batch: int = 64) -
     return net.eval()
 
 
-def told(net: nn.Module, x: Tensor, y: Tensor) -> str:
+def told(net: nn.Module, x: Tensor, y: Tensor) -> dict[str, float]:
     """Cross-entropy and accuracy."""
     with torch.no_grad():
         outputs = net(x)
-    return (
-        f"loss {float(cross_entropy(outputs, y)):.4f}, accuracy {float((outputs.argmax(1) == y).double().mean()):.4f}"
-    )
+    right = (outputs.argmax(1) == y).double().mean()
+    return {"loss": float(cross_entropy(outputs, y)), "accuracy": float(right)}
 
 
 def with_weights(net: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
@@ -97,29 +100,73 @@ def with_weights(net: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
     return other
 
 
-def main(folder: Path, seeds: list[int]) -> None:
-    """Print the comparison."""
+def rounded(net: nn.Module, bits: int) -> dict[str, Tensor]:
+    """All weights with the same bits."""
+    rule = nf.Quantise(bits, per_channel=True)
+    return {w.name: rule.changed(w, torch.Generator()) for la in weight_layers(net) for w in la.weights}
+
+
+ROWS: dict[str, tuple[int, str, int | None] | int | None] = {
+    "as they are": None,
+    "3 bits everywhere": 3,
+    "3 on average, all layers measured": (3, "loss", None),
+    "3 on average, 8 of 21 measured": (3, "loss", 8),
+    '3 on average, `metric="squared_change"`': (3, "squared_change", None),
+    "4 bits everywhere": 4,
+    "4 on average, all layers measured": (4, "loss", None),
+}
+"""What is done to the weights: nothing, some bits, or a plan of a mean, by a metric, with so many layers measured."""
+
+
+def row(net: nn.Module, what: tuple[int, str, int | None] | int | None, part: Any, test: Any) -> dict[str, Any]:
+    """One row of the table, for one network."""
+    begin = time.process_time()
+    if not isinstance(what, tuple):
+        return told(net if what is None else with_weights(net, rounded(net, what)), *test)
+    bits, metric, direct = what
+    plan = nf.bit_plan(net, part, bits, metric=metric, direct=direct, batch_size=128)
+    found: dict[str, Any] = told(with_weights(net, plan.weights(net)), *test)
+    ranks = [round(float(r), 2) for r in plan.rank_correlation]
+    return {**found, "mean bits": plan.mean_bits, "ranks": ranks, "cpu": time.process_time() - begin}
+
+
+def main(folder: Path, store: Store, seeds: list[int]) -> None:
+    """Measure what is not known yet, and print the table."""
     torch.set_num_threads(1)
     images = read_images(folder).standardised()
     x, y = torch.from_numpy(images.train), torch.from_numpy(images.train_labels)
     test = torch.from_numpy(images.test), torch.from_numpy(images.test_labels)
     for seed in seeds:
-        begin = time.process_time()
-        net = trained(x, y, seed)
-        print(f"seed {seed}, trained in {time.process_time() - begin:.0f} CPU s: {told(net, *test)}")
-        for bits in (3, 4):
-            rule = nf.Quantise(bits, per_channel=True)
-            rounded = {w.name: rule.changed(w, torch.Generator()) for la in weight_layers(net) for w in la.weights}
-            print(f"  {bits} bits everywhere: {told(with_weights(net, rounded), *test)}")
-            for metric, direct in (("loss", None), ("loss", 8), ("squared_change", None)):
-                begin = time.process_time()
-                plan = nf.bit_plan(net, (x[:1024], y[:1024]), bits, metric=metric, direct=direct, batch_size=128)
-                spent = time.process_time() - begin
-                ranks = ", ".join(f"{r:.2f}" for r in plan.rank_correlation)
-                print(f"  {plan.mean_bits:.3f} bits a weight by {metric}, {direct or 'all'} layers measured: ", end="")
-                print(f"{told(with_weights(net, plan.weights(net)), *test)} ({spent:.0f} CPU s)")
-                print(f"    predicted {plan.predicted:.4f}, measured {plan.loss:.4f}; rank correlations {ranks}")
+        missing = [name for name in ROWS if f"{seed} {name}" not in store.rows()]
+        if not missing:
+            continue
+        weights = store.file(f"weights {seed}", ".safetensors")
+        if not weights.exists():
+            save_file(trained(x, y, seed).state_dict(), weights)
+        net = ResNet()
+        net.load_state_dict(load_file(weights))
+        for name in missing:
+            found = row(net.eval(), ROWS[name], (x[:1024], y[:1024]), test)
+            store.keep(f"{seed} {name}", found)
+            print(f"seed {seed}, {name}: {found}", file=sys.stderr, flush=True)
+    rows = store.rows()
+    print(f"| weights | {' | '.join(f'seed {seed}' for seed in seeds)} |\n|---|{'---|' * len(seeds)}")
+    for name in ROWS:
+        cells = []
+        for seed in seeds:
+            found, base = rows[f"{seed} {name}"], rows[f"{seed} as they are"]["loss"]
+            loss = (
+                f"{base:.3f}"
+                if name == "as they are"
+                else f"{found['loss'] - base:+.3f}".replace("-", "\N{MINUS SIGN}")
+            )
+            cells.append(f"{loss}, {found['accuracy']:.3f}")
+        print(f"| {name} | {' | '.join(cells)} |")
+    plans = {name: [rows[f"{seed} {name}"] for seed in seeds] for name, what in ROWS.items() if isinstance(what, tuple)}
+    for name, found in plans.items():
+        spent = ", ".join(f"{f['cpu']:.0f}" for f in found)
+        print(f"\n{name}: rank correlations at each number of bits {[f['ranks'] for f in found]}; {spent} CPU s")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [int(seed) for seed in sys.argv[2:]] or [0, 1, 2])
+    main(Path(sys.argv[1]), Store(Path(sys.argv[2])), [int(seed) for seed in sys.argv[3:]] or [0, 1, 2])

@@ -4,12 +4,12 @@
     python benchmarks/stress.py GROUP --replay KIND:SEED
     python benchmarks/stress.py --list
 
-Groups: lines, arcs, planes and cells hold netfold's answers against rational arithmetic that shares none of its code
-(`tests.stress.checks`); proofs damages proofs of counts, none of which may be accepted with a false one
+Groups: lines, arcs, planes, cells and units hold netfold's answers against rational arithmetic that shares none of its
+code (`tests.stress.checks`); proofs damages proofs of counts, none of which may be accepted with a false one
 (`tests.stress.forging`); interrupts sends SIGINT at random moments (`tests.stress.interrupts`); kills sends SIGKILL
 while something is saved (`tests.stress.kills`); files opens damaged and hostile files (`tests.mutations`); calls and
-commands give public functions and the command line arguments that are no good (`tests.stress.calls`, ``commands``),
-so many of each. Each group prints one table in Markdown, and writes a line for every case that must not be to
+commands give public functions and the command line arguments that are no good (`tests.stress.calls`, ``commands``), so
+many of each. Each group prints one table in Markdown, and writes a line for every case that must not be to
 ``--failures``; ``--replay`` shows one of them again. Ctrl-C prints what is known so far. Ends with exit code 1 where
 something is wrong without a word, crashed, hung, or raised anything but netfold's own errors.
 """
@@ -36,7 +36,7 @@ from tests.stress.interrupts import VERBS, Interrupts
 from tests.stress.networks import KINDS
 from tests.stress.processes import ROOT, Child, CrashedError, HungError, drawn
 
-ORACLES = ["lines", "arcs", "planes", "cells"]
+ORACLES = ["lines", "arcs", "planes", "cells", "units"]
 KILLED = ["trace", "traces", "partition", "sensitivity", "complexity", "checkpoint", "sweep"]
 LIMIT, PATIENCE, FIRST = 30.0, 120.0, 1800.0
 """Seconds of patience for a network, a call, and the first answer of a process, which may have to compile."""

@@ -41,7 +41,7 @@ from netfold.commands.score import score
 from netfold.commands.sensitivity import bit_plan, history, sensitivity
 from netfold.commands.sweep import sweep
 from netfold.commands.theory import bounds, diagnose, theory
-from netfold.commands.units import units
+from netfold.commands.units import simplify, units
 from netfold.commands.warmup import warmup
 from netfold.errors import InvalidInputError, NetfoldError
 
@@ -147,8 +147,9 @@ def trace(
     certify: Annotated[
         bool,
         Parameter(
-            help="Prove the counts on a line for the stored weights, in exact arithmetic where float64 cannot; of a "
-            "smooth network, say on which share of the path no switch of its gates can be missing."
+            help="On a line through a piecewise-linear network: prove the counts for the stored weights, in exact "
+            "arithmetic where float64 cannot. On any path through a smooth one: say on which share of it no sign "
+            "switch of a GELU, SiLU, SwiGLU, tanh or sigmoid gate can be missing; half of --seconds goes to that."
         ),
         Flag,
     ] = False,
@@ -204,7 +205,20 @@ def trace(
     answer(as_json, found.to_dict, found)
 
 
-for _verb in (partition, count, check, units, bounds, theory, diagnose, sensitivity, bit_plan, history, score):
+for _verb in (
+    partition,
+    count,
+    check,
+    units,
+    simplify,
+    bounds,
+    theory,
+    diagnose,
+    sensitivity,
+    bit_plan,
+    history,
+    score,
+):
     app.command(_verb)
 app.command(sweep)
 app.command(reproduce)

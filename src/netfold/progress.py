@@ -55,6 +55,19 @@ class Budget:
         left = math.inf if self.evaluations is None else self.evaluations - self.spent
         return left if self.seconds is None else min(left, (self.seconds - self.elapsed) / pace)
 
+    @contextmanager
+    def part(self, share: float) -> Iterator[None]:
+        """Only a part of all that is left may be taken meanwhile."""
+        seconds, evaluations = self.seconds, self.evaluations
+        if seconds is not None:
+            self.seconds = self.elapsed + share * max(seconds - self.elapsed, 0.0)
+        if evaluations is not None:
+            self.evaluations = self.spent + int(share * max(evaluations - self.spent, 0))
+        try:
+            yield
+        finally:
+            self.seconds, self.evaluations = seconds, evaluations
+
     def share(self, of: int) -> Budget:
         """An equal share of what is left, for one of so many; it begins now."""
         seconds = None if self.seconds is None else max(self.seconds - self.elapsed, 0.0) / of

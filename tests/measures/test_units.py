@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
@@ -196,6 +197,25 @@ def test_odd_magnitudes_prove_nothing_false(size: float) -> None:
     assert (bounds.units.state == exact.units.state)[both].all()
 
 
+def test_bounds_hold_among_denormal_numbers_and_overflow_proves_nothing() -> None:
+    """Sums of denormal numbers are off by more than their rounding; what is too large for float64 is met nowhere."""
+    net = nn.Sequential(nn.Linear(2, 1), nn.ReLU(), nn.Linear(1, 1), nn.ReLU()).double()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[-1.22083621e-320, -1.21540149e-321]], dtype=torch.float64))
+        net[0].bias.fill_(5.35073094e-321)
+    found = nf.units(net, nf.Box(np.array([0.91, -0.45]), np.array([1.16, -0.2])), regions=0).units
+    weight, bias = (p.detach().numpy().ravel().tolist() for p in net[0].parameters())
+    ends = [
+        sum((Fraction(w) * Fraction(x) for w, x in zip(weight, point, strict=True)), Fraction(bias[0]))
+        for point in ((1.16, -0.2), (0.91, -0.45))
+    ]
+    assert found.low[0] <= ends[0] <= ends[1] <= found.high[0]
+    with torch.no_grad():
+        net[0].weight.fill_(1e150), net[0].bias.fill_(0.0), net[2].weight.fill_(1e150), net[2].bias.fill_(0.0)
+    large = nf.units(net, nf.Box(np.array([1e10, 1e10]), np.array([2e10, 2e10])), regions=0).to_dataframe()
+    assert large["known"].tolist() == ["proved", "observed"]
+
+
 def test_states_of_every_kind() -> None:
     """Dead, on, saturated and free by construction, on data and over the box; a knot that is touched is not crossed."""
     net = nn.Sequential(nn.Linear(1, 5), nn.Hardtanh(0.0, 1.0), nn.Linear(5, 1))
@@ -207,6 +227,77 @@ def test_states_of_every_kind() -> None:
         assert table["state"].tolist() == ["dead", "on", "saturated", "free", "dead"]
     assert nf.units(net, nf.Box(-1.0, 1.0)).count("dead", "proved") == 2
     assert nf.units(net, torch.zeros(3, 1)).count("dead", "proved") == 0
+
+
+def attacked(net: nn.Sequential, low: torch.Tensor, high: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The lowest and highest pre-activations of all units that signs of gradients find in a box, from four starts each."""
+
+    def read(x: torch.Tensor) -> torch.Tensor:
+        found = []
+        for module in net:
+            found += [x] if isinstance(module, nn.ReLU | nn.Hardtanh) else []
+            x = module(x)
+        return torch.cat(found, 1)
+
+    units = read(low[None]).shape[1]
+    wanted = torch.eye(units, dtype=torch.float64).repeat(4, 1)
+    best = []
+    for sign in (-1.0, 1.0):
+        x, seen = low + (high - low) * torch.rand(len(wanted), len(low), dtype=torch.float64), []
+        for step in range(20):
+            x = x.detach().requires_grad_()
+            h = (read(x) * wanted).sum(1)
+            seen.append(h.detach())
+            (slope,) = torch.autograd.grad(sign * h.sum(), x)
+            x = torch.minimum(torch.maximum(x + (high - low) * 0.9**step * slope.sign(), low), high)
+        best.append(sign * (sign * torch.stack(seen)).amax(0).reshape(4, units).amax(0))
+    return best[0], best[1]
+
+
+def test_an_attack_contradicts_nothing_that_is_proved() -> None:
+    """Gradient search on 100 networks: every unit stays in its bounds, and none on a piece that it is proved not to be on."""
+    rng, kinds, stable = np.random.default_rng(11), ["ordinary", "integer", "repeated", "sparse", "no bias"], 0
+    torch.manual_seed(11)
+    for number in range(100):
+        net = dense([4, 6, 5, 2], kinds[number % 5], rng)
+        if number % 3 == 0:
+            net = nn.Sequential(*(nn.Hardtanh() if isinstance(m, nn.ReLU) else m for m in net))
+        middle, width = rng.normal(size=4), float(rng.choice([0.05, 0.3, 1.0]))
+        low, high = (torch.from_numpy(middle + end * width) for end in (-0.5, 0.5))
+        found = nf.units(net, nf.Box(low, high), shape=(4,), regions=0)
+        lowest, highest = (end.numpy() for end in attacked(net, low, high))
+        assert (found.units.low <= lowest).all()
+        assert (found.units.high >= highest).all()
+        knots = np.array([-1.0, 1.0] if number % 3 == 0 else [0.0])
+        moved = (knots[:, None] > lowest + 1e-12).any(0) & (knots[:, None] < highest - 1e-12).any(0)
+        pieces = [(knots[:, None] < end).sum(0) for end in (lowest + 1e-12, highest - 1e-12)]
+        moved &= pieces[0] < pieces[1]
+        fixed = found.units.proved & (found.units.state != STATES.index("free"))
+        assert not (fixed & moved).any(), number
+        stable += int(fixed.sum())
+    assert stable > 200
+
+
+def test_twins_are_those_that_were_planted() -> None:
+    """Equal and opposite multiples, also behind equal units and in maps of a convolution; nothing else is one."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(3, 6), nn.ReLU(), nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2)).double()
+    with torch.no_grad():
+        for row, of, factor in ((2, 0, -3.0), (4, 1, 0.5)):
+            net[0].weight[row], net[0].bias[row] = factor * net[0].weight[of], factor * net[0].bias[of]
+        net[2].weight[3], net[2].bias[3] = net[2].weight[1], net[2].bias[1]
+        net[2].weight[3, 1], net[2].weight[3, 4] = 0.0, net[2].weight[1, 4] + 2 * net[2].weight[1, 1]
+    for where in (nf.Box(-1.0, 1.0), torch.randn(5, 3)):
+        table = nf.units(net, where).to_dataframe()
+        assert table["twin"].tolist() == [-1, -1, 0, -1, 1, -1, -1, -1, -1, 1]
+        assert table["factor"].dropna().tolist() == [-3.0, 0.5, 1.0]
+    maps = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU()).double().eval()
+    with torch.no_grad():
+        maps[0].weight[2], maps[0].bias[2] = maps[0].weight[0], maps[0].bias[0]
+    table = nf.units(maps, torch.randn(4, 1, 4, 4)).to_dataframe()
+    assert table["twin"].tolist() == [-1] * 8 + [0, 1, 2, 3]
+    smooth = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2), nn.ReLU())
+    assert (nf.units(smooth, torch.randn(3, 2)).units.twin == -1).all()
 
 
 def test_data_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

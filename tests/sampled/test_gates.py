@@ -15,6 +15,7 @@ import netfold as nf
 from netfold.sampled import gates
 from netfold.sampled.enclosures import enclosed
 from netfold.sampled.gates import Switches, certain, jets
+from netfold.sampled.trace import trace_sampled
 
 TOKENS, WIDTH = 3, 8
 
@@ -88,7 +89,7 @@ def test_no_switch_of_a_grid_is_missing_where_it_is_certified(
     assert len(whole) == len(signs) == blocks
     assert 0.2 < trace.certified <= whole["certified"].min()
     ends = t[:: points // 1000]
-    sure = gates.certain(nf.capture(model, shape=(TOKENS, WIDTH)), path, kept[0], ends[:-1], ends[1:])
+    sure = gates.certain(nf.capture(model, shape=(TOKENS, WIDTH)), path, kept[0], ends[:-1], ends[1:])[0]
     for (_, row), (layer, ok), seen in zip(whole.iterrows(), sure.items(), signs.values(), strict=True):
         mine = table[(table["layer"] == row["layer"]) & table["token"].notna()]
         assert layer + 1 == row["layer"]
@@ -139,14 +140,14 @@ def test_a_switch_that_was_not_found_is_not_certified() -> None:
     t = np.linspace(0, 1, 257)
     signs = on_grid(model, path, t)["0.up"]
     none = Switches(np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64))
-    sure = certain(program, path, none, t[:-1], t[1:])[layer]
+    sure = certain(program, path, none, t[:-1], t[1:])[0][layer]
     switched = signs[1:] != signs[:-1]
     assert switched.any()
     assert not sure[switched].any()
     assert sure[~switched].mean() > 0.9
     row, unit = np.argwhere(sure)[0]
     made_up = Switches(t[row : row + 1] + 1e-4, np.array([layer]), np.array([unit]))
-    assert not certain(program, path, made_up, t[:-1], t[1:])[layer][row, unit]
+    assert not certain(program, path, made_up, t[:-1], t[1:])[0][layer][row, unit]
 
 
 def test_the_share_grows_as_stretches_shrink() -> None:
@@ -157,7 +158,7 @@ def test_the_share_grows_as_stretches_shrink() -> None:
     shares = []
     for n in (1, 16, 256):
         ends = np.linspace(0, 1, n + 1)
-        shares.append([ok.mean() for ok in certain(program, path, none, ends[:-1], ends[1:]).values()])
+        shares.append([ok.mean() for ok in certain(program, path, none, ends[:-1], ends[1:])[0].values()])
     curve = np.array(shares)
     assert (np.diff(curve, axis=0) >= 0).all()
     assert (np.diff(curve[1:], axis=1) < 0).all()
@@ -176,6 +177,79 @@ def test_gates_are_saved_and_refused_where_there_are_none(tmp_path: Any) -> None
     assert traces[0].to_dict()["gates"][0]["token"] is None
     with pytest.raises(nf.InvalidInputError, match="derivatives that could be enclosed"):
         nf.trace_path(net, nf.Curve(lambda t: torch.stack([t, t])), certify=True)
+    assert traces[0].uncertified == ""
     norm = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.ReLU(), nn.Linear(3, 3)).eval()
     with pytest.raises(nf.InvalidInputError, match="has no gate"):
         nf.trace_path(norm, nf.Arc([0.0, 1.0], [1.0, 0.0]), certify=True)
+
+
+def test_what_has_no_enclosure_is_named() -> None:
+    """Gates before it are certified, those behind it are not, and the result says why."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Linear(2, 4), nn.GELU(), nn.Linear(4, 4), nn.Mish(), nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)
+    )
+    trace = nf.trace_path(net, nf.Line([0.0, 0.0], [1.0, 1.0]), certify=True)
+    whole = trace.gates().query("token.isna()")
+    assert whole["certified"].tolist()[0] > 0.99
+    assert whole["certified"].tolist()[1] == trace.certified == 0.0
+    assert "aten.mish.default in module '3'" in trace.uncertified
+    assert trace.uncertified in repr(trace)
+    images = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), nn.SiLU(), nn.Conv2d(2, 2, 2, stride=2, bias=False), nn.GELU()
+    )
+    seen = nf.trace_path(images, nf.Line(torch.zeros(1, 4, 4), torch.randn(1, 4, 4)), certify=True)
+    assert seen.uncertified == ""
+    assert seen.certified > 0.9
+
+
+def test_convolutions_are_enclosed() -> None:
+    """What layers read at points of each stretch lies in its enclosure, and so does the change between two of them."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.SiLU(), nn.Conv2d(2, 4, 2, 2, groups=2), nn.GELU()).double()
+    program, ends = nf.capture(net, shape=(1, 4, 4)), torch.randn(2, 1, 4, 4, dtype=torch.float64)
+    path, edges = nf.Line(ends[0], ends[1]), np.linspace(0, 1, 9)
+    a, b = edges[:-1], edges[1:]
+    found = dict(enclosed(program, jets(program, path, a, b), 8))
+    at = {t: [*program.layer_inputs(torch.from_numpy(path(a + t * (b - a))))] for t in (0.1, 0.6, 1.0)}
+    for n, jet in found.items():
+        low, mid, high = (at[t][n][1][0].flatten(1) for t in (0.1, 0.6, 1.0))
+        for value in (low, mid, high):
+            assert ((value >= jet.range.low) & (value <= jet.range.high)).all()
+        change = (high - mid) / 0.8  # u runs over [-1, 1], so 0.4 of a stretch is 0.8
+        assert ((change >= jet.slope.low - 1e-12) & (change <= jet.slope.high + 1e-12)).all()
+
+
+def test_a_budget_ends_the_certificate() -> None:
+    """What is certified within it is less than without one; the result says what ended it; progress adds up."""
+    model, path = case(5, True, 2)
+    program = nf.capture(model, shape=(TOKENS, WIDTH))
+    part = nf.trace_path(program, path, certify=True, tolerance=1e-3, evaluations=1500)
+    more = nf.trace_path(program, path, certify=True, tolerance=1e-3, evaluations=8000)
+    assert part.certified <= more.certified
+    assert part.gates()["certified"].sum() < more.gates()["certified"].sum()
+    assert "the certificate ended early: " in part.uncertified
+    assert "evaluations were taken" in part.uncertified
+    none = nf.trace_path(program, path, certify=True, seconds=1e-3)
+    assert none.certified == 0.0
+    assert "seconds are over" in none.uncertified
+    told: list[float] = []
+    net = nf.capture(nf.random_network(inputs=2, width=6, depth=2, activation="tanh", seed=0), shape=(2,))
+    trace_sampled(net, nf.Line([0.0, 0.0], [1.0, 1.0]), told=told.append, certify=True)
+    assert sum(told) == pytest.approx(1.0)
+
+
+def test_an_exact_part_is_proved_where_only_the_tail_is_smooth() -> None:
+    """Breakpoints are those of the certificate of the part alone; the tail's switches are those of a fine grid."""
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Linear(2, 8), nn.ReLU(), nn.Linear(8, 3), nn.Sigmoid()).double()
+    path = nf.Line([-2.0, 0.5], [2.0, -0.3])
+    with torch.no_grad():
+        net[2].bias -= net[:3](torch.from_numpy(path(np.array([0.37]))))[0]  # each output crosses 0 there
+    trace, part = nf.trace_path(net, path, certify=True), nf.trace_path(net[:2], path, certify=True)
+    assert (trace.method, trace.uncertain) == ("exact, then sampled", 0)
+    assert np.isin(part.breakpoints, trace.breakpoints).all()
+    h = net[:3](torch.from_numpy(path(np.linspace(0, 1, 100_001)))) > 0
+    assert trace.layers[1].sign_transitions == int((h[1:] != h[:-1]).sum()) > 0
+    with pytest.raises(nf.InvalidInputError, match="takes the whole path"):
+        nf.trace_path(net, path, certify=True, seconds=1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import netfold as nf
 from netfold.arrays import Floats
 from tests.exact.arc import rational_circles
 from tests.exact.cells.networks import module
-from tests.exact.cells.reference import Cell, Layer, Tree
+from tests.exact.cells.reference import Cell, Layer, Tree, box
 from tests.exact.line import rational_segments
 from tests.exact.plane.rational_polygons import regions_after
 from tests.stress.networks import KINDS, layers_of, points_of
+from tests.stress.ranges import ranges
 
 NEAR = 1e-9
 """How far a breakpoint may be from the true one."""
@@ -58,6 +60,7 @@ def network(group: str, kind: str, seed: int) -> tuple[list[Layer], np.random.Ge
         "lines": (int(rng.integers(1, 5)), 8, 4),
         "arcs": (int(rng.integers(2, 4)), 6, 3),
         "planes": (int(rng.integers(2, 4)), 5, 3),
+        "units": (int(rng.integers(1, 4)), 4, 3),
         "cells": (7, 2, 2) if rng.random() < SIMPLEX else (int(rng.integers(1, 4)), 4, 2),
     }[group]
     return layers_of(kind, rng, inputs, units, depth), rng
@@ -217,6 +220,59 @@ def cells(kind: str, seed: int) -> list[Verdict]:
     return [_asked(case, lambda: nf.count_regions(model, domain, progress=False), compare)]
 
 
+def units(kind: str, seed: int) -> list[Verdict]:
+    """Ranges and states of units over a box: exact ones, and proven bounds with and without parts of the domain."""
+    layers, rng = network("units", kind, seed)
+    inputs, width = layers[0].weights.shape[1], float(rng.choice([0.25, 1.0, 3.0]))
+    low = points_of(kind, rng, layers, 2)[0]
+    high = low + width
+    captured = _captured(layers)
+    if isinstance(captured, Verdict):
+        return [captured]
+    true = [
+        (*ends, _state(layer, *ends))
+        for layer, rows in zip(layers, ranges(layers, box(low, high)), strict=True)
+        for ends in rows
+        if layer.pool == 1
+    ]
+
+    def compare(case: str, found: nf.Units) -> Verdict:
+        wrong, u = [], found.units
+        for i, (least, most, state) in enumerate(true):
+            if found.exact and (u.low[i], u.high[i]) != (float(least), float(most)):
+                wrong.append("ranges")
+            if not found.exact and (u.low[i] > least or u.high[i] < most):
+                wrong.append("bounds")
+            if u.met_low[i] < least - _off(least, most) or u.met_high[i] > most + _off(least, most):
+                wrong.append("met")
+            if u.proved[i] and u.state[i] != state:
+                wrong.append("states")
+        note = f"{found.to_dataframe()[['low', 'high', 'state', 'known']].values.tolist()} for {true}"
+        return Verdict(case, [*dict.fromkeys(wrong)], note=note[:2000])
+
+    domain = nf.Box(low, high) if inputs > 1 else nf.Box(float(low[0]), float(high[0]))
+    ways: dict[str, dict[str, int]] = {"exact": {}, "bounds": {"regions": 0}, "parts": {"regions": 0, "splits": 16}}
+    return [
+        _asked(
+            case, lambda more=more: nf.units(captured, domain, **more), lambda found, case=case: compare(case, found)
+        )
+        for case, more in ways.items()
+    ]
+
+
+def _off(least: Fraction, most: Fraction) -> Fraction:
+    return (abs(least) + abs(most) + 1) / 2**30
+
+
+def _state(layer: Layer, least: Fraction, most: Fraction) -> int:
+    """0 to 3: dead, on, saturated, free."""
+    first, last = sum(least >= k for k in layer.knots), sum(most > k for k in layer.knots)
+    if first < last:
+        return 3
+    slope, offset = layer.slopes[last], layer.offsets[last]
+    return 1 if slope else 2 if offset else 0
+
+
 GROUPS: dict[str, Callable[[str, int], list[Verdict]]] = {
-    "lines": lines, "arcs": arcs, "planes": planes, "cells": cells,
+    "lines": lines, "arcs": arcs, "planes": planes, "cells": cells, "units": units,
 }  # fmt: skip

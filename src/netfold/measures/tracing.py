@@ -73,9 +73,11 @@ def trace_path(
             the rest is sampled on the pieces.
         certify: prove the breakpoints, transitions and linear pieces of a line or polyline for the stored weights:
             what float64 leaves undecided (ties, touches, pieces too narrow for it) is decided in higher precision,
-            then in rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open. Where a
-            smooth network is sampled: say on which share of the path no sign switch of a GELU, SiLU, SwiGLU, tanh or
-            sigmoid gate can have been missed, by layer and token (`Trace.gates`, `Trace.certified`).
+            then in rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open. So it is
+            for the exact part of a network whose last operations alone are smooth. Where a smooth network is sampled:
+            say on which share of the path no sign switch of a GELU, SiLU, SwiGLU, tanh or sigmoid gate can have been
+            missed, by layer and token (`Trace.gates`, `Trace.certified`; `Trace.uncertified`: what hinders it). Half
+            of a budget goes to that.
         seconds: how long it may take, capturing included. What is exact is then followed from t = 0 on, stretch by
             stretch, until the time is over or Ctrl-C is pressed: `Trace.covered` says how far that was, and every
             number is of that part. What is sampled covers the whole path less finely, and its status says what is
@@ -167,16 +169,17 @@ def _traced(
         from netfold.exact.certificate.certifier import Certifier
 
         _require_certifiable(program, paths, choices)
-        if budget.limited:
-            raise InvalidInputError("a certificate takes the whole path: leave certify=False, or give no budget")
-        if _trace_sampled in choices:
-            return Traces(_certified_gates(program, path, tolerance) for path in paths)
-        choices = [_certified(Certifier(program))] * len(paths)
+        if budget.limited and any(choice is not _trace_sampled for choice in choices):
+            raise InvalidInputError(
+                "a certificate of an exact trace takes the whole path: leave certify=False, or give no budget"
+            )
+        if trace_straight in choices:
+            choices = [_certified(Certifier(program))] * len(paths)
     one_by_one = not certify and (budget.limited or values_of(program) >= LARGE)
     look = {"bar_format": BAR, "delay": 1.0}
     with progress_bar(len(paths), "tracing", "path", progress, **look) as bar:
         if one_by_one or _trace_sampled in choices or _trace_split in choices:
-            return Traces(_one_by_one(program, paths, choices, budget, tolerance, bar))
+            return Traces(_one_by_one(program, paths, choices, budget, tolerance, bar, certify))
         traces: dict[int, Trace] = {}
         for trace in dict.fromkeys(choices):
             chosen = [i for i, choice in enumerate(choices) if choice is trace]
@@ -194,6 +197,7 @@ def _one_by_one(
     budget: Budget,
     tolerance: float,
     bar: tqdm,
+    certify: bool,
 ) -> Iterator[Trace]:
     """Traces within a budget; after Ctrl-C those that were begun, if there is one."""
     for number, (path, choice) in enumerate(zip(paths, choices, strict=True)):
@@ -202,7 +206,7 @@ def _one_by_one(
         def told(at: float, number: int = number) -> None:
             bar.update(number + at - bar.n)
 
-        yield _within(program, path, choice, mine, tolerance, told)
+        yield _within(program, path, choice, mine, tolerance, told, certify)
         budget.spent += mine.spent
         if mine.stopped and not budget.limited:
             raise KeyboardInterrupt
@@ -222,11 +226,12 @@ def _within(
     budget: Budget,
     tolerance: float,
     told: Callable[[float], object],
+    certify: bool = False,
 ) -> Trace:
     """One trace within a budget."""
     begin = time.perf_counter()
     if choice is _trace_sampled:
-        from netfold.sampled.trace import MOST, trace_sampled
+        from netfold.sampled.trace import trace_sampled
 
         settled = 0.0
 
@@ -236,10 +241,9 @@ def _within(
             told(settled)
 
         if not budget.limited:
-            budget.evaluations = MOST
-            return trace_sampled(program, path, tolerance, budget, more)
+            return trace_sampled(program, path, tolerance, None, more, certify=certify)
         with stoppable(budget):
-            return trace_sampled(program, path, tolerance, budget, more)
+            return trace_sampled(program, path, tolerance, budget, more, certify=certify)
     if choice is trace_straight or choice is _trace_split:
         split = split_of(program) if choice is _trace_split else None
         whole, program = program, program if split is None else split.signed
@@ -253,7 +257,12 @@ def _within(
         length = path.length if at == 1.0 else stretch(path, 0.0, at).length  # type: ignore[attr-defined]
         trace = assembled(program, tracer, [path], [length], begin)[0]
         doubts = doubts_of(tracer, program.points(path.vertices[1], "the path"))[0]
-        trace = doubted(trace, doubts) if at < 1.0 else settle(tracer, [path], [trace], [doubts])[0]
+        if certify:
+            from netfold.exact.certificate.certifier import Certifier
+
+            trace = _proved(Certifier(program), path, trace)
+        else:
+            trace = doubted(trace, doubts) if at < 1.0 else settle(tracer, [path], [trace], [doubts])[0]
         if split is not None:
             trace = joined(whole, split, trace, tracer.vertices, tolerance)
         if at == 1.0:
@@ -348,16 +357,10 @@ def _traced_straight(program: Program, paths: Sequence[Line | Polyline], tracer:
     return list(zip(traces, doubts_of(tracer, points), strict=True))
 
 
-def _certified_gates(program: Program, path: Path, tolerance: float) -> Trace:
-    from netfold.sampled.trace import trace_sampled
-
-    return trace_sampled(program, path, tolerance, certify=True)
-
-
 def _require_certifiable(
     program: Program, paths: Sequence[Path], choices: Sequence[Callable[..., list[Trace]]]
 ) -> None:
-    if not program.piecewise_linear and all(choice is _trace_sampled for choice in choices):
+    if not program.piecewise_linear and all(choice in (_trace_sampled, _trace_split) for choice in choices):
         return
     for i, (path, choice) in enumerate(zip(paths, choices, strict=True)):
         if choice is not trace_straight:
@@ -370,14 +373,14 @@ def _require_certifiable(
 
 def _certified(certifier: Certifier) -> Callable[..., list[Trace]]:
     def trace(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
-        return [
-            certified(found, certifier.certify(*path.vertices, found.breakpoints, found.breakpoint_layers))
-            for path, (found, _) in zip(
-                paths, _traced_straight(program, paths, LineTracer(program, len(paths))), strict=True
-            )
-        ]
+        found = _traced_straight(program, paths, LineTracer(program, len(paths)))
+        return [_proved(certifier, path, one) for path, (one, _) in zip(paths, found, strict=True)]
 
     return trace
+
+
+def _proved(certifier: Certifier, path: Line | Polyline, found: Trace) -> Trace:
+    return certified(found, certifier.certify(*path.vertices, found.breakpoints, found.breakpoint_layers))
 
 
 def _trace_ellipses(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -> list[Trace]:

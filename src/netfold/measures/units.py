@@ -21,7 +21,7 @@ from netfold.capture.activations import Elementwise
 from netfold.capture.data import tensor_of
 from netfold.capture.program import Layer
 from netfold.domains import Box, Polytope
-from netfold.errors import InvalidInputError
+from netfold.errors import InvalidInputError, NotExplicitError, NotPiecewiseLinearError
 from netfold.exact.certificate.rounding import Bounded, Evaluation
 from netfold.exact.lp import rational
 from netfold.exact.matrices.coefficients import Pieces
@@ -30,6 +30,7 @@ from netfold.exact.numerics.threads import beside, look
 from netfold.exact.ranges.branching import branched
 from netfold.exact.ranges.enumerated import ExactRanges
 from netfold.exact.ranges.relaxed import Relaxation
+from netfold.measures.channels import twins
 from netfold.measures.regions import RegionSource
 from netfold.measures.states import rows_together, walk
 from netfold.progress import one_thread
@@ -90,7 +91,9 @@ def units(
         seed: of the inputs drawn from a domain.
 
     Returns:
-        Ranges and states of all units whose layers have linear pieces, unit by unit.
+        Ranges and states of all units whose layers have linear pieces, unit by unit; and for each the earlier unit of
+        its layer, if there is one, whose pre-activation is by the weights the same up to a factor (compared in
+        rational arithmetic, after batch norm is folded in float64), where the network's matrices can be read.
 
     Raises:
         InvalidInputError: the domain is not bounded, empty, or does not fit the model; data are unusable.
@@ -117,6 +120,7 @@ def units(
         program = capture(model, shape=shape or data.shape[1:])
         found = on_data(program, program.points(data, "data"))
     ranges, told, exact, ranks = found
+    ranges = _with_twins(ranges, program)
     kept = [n for n, layer in enumerate(program.layers) if isinstance(layer.rule, Elementwise)]
     return Units(
         ranges,
@@ -129,6 +133,19 @@ def units(
         RULE,
         provenance(program, seed=seed, seconds=time.perf_counter() - begin),
     )
+
+
+def _with_twins(ranges: UnitRanges, program: Program) -> UnitRanges:
+    """With the units that are multiples of others, where the network's matrices can be read."""
+    try:
+        found = twins(ExplicitProgram.of(program))
+    except (NotPiecewiseLinearError, NotExplicitError):
+        return ranges
+    twin, factor = ranges.twin.copy(), ranges.factor.copy()
+    for number, (earlier, factors) in found.items():
+        mine = ranges.layer == number + 1
+        twin[mine], factor[mine] = earlier, factors
+    return replace(ranges, twin=twin, factor=factor)
 
 
 Found = tuple[UnitRanges, str, bool, tuple[int, ...]]
@@ -234,7 +251,7 @@ def _over(program: Program, domain: Box | Polytope, steps: int, splits: int, reg
             state, one = _states(layer, lows, highs)
             moved, stays = _states(layer, seen.low, seen.high)
             state = np.where(one, state, np.where(stays, _states(layer, seen.least, seen.most)[0], moved))
-            proved = one | ~stays
+            proved = one | (~stays & np.isfinite(seen.low) & np.isfinite(seen.high))
         rows.append((number, lows, highs, seen.low, seen.high, state, proved, seen.active))
     told = "box" if isinstance(domain, Box) else "polytope"
     return _table(rows), told, exact is not None, ()
@@ -243,13 +260,14 @@ def _over(program: Program, domain: Box | Polytope, steps: int, splits: int, reg
 def _table(rows: list[tuple[Any, ...]]) -> UnitRanges:
     numbers = [np.full(len(low), n + 1) for n, low, *_ in rows]
     units = [np.arange(len(low)) for _, low, *_ in rows]
+    alone = np.full(sum(len(u) for u in units), -1), np.full(sum(len(u) for u in units), np.nan)
     columns = zip(*(row[1:] for row in rows), strict=True) if rows else [[]] * 7
     joined = [np.concatenate(column) if len(column) else np.zeros(0) for column in columns]
     low, high, met_low, met_high, state, proved, active = joined
     none = np.zeros(0, np.int64)
     return UnitRanges(
         np.concatenate(numbers) if rows else none, np.concatenate(units) if rows else none,
-        low, high, met_low, met_high, state.astype(np.int64), proved.astype(np.bool_), active,
+        low, high, met_low, met_high, state.astype(np.int64), proved.astype(np.bool_), active, *alone,
     )  # fmt: skip
 
 

@@ -23,9 +23,11 @@ from netfold.reporting.example import Example, example
 from netfold.reporting.pairs import Pairs, choose_pairs
 from netfold.reporting.planes import Slice, slice_through
 from netfold.reporting.sensitivity import disturbed
+from netfold.reporting.states import seen
 from netfold.results.complexity import WatchedLayer
 from netfold.results.provenance import provenance
 from netfold.results.trace_estimates import TraceEstimates
+from netfold.results.units import Units
 from netfold.sensitivity import Sensitivity
 from netfold.theory import bounds
 from netfold.training.loop import accuracy
@@ -87,6 +89,7 @@ class ReportData:
         sensitivity: what noise on one layer at a time costs, where the network holds parameters.
         not_made: sections that could not be made, and why.
         slice: the plane through three inputs.
+        states: what the units are on a part of the data, where that is known.
         asked: pairs that were asked for.
         budget: seconds that it might take, or ``None``.
     """
@@ -111,6 +114,7 @@ class ReportData:
     sensitivity: Sensitivity | None = None
     not_made: Mapping[str, str] = field(default_factory=dict)
     slice: Slice | None = None
+    states: Units | None = None
     asked: int = 0
     classified: int = 0
     budget: float | None = None
@@ -197,18 +201,22 @@ def gather(
     groups = [trained] if untrained is None else [trained, untrained]
     plane = slice_through(program, before, points, answers, groups, seed, None if shares is None else PLANE * shares)
     cut = time.perf_counter()
+    pace = 0.0 if shares is None else pace_of(program, lines[0])
     # what the sections before have left of their shares goes to this one
     left = None if shares is None else max(LAYERS * shares, shares - (cut - captured) - 2 * ACCURACY * shares)
     layers_disturbed = disturbed(model, points, answers, seed, left)
-    disturbed_at = time.perf_counter()
+    disturbing = time.perf_counter()
+    states = seen(program, points, shares, pace)
+    looking = time.perf_counter()
     most = len(points)
     if shares is not None and answers is not None:
-        most = max(FEWEST, int(ACCURACY * shares / (pace_of(program, lines[0]) * len(groups))))
+        most = max(FEWEST, int(ACCURACY * shares / (pace * len(groups))))
     asked = np.unique(np.linspace(0, len(points) - 1, min(most, len(points))).astype(np.int64))
     tried = {
         "What does one path between two inputs look like?": looked_at,
         "How does that compare with the most there could be?": (bounded := _bound(program)),
         "What does a plane between three inputs look like?": plane,
+        "Which units never change?": states,
         "Which layers must not be touched?": layers_disturbed,
     }
     return ReportData(
@@ -235,13 +243,15 @@ def gather(
             "tracing": traced - captured,
             "example": looked - traced,
             "cutting a plane": cut - looked,
-            "disturbing layers": disturbed_at - cut,
-            "theory and accuracy": time.perf_counter() - disturbed_at,
+            "disturbing layers": disturbing - cut,
+            "looking at units": looking - disturbing,
+            "theory and accuracy": time.perf_counter() - looking,
         },
         provenance=provenance(program),
         sensitivity=None if isinstance(layers_disturbed, str) else layers_disturbed,
         not_made={title: why for title, why in tried.items() if isinstance(why, str)},
         slice=None if isinstance(plane, str) else plane,
+        states=None if isinstance(states, str) else states,
     )
 
 

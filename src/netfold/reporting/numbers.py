@@ -9,6 +9,7 @@ from netfold.measures.many_lines import Lines, regions_of
 from netfold.reporting import planes
 from netfold.reporting.beside_theory import BesideTheory
 from netfold.reporting.gather import ReportData
+from netfold.reporting.states import rows
 from netfold.results.base import plain
 from netfold.results.intervals import estimate
 from netfold.results.trace_estimates import TraceEstimates
@@ -60,6 +61,7 @@ def numbers(data: ReportData) -> dict[str, Any]:
             "classes": shown.trace.output.classes,
         },
         "slice": None if data.slice is None else planes.numbers(data.slice),
+        "units": None if data.states is None else rows(data.states),
         "sensitivity": None if data.sensitivity is None else data.sensitivity.to_dict(),
         "not_made": data.not_made,
         "counting_rule": data.trained[0].counting_rule,

@@ -21,7 +21,7 @@ from netfold.formats import number
 from netfold.measures.many_lines import Lines, regions_of
 from netfold.plots.pages import Drawn, templates
 from netfold.renamed import renamed
-from netfold.reporting import planes
+from netfold.reporting import planes, states
 from netfold.reporting.figures import draw_all
 from netfold.reporting.gather import ReportData, Story, gather
 from netfold.reporting.numbers import margin_of, numbers, to_json
@@ -158,6 +158,8 @@ def render(data: ReportData, figures: dict[str, Drawn], folder: str) -> str:
         words=describe(data),
         sliced=planes.sentence(data.slice, data.story.inputs) if data.slice is not None else "",
         disturbed=sentence(data.sensitivity) if data.sensitivity is not None else "",
+        states=states.sentence(data.states) if data.states is not None else "",
+        state_rows=states.rows(data.states) if data.states is not None else [],
         figures=figures,
         cards=_cards(data),
         rows=_rows(data),

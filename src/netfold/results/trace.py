@@ -151,6 +151,10 @@ class Trace(Result):
         (),
         default=0.0,
     )
+    uncertified: str = measured(
+        "why nothing is certified of some gates: an operation without an enclosure, or a budget; else empty",
+        default="",
+    )
     provenance: dict[str, Any] = measured(
         "model, path, versions, seed, number type, time", default_factory=dict, compare=False
     )
@@ -251,6 +255,7 @@ class Trace(Result):
                 "by_layer": table.where(table.notna(), None).to_dict(orient="records"),
                 "gates": gates.where(gates.notna(), None).to_dict(orient="records"),
                 "certified": self.certified,
+                "uncertified": self.uncertified,
                 "breakpoints": self.breakpoints,
                 "breakpoint_layers": self.breakpoint_layers + 1,
                 "class_changes": self.output.class_changes,
@@ -317,4 +322,5 @@ class Trace(Result):
             return ""
         switches = int(self.gate_switches[self.gate_tokens < 0].sum())
         share = np.floor(1000 * self.certified) / 10
-        return f"; gates switch {counted(switches, 'time')}, on {share:g}% of the path no switch can be missing"
+        why = f" ({self.uncertified})" if self.uncertified else ""
+        return f"; gates switch {counted(switches, 'time')}, on {share:g}% of the path no switch can be missing{why}"

@@ -32,6 +32,11 @@ class UnitRanges(Record):
     active: NDArray[np.float64] = measured(
         "share of the inputs that were looked at on which the unit's piece has a slope", ("unit",)
     )
+    twin: NDArray[np.int64] = measured(
+        "an earlier unit of the layer whose pre-activation, by the weights, is the same up to a factor; -1: none",
+        ("unit",),
+    )
+    factor: NDArray[np.float64] = measured("its pre-activation over that of its twin; NaN without one", ("unit",))
 
 
 class Units(Result):
@@ -107,6 +112,8 @@ class Units(Result):
                 "met_low": u.met_low,
                 "met_high": u.met_high,
                 "active": u.active,
+                "twin": u.twin,
+                "factor": u.factor,
             }
         )
 

@@ -259,13 +259,14 @@ def attention(
 
 
 class UnknownOperationError(Exception):
-    """No rule encloses an operation."""
+    """No rule encloses an operation, which it names."""
 
 
 def enclosed(program: Program, point: Jet, points: int) -> Iterator[tuple[int, Jet]]:
     """Walk the nonlinearities that read one value: the number of each, with the jet that it reads, a row a stretch.
 
-    Ends at the first operation that has no rule.
+    Raises:
+        UnknownOperationError: the walk comes to an operation that has no rule.
     """
     values: dict[int, Any] = {0: program_point(program, point)}
     numbers = {layer.node.index: n for n, layer in enumerate(program.layers)}
@@ -276,7 +277,7 @@ def enclosed(program: Program, point: Jet, points: int) -> Iterator[tuple[int, J
         try:
             values[node.index] = _applied(node, values, points)
         except UnknownOperationError:
-            return
+            raise UnknownOperationError(node.describe()) from None
 
 
 def program_point(program: Program, point: Jet) -> Jet:
@@ -362,6 +363,16 @@ def _linear(given: dict[str, Any]) -> Jet:
     return found if given.get("bias") is None else found + _jet(given["bias"])
 
 
+def _convolved(given: dict[str, Any], f: Callable[..., Tensor]) -> Jet:
+    weight, bias = given["weight"], given.get("bias")
+    if isinstance(weight, Jet):
+        raise UnknownOperationError("convolution")
+    way = [given[name] for name in ("stride", "padding", "dilation", "groups")]
+    by, terms = exactly(weight), weight[0].numel()
+    found = given["input"].linear(lambda x: product(lambda a, w: f(a, w, None, *way), x, by, terms))
+    return found if bias is None else found + _jet(bias.reshape(-1, *(1,) * (weight.ndim - 2)))
+
+
 def _divided(given: dict[str, Any]) -> Jet:
     by = given["other"]
     if isinstance(by, Jet):
@@ -398,6 +409,8 @@ RULES: dict[str, Callable[[dict[str, Any]], Jet]] = {
     "mul": lambda given: _mul(given["self"], given["other"]),
     "div": _divided,
     "linear": _linear,
+    "conv1d": lambda given: _convolved(given, torch.conv1d),
+    "conv2d": lambda given: _convolved(given, torch.conv2d),
     "addmm": lambda given: _matmul(given["mat1"], given["mat2"]) + _jet(given["self"]),
     "mm": lambda given: _matmul(given["self"], given["mat2"]),
     "bmm": lambda given: _matmul(given["self"], given["mat2"]),

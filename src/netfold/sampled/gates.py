@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +16,8 @@ from netfold.errors import InvalidInputError
 from netfold.exact.numerics.threads import look
 from netfold.exact.ranges.intervals import EPS, Interval
 from netfold.paths import Arc, Circle, Ellipse, Line, Path, Polyline
-from netfold.sampled.enclosures import Jet, enclosed, gated, widened
+from netfold.progress import Budget
+from netfold.sampled.enclosures import Jet, UnknownOperationError, enclosed, gated, widened
 from netfold.sampled.motion import motion
 
 STRETCHES = 2**14
@@ -46,6 +48,8 @@ class Gates:
         switches: sign switches of its gates that were found.
         certified: share of t on which none of its gates can have switched unseen.
         share: share of t on which no gate of the network can have switched unseen.
+        ended: why the certificate says nothing of some gates: an operation without an enclosure stands before them, or
+            there was no time for more; empty where that is not so.
     """
 
     layers: Ints
@@ -53,9 +57,18 @@ class Gates:
     switches: Ints
     certified: Floats
     share: float
+    ended: str
 
 
-def certify(program: Program, path: Path, found: Switches, ends: Floats, most: int = STRETCHES) -> Gates:
+def certify(
+    program: Program,
+    path: Path,
+    found: Switches,
+    ends: Floats,
+    budget: Budget,
+    told: Callable[[float], object] = lambda _: None,
+    most: int = STRETCHES,
+) -> Gates:
     """Hold the switches that were found against enclosures on short stretches.
 
     A gate is certified on a stretch where the enclosure of its pre-activation excludes 0 and no switch was found, or
@@ -67,6 +80,8 @@ def certify(program: Program, path: Path, found: Switches, ends: Floats, most: i
         path: a line, polyline, arc or circle.
         found: what the trace found.
         ends: increasing parameters from 0 to 1, between which are the first stretches.
+        budget: after which what is left counts as not certified; a stretch evaluates the network at its two ends.
+        told: called with the share of the path that is done with.
         most: how many stretches are enclosed at most.
 
     Raises:
@@ -75,14 +90,20 @@ def certify(program: Program, path: Path, found: Switches, ends: Floats, most: i
     gates = require(program, path)
     tokens = [int(np.prod(layer.shape[:-1], dtype=np.int64)) for layer in gates.values()]
     first = np.cumsum([0, *(n + 1 for n in tokens)])
-    share, whole = np.zeros(first[-1]), 0.0
+    share, whole, ended = np.zeros(first[-1]), 0.0, ""
     work = (ends[:-1], ends[1:])
     room = most
     while len(work[0]):
         again: list[NDArray[np.bool_]] = []
         for a, b in _blocks(program, *work):
             look()
-            sure = certain(program, path, found, a, b)
+            if budget.over:
+                ended = f"the certificate ended early: {budget.end}"
+                again.append(np.zeros(len(a), np.bool_))
+                continue
+            sure, end = certain(program, path, found, a, b)
+            budget.spent += 2 * len(a)
+            ended = ended or end
             all_ = np.stack([ok.all(1) for ok in sure.values()]).all(0)
             narrow = (b - a < 2 * NARROWEST) | (room < 2 * len(work[0]))
             split = ~all_ & ~narrow
@@ -92,6 +113,7 @@ def certify(program: Program, path: Path, found: Switches, ends: Floats, most: i
                 share[at] += width @ ok.all(1)
                 share[at + 1 : at + 1 + n] += width @ ok.reshape(len(a), n, -1).all(2)
             again.append(split)
+            told(float(width.sum()))
         room -= len(work[0])
         split = np.concatenate(again)
         a, b = work[0][split], work[1][split]
@@ -103,6 +125,7 @@ def certify(program: Program, path: Path, found: Switches, ends: Floats, most: i
         np.concatenate([_counted(found, n, layer) for n, layer in gates.items()]),
         share.clip(max=1.0),
         min(whole, 1.0),
+        ended,
     )
 
 
@@ -131,19 +154,30 @@ def require(program: Program, path: Path) -> dict[int, Layer]:
     return gates
 
 
-def certain(program: Program, path: Path, found: Switches, a: Floats, b: Floats) -> dict[int, NDArray[np.bool_]]:
-    """Which gates are certified on disjoint stretches, in increasing order: by layer, ``(stretches, units)``."""
+def certain(
+    program: Program, path: Path, found: Switches, a: Floats, b: Floats
+) -> tuple[dict[int, NDArray[np.bool_]], str]:
+    """Which gates are certified on disjoint stretches, in increasing order: by layer, ``(stretches, units)``.
+
+    Also why some are not reached; empty where all are.
+    """
     gates = gates_of(program)
+    left, ended = set(gates), ""
     sure = {n: np.zeros((len(a), layer.units), np.bool_) for n, layer in gates.items()}
     with torch.no_grad():
         signs = [_signs(program, path, t) for t in (a, b)]
-        for n, jet in enclosed(program, jets(program, path, a, b), len(a)):
-            if n not in gates:
-                continue
-            clear, monotone = (((x.low > 0) | (x.high < 0)).cpu().numpy() for x in (jet.range, jet.slope))
-            seen = _seen(found, n, gates[n].units, a, b)
-            sure[n] = (clear & (seen == 0)) | (monotone & (seen == (signs[0][n] != signs[1][n])))
-    return sure
+        try:
+            for n, jet in enclosed(program, jets(program, path, a, b), len(a)):
+                if n not in gates:
+                    continue
+                left.remove(n)
+                clear, monotone = (((x.low > 0) | (x.high < 0)).cpu().numpy() for x in (jet.range, jet.slope))
+                seen = _seen(found, n, gates[n].units, a, b)
+                sure[n] = (clear & (seen == 0)) | (monotone & (seen == (signs[0][n] != signs[1][n])))
+        except UnknownOperationError as error:
+            first = gates[min(left)].label if left else ""
+            ended = f"no enclosure of {error}, from '{first}' on no gate is certified" if left else ""
+    return sure, ended
 
 
 def jets(program: Program, path: Path, a: Floats, b: Floats) -> Jet:

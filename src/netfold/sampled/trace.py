@@ -68,7 +68,8 @@ def trace_sampled(
         program: the captured network.
         path: where to go; a ``Curve`` must be differentiable.
         tolerance: relative error of every length and angle (angles below one radian: absolute).
-        budget: after which refinement stops; evaluations of the network count with their derivatives.
+        budget: after which refinement stops; evaluations of the network count with their derivatives. Of what is to
+            be certified, too, half of it goes to the certificate.
         told: called with the share of the path that is settled, which may be negative where it is not any more.
         certify: say on which share of the path no switch of a gate can have been missed; see `gates.certify`.
 
@@ -101,11 +102,14 @@ def trace_sampled(
         gates.require(program, path)
     flow = Flow(program, course)
     watches = _watches(flow)
-    refinement = Refinement(flow, watches, tolerance, budget or Budget(evaluations=MOST), told)
-    refinement.run(course.corners)
-    found = _Reading(program, refinement)
-    trace = found.trace(path, time.perf_counter() - begin)
-    return found.certified(trace, path) if certify else trace
+    half = (lambda share: told(share / 2)) if certify else told
+    sampling = budget or Budget(evaluations=MOST)
+    with sampling.part(0.5 if certify and budget is not None else 1.0):
+        refinement = Refinement(flow, watches, tolerance, sampling, half)
+        refinement.run(course.corners)
+        found = _Reading(program, refinement)
+        trace = found.trace(path, time.perf_counter() - begin)
+    return found.certified(trace, path, budget or Budget(), half) if certify else trace
 
 
 def _watches(flow: Flow) -> list[Watch]:
@@ -175,16 +179,15 @@ class _Reading:
         outputs = self.watches[-2].units
         return layers, self.leaves.output_signs.sum(0, np.int64) + np.bincount(units, minlength=outputs)
 
-    def certified(self, trace: Trace, path: Path) -> Trace:
+    def certified(self, trace: Trace, path: Path, budget: Budget, told: Callable[[float], object]) -> Trace:
         """The trace with the share of the path on which no switch of a gate can have been missed."""
         panels = self.leaves.panels
         ends = np.unique(np.concatenate([panels.a, panels.b, [0.0, 1.0]]))
-        found = gates.certify(
-            self.program, path, gates.Switches(self.changes.t, self.changes.stage, self.changes.unit), ends
-        )
+        switches = gates.Switches(self.changes.t, self.changes.stage, self.changes.unit)
+        found = gates.certify(self.program, path, switches, ends, budget, told)
         return replace(
             trace, gate_layers=found.layers, gate_tokens=found.tokens, gate_switches=found.switches,
-            gate_certified=found.certified, certified=found.share,
+            gate_certified=found.certified, certified=found.share, uncertified=found.ended,
         )  # fmt: skip
 
     def trace(self, path: Path, seconds: float) -> Trace:

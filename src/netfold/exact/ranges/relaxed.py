@@ -215,7 +215,7 @@ class Relaxation:
             radius = radius + _applied(term.magnitude, around, term)
             sizes = sizes + _applied(term.magnitude, center.abs(), term)
         radius = SLACK * (radius + (step.roundings + 8) * EPS * (radius + sizes))
-        radius = radius + torch.where(sizes + radius > 0, LOST, 0.0)
+        radius = radius + LOST * (sizes + radius > 0).double()  # a number would be float32, where this is 0
         return Interval(middle - radius, middle + radius).sound()
 
     def _tightened(self, index: int, read: Interval, steps: int) -> Interval:
@@ -364,7 +364,7 @@ class _Functional:
     def low(self) -> Tensor:
         """The bound."""
         slack = self.slack + 2 * self.count * EPS * self.sizes
-        slack = SLACK * slack + torch.where(self.sizes + slack > 0, LOST, 0.0)
+        slack = SLACK * slack + LOST * (self.sizes + slack > 0).double()
         found = self.constant - slack
         return (found - 2 * EPS * found.detach().abs()).nan_to_num(nan=-math.inf)
 
