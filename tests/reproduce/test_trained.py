@@ -190,6 +190,34 @@ def test_networks_that_did_not_learn_test_nothing() -> None:
     assert "test accuracy of 0.38" in found.measured
 
 
+class Seen(nn.Linear):
+    """Remembers what it is given."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        given.append(x.detach().clone())
+        return super().forward(x.flatten(1))
+
+
+given: list[torch.Tensor] = []
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 2), (12,)])
+def test_images_of_a_step_are_mirrored_or_not(shape: tuple[int, ...]) -> None:
+    """Each is as it was or its mirror image, and both occur; what is flat stays as it was."""
+    given.clear()
+    x = torch.arange(64 * 12.0).reshape(64, *shape)
+    recipe = trained.Recipe(2, 0.1, mirrored=True)
+    trained.fit(Seen(12, 10), (x, torch.zeros(64, dtype=torch.long)), recipe, seed=0)
+    rows = torch.cat(given)
+    known = x[(rows.flatten(1).amin(1) // 12).long()]  # of 12 pixels in order, the smallest tells the image
+    same = (rows == known).flatten(1).all(1)
+    if len(shape) == 1:
+        assert same.all()
+    else:
+        assert torch.equal(rows[~same], known[~same].flip(3))
+        assert 0 < same.sum() < len(rows)
+
+
 # One layer trained
 
 
@@ -442,6 +470,7 @@ def small(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
         "rates": lambda _: (0.01, 0.03),
         "sizes": lambda _: ((8, 16), 2),
         "width": lambda _: 12,
+        "units": lambda _: 12,
         "DEPTH": 3,
     }.items():
         if hasattr(module, name):
