@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LABELS = {
     "length": "length / that of the path",
     "growth": "growth of length",
-    "transitions": "transitions a path",
-    "regions": "regions a path",
+    "transitions": "state switches a path",
+    "regions": "activation regions a path",
     "local_complexity": "units switching nearby",
     "dead": "share of units dead",
     "saturated": "share of units saturated",
@@ -87,6 +87,8 @@ def history(result: History, theme: Theme = LIGHT) -> Figure:
         if group in ("length", "growth"):
             ax.set_yscale("log")
             _plain_log_ticks(ax)
+        else:
+            ax.locator_params(axis="y", integer=group in ("regions", "transitions"))
         if parts != [""] and len(parts) <= 14:
             ax.legend(fontsize=7, ncols=-(-len(parts) // 7), handlelength=1.2, borderaxespad=0.3, framealpha=0.7)
     for column in range(columns):
