@@ -235,7 +235,7 @@ def _draw_start(ax: Axes, theme: Theme, numbers: xr.Dataset, theory: Floats | No
     ax.legend()
 
 
-@experiment("Figure 9", "Batch norm and length during training", uses_data=True)
+@experiment("Figure 9", "Batch norm and length during training", uses_data=True, version=2)
 def batch_norm(settings: Settings) -> Made:
     """What batch norm layers do to length and transitions while a network is trained."""
     seeds = seeds_of(settings, 4 if flat(settings) else 3, 10)

@@ -154,7 +154,7 @@ def _panel(ax: Axes, theme: Theme, numbers: xr.Dataset) -> None:
     ax.set_ylim(0, min(1.03, 1.15 * clean))
 
 
-@experiment("Figure 6", "Noise on one layer of a trained network", uses_data=True)
+@experiment("Figure 6", "Noise on one layer of a trained network", uses_data=True, version=2)
 def noise(settings: Settings) -> Made:
     """Test accuracy with noise on the weights of one layer at a time."""
     seeds = seeds_of(settings, 5 if flat(settings) else 3, 10)

@@ -179,7 +179,7 @@ def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     drawing.legend(figure, axes[0])
 
 
-@experiment("Figure 10", "Trajectory regularisation against batch norm", uses_data=True)
+@experiment("Figure 10", "Trajectory regularisation against batch norm", uses_data=True, version=2)
 def trajectory_regularization(settings: Settings) -> Made:
     """Accuracy with trajectory regularisation, with batch norm and with neither."""
     seeds = seeds_of(settings, 4 if flat(settings) else 3, 5)

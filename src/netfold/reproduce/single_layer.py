@@ -122,7 +122,7 @@ def _panel(ax: Axes, theme: Theme, numbers: xr.Dataset) -> None:
     ax.set_xlabel("the one layer that is trained")
 
 
-@experiment("Figure 7", "Training a single layer", uses_data=True)
+@experiment("Figure 7", "Training a single layer", uses_data=True, version=2)
 def single_layer(settings: Settings) -> Made:
     """Accuracy of networks of which one layer alone is trained."""
     seeds = seeds_of(settings, 5, 10)

@@ -217,11 +217,9 @@ def flat(settings: Settings) -> bool:
 
 
 def images(settings: Settings, *, flat: bool, tested: int | None = None) -> Split:
-    """The images to train on, in quick runs at most 4,000 small or 20,000 large ones, and at most so many to test."""
-    small = settings.data.size < 1000
-    return Split.of(
-        settings.data, flat=flat, most=(4000 if small else 20000) if settings.quick else None, most_tested=tested
-    )
+    """The images to train on, in quick runs at most 4,000 where they are small, and at most so many to test."""
+    most = 4000 if settings.quick and settings.data.size < 1000 else None
+    return Split.of(settings.data, flat=flat, most=most, most_tested=tested)
 
 
 def recipe_for(settings: Settings, quick: int, full: int, *how: float, **other: float) -> Recipe:

@@ -387,7 +387,7 @@ def draw_growth(figure: Figure, theme: Theme, course: xr.Dataset) -> None:
     drawing.legend(figure, left)
 
 
-@experiment("Figure 8", "Length and transitions during training", uses_data=True)
+@experiment("Figure 8", "Length and transitions during training", uses_data=True, version=2)
 def training(settings: Settings) -> Made:
     """Length and transitions along arcs between images and between random points while networks are trained."""
     seeds = seeds_of(settings, 5 if flat(settings) else 3, 10)
