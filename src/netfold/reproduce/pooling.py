@@ -150,7 +150,7 @@ def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     colours = drawing.ramp(numbers.sizes["variance"], theme)
     for variance, colour, mark in zip(numbers.variance.values, colours, drawing.MARKS, strict=False):
         middle, bars = geometric(numbers.sel(variance=variance).length.values)
-        label = f"σ_w² = {variance:g}"
+        label = rf"$\sigma_w^2$ = {variance:g}"
         drawing.measured(ax, numbers.layer.values, middle, bars, colour=colour, mark=mark, label=label, line=True)
     ax.set(xlabel="layer (0: the image)", ylabel="length / length of the arc")
     drawing.whole_axis(ax, range(1 + len(LAYOUT)))
