@@ -82,7 +82,9 @@ def history(result: History, theme: Theme = LIGHT) -> Figure:
         colours = colormaps[theme.ramp](np.linspace(0.0, 0.88, len(parts)))
         for part, colour in zip(parts, colours, strict=True):
             values = result[f"{group}/{part}" if part else group]
-            ax.plot(result.steps, values, "o-", markersize=3, linewidth=1.4, color=colour, label=short(part, 24) or None)
+            ax.plot(
+                result.steps, values, "o-", markersize=3, linewidth=1.4, color=colour, label=short(part, 24) or None
+            )
         ax.set_ylabel(LABELS.get(group, group.replace("_", " ")))
         if group in ("length", "growth"):
             ax.set_yscale("log")
