@@ -44,7 +44,7 @@ html_theme = "furo"
 html_title = "netfold"
 html_copy_source = False
 html_static_path = ["static"]
-html_css_files = ["phone.css"]
+html_css_files = ["overflow.css"]
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -11,6 +11,7 @@ import torch
 import xarray as xr
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.nn.utils import skip_init
 
 from netfold.networks import random_network
@@ -21,6 +22,9 @@ from netfold.training import TrajectoryRegularizer, loop
 from netfold.training.loop import Part
 
 BATCH = 64
+
+SHIFT = 4
+"""Pixels by which images are shifted at most."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +39,21 @@ class Recipe:
         rate: learning rate.
         momentum: of SGD.
         adam: use Adam instead.
-        mirrored: every image of a step is mirrored, or not, at random; not what is flat.
+        varied: every image of a step is mirrored, or not, at random, and all are shifted by up to `SHIFT` pixels; not
+            what is flat.
     """
 
     steps: int
     rate: float
     momentum: float = 0.0
     adam: bool = False
-    mirrored: bool = False
+    varied: bool = False
 
     @property
     def words(self) -> str:
         """In words."""
         name = "Adam" if self.adam else f"SGD with momentum {self.momentum:g}" if self.momentum else "SGD"
-        how = " (of convolutional networks: mirrored or not, at random)" if self.mirrored else ""
+        how = f" (of convolutional networks: mirrored and shifted by up to {SHIFT} pixels, at random)" * self.varied
         return f"{name}, learning rate {self.rate:g}, {self.steps:,} steps of {BATCH} images{how}, cross-entropy"
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
@@ -61,7 +66,7 @@ class Recipe:
 LEARNED = 0.6
 """Test accuracy (of ten classes) from which on a network counts as trained."""
 
-LEARNING = 2500
+LEARNING = 3000
 """Steps of quick runs on CIFAR-10, some minutes a network: with fewer, convolutional ones stay below `LEARNED`."""
 
 
@@ -126,7 +131,7 @@ def fit(
     """
     regularised = any(isinstance(m, TrajectoryRegularizer) for m in net.modules())
     penalty = TrajectoryRegularizer.penalty if regularised else None
-    vary = _mirror(seed) if recipe.mirrored and part[0].ndim == 4 else None
+    vary = _variation(seed) if recipe.varied and part[0].ndim == 4 else None
     with one_thread():
         return loop.fit(
             net,
@@ -142,9 +147,15 @@ def fit(
         )
 
 
-def _mirror(seed: int) -> Callable[[Tensor], Tensor]:
+def _variation(seed: int) -> Callable[[Tensor], Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return lambda x: torch.where(torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5, x.flip(3), x)
+
+    def vary(x: Tensor) -> Tensor:
+        i, j = torch.randint(1 + 2 * SHIFT, (2,), generator=generator).tolist()
+        shifted = pad(x, [SHIFT] * 4)[..., i : i + x.shape[2], j : j + x.shape[3]]
+        return torch.where(torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5, shifted.flip(3), shifted)
+
+    return vary
 
 
 def watched(
@@ -222,10 +233,12 @@ def images(settings: Settings, *, flat: bool, tested: int | None = None) -> Spli
     return Split.of(settings.data, flat=flat, most=most, most_tested=tested)
 
 
-def recipe_for(settings: Settings, quick: int, full: int, *how: float, **other: float) -> Recipe:
+def recipe_for(
+    settings: Settings, quick: int, full: int, rate: float, momentum: float = 0.0, adam: bool = False
+) -> Recipe:
     """A recipe of so many steps; in quick runs on CIFAR-10 of as many as convolutional networks take to learn."""
     steps = full if not settings.quick else quick if flat(settings) else LEARNING
-    return Recipe(steps, *how, **other, mirrored=not flat(settings))
+    return Recipe(steps, rate, momentum, adam, varied=not flat(settings))
 
 
 def arc_count(settings: Settings) -> int:
