@@ -2,6 +2,7 @@
 
 import re
 import sys
+import textwrap
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from netfold.cli import app
 sys.modules |= {"netfold.bounds": netfold.bounds, "netfold.monitors": netfold.monitors}
 
 # The reference of the command line, made from the commands: their examples as code, without the list of contents.
-commands = app.generate_docs(output_format="markdown", recursive=True, heading_level=2)
+commands = app.generate_docs(output_format="markdown", recursive=True, heading_level=1)
 commands = re.sub(r"## Table of Contents\n.*?(?=\n#)", "", commands, count=1, flags=re.DOTALL)
-commands = commands.removeprefix("## netfold\n\n")
+commands = commands.removeprefix("# netfold\n\n")
 # who builds with "python -m sphinx" would find "-m sphinx" in every usage
 commands = re.sub(r"^(netfold .*?) -m \w+(?= )", r"\1", commands, flags=re.MULTILINE)
-commands = re.sub(r"((?:^  netfold .*\n)+)", r"```bash\n\1```\n", commands, flags=re.MULTILINE)
+examples = re.compile(r"(?:^  netfold .*\n)+", re.MULTILINE)
+commands = examples.sub(lambda found: f"```bash\n{textwrap.dedent(found[0])}```\n", commands)
 generated = Path(__file__).parent / "_generated"
 generated.mkdir(exist_ok=True)
 (generated / "commands.md").write_text(commands, encoding="utf-8")
@@ -41,6 +43,8 @@ smartquotes_action = "qe"  # two dashes begin an option, they are none between w
 html_theme = "furo"
 html_title = "netfold"
 html_copy_source = False
+html_static_path = ["static"]
+html_css_files = ["overflow.css"]
 
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3

@@ -190,6 +190,40 @@ def test_networks_that_did_not_learn_test_nothing() -> None:
     assert "test accuracy of 0.38" in found.measured
 
 
+class Seen(nn.Linear):
+    """Remembers what it is given."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        given.append(x.detach().clone())
+        return super().forward(x.flatten(1))
+
+
+given: list[torch.Tensor] = []
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 6), (108,)])
+def test_images_of_a_step_are_mirrored_and_shifted(shape: tuple[int, ...]) -> None:
+    """Each is one of an image's shifts, mirrored or not, 0 where nothing was; what is flat stays as it was."""
+    given.clear()
+    x = torch.arange(1, 1 + 64 * 108.0).reshape(64, *shape)
+    trained.fit(Seen(108, 10), (x, torch.zeros(64, dtype=torch.long)), trained.Recipe(3, 0.1, varied=True), seed=0)
+    rows = [row.numpy().tobytes() for row in torch.cat(given)]
+    same = {row.numpy().tobytes() for row in x}
+    if len(shape) == 1:
+        assert {*rows} == same
+        return
+    wide = np.zeros((64, 3, 14, 14), np.float32)
+    wide[:, :, 4:10, 4:10] = x.numpy()
+    shifts = np.concatenate([wide[:, :, i : i + 6, j : j + 6] for i in range(9) for j in range(9)])
+    plain, mirrored = (
+        {row.tobytes() for row in images} for images in (shifts, np.ascontiguousarray(shifts[..., ::-1]))
+    )
+    assert {*rows} <= plain | mirrored
+    assert {*rows} & plain
+    assert {*rows} & mirrored
+    assert not {*rows} <= same
+
+
 # One layer trained
 
 
@@ -442,23 +476,38 @@ def small(monkeypatch: pytest.MonkeyPatch, module: ModuleType) -> None:
         "rates": lambda _: (0.01, 0.03),
         "sizes": lambda _: ((8, 16), 2),
         "width": lambda _: 12,
+        "units": lambda _: 12,
+        "channels": lambda _: 4,
         "DEPTH": 3,
     }.items():
         if hasattr(module, name):
             monkeypatch.setattr(module, name, value)
 
 
-@pytest.mark.parametrize("module", [noise, single_layer, training, batch_norm, dichotomies, regularization])
-def test_experiment_runs(module: ModuleType, tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every experiment gives findings, figures with labelled axes in both themes and tables, and again the same."""
+FLAT = [noise, single_layer, training, batch_norm, dichotomies, regularization]
+CONVOLUTIONAL = [training, batch_norm, regularization]
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, "digits") for module in FLAT] + [(module, "CIFAR-10") for module in CONVOLUTIONAL]
+)
+def test_experiment_runs(module: ModuleType, name: str, tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every experiment gives findings, figures with labelled axes in both themes and tables, and again the same.
+
+    By its name CIFAR-10 has convolutional networks.
+    """
     small(monkeypatch, module)
+    tiny = dataclasses.replace(tiny, data=dataclasses.replace(tiny.data, name=name))
     [experiment] = [value for value in vars(module).values() if isinstance(value, Experiment)]
     made: Made = experiment.run(tiny)
     assert made.findings
     assert all(f.measured and f.claim.rule and f.claim.source for f in made.findings)
     for drawing in made.figures.values():
         assert "seed" in drawing.caption
-        assert not experiment.uses_data or "digits" in drawing.caption
+        assert not experiment.uses_data or name in drawing.caption
+        assert not experiment.uses_data or ("convolutions" in drawing.caption) == (
+            name == "CIFAR-10" or module is noise
+        )
         assert "MNIST" not in drawing.caption
         for theme in (LIGHT, DARK):
             with mpl.rc_context(theme.settings):

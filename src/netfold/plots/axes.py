@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -27,6 +28,11 @@ def axes_or_new(ax: Axes | None) -> Axes:
     import matplotlib.pyplot as plt
 
     return plt.subplots(figsize=(6.4, 4.0), layout="constrained")[1]
+
+
+def caption(ax: Axes, text: str, letters: int = 84) -> None:
+    """What was counted, in small lines of so many letters above the picture."""
+    ax.set_title("\n".join(textwrap.wrap(text, letters)), fontsize="small")
 
 
 def short(name: str, most: int = 12) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 
 from netfold.arguments import checked
+from netfold.plots.axes import axes_or_new
 from netfold.plots.themes import COLOURS
 from netfold.theory.bounds._bound import Bound, Expectation, Kind
 
@@ -51,10 +52,7 @@ def table(result: BoundsTable, ax: Axes | None = None) -> Axes:
 @checked
 def network(result: NetworkBounds, ax: Axes | None = None) -> Axes:
     """Draw the bounds that apply, one below the other, as points on a logarithmic axis."""
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.subplots(layout="constrained")[1]
+    ax = axes_or_new(ax)
     bounds = [(row.name, row.bound) for row in result.rows if row.bound is not None]
     kinds = {
         True: ("no network of this shape has more", "<", COLOURS[0]),
@@ -101,10 +99,7 @@ def chain(result: DepthChain, ax: Axes | None = None) -> Axes:
 
 def _axes(ax: Axes | None) -> Axes:
     """The axes given, or new ones; numbers of layers are integers."""
-    if ax is None:
-        import matplotlib.pyplot as plt
-
-        ax = plt.subplots(layout="constrained")[1]
+    ax = axes_or_new(ax)
     ax.locator_params(axis="x", integer=True)
     return ax
 

@@ -6,8 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from netfold.arguments import checked
-from netfold.plots.axes import axes_or_new, layer_ticks
+from netfold.plots.axes import axes_or_new, caption, layer_ticks
 from netfold.plots.themes import LIGHT, Theme
+from netfold.results.base import counted
 from netfold.results.complexity import LocalComplexity
 
 
@@ -33,7 +34,7 @@ def by_layer(result: LocalComplexity, ax: Axes | None = None, theme: Theme = LIG
     ax.set_ylim(bottom=0)
     ax.set_xlabel("layer")
     ax.set_ylabel("units that change their state (%)")
-    points = "1 point" if len(result.counts) == 1 else f"{len(result.counts):,} points"
-    ax.set_title(f"around {points}: radius {result.radius:g}, {2 * result.directions} vertices")
+    where = f"{counted(len(result.counts), 'point')}: radius {result.radius:g}, {2 * result.directions} vertices"
+    caption(ax, f"units whose state is not the same at all vertices around {where}; bars: two standard errors")
     ax.grid(axis="y")
     return ax

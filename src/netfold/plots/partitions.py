@@ -17,9 +17,10 @@ from scipy.ndimage import gaussian_filter
 
 from netfold.arguments import checked
 from netfold.errors import InvalidInputError
-from netfold.plots.axes import axes_or_new
+from netfold.plots.axes import axes_or_new, caption
 from netfold.plots.themes import DENSITY, LIGHT, MORE_CLASSES, RAMP, Theme
 from netfold.plots.traces import MOST_DRAWN
+from netfold.results.base import counted
 from netfold.results.partition import Partition, Polygons, coordinates
 
 Color = Literal["class", "layer", "area", "output", "density"]
@@ -92,7 +93,9 @@ def plot(
     _frame(part, ax, theme)
     regions = part.layers[shown - 1].regions if shown else 1
     kind = "" if part.uncertain == 0 else ", up to the tolerance"
-    ax.set_title(f"{regions:,} activation region{'' if regions == 1 else 's'}{kind}")
+    where = "" if shown == len(part.layers) else f" of the first {counted(shown, 'layer')}"
+    rule = "connected, of positive area, every unit in one state"
+    caption(ax, f"{counted(regions, 'activation region')}{where}{kind}: {rule}", 56)
     return ax
 
 
@@ -114,18 +117,23 @@ def plot_layers(part: Partition, *, theme: Theme = LIGHT, most: int = 4) -> NDAr
     import matplotlib.pyplot as plt
 
     count = max(1, len(part.layers))
+    columns = min(count, most, 2)
     chosen = sorted({round(i) for i in np.linspace(1, count, min(most, count))})
     with mpl.rc_context(theme.settings):  # pyright: ignore[reportArgumentType]
-        _, axes = plt.subplots(1, len(chosen), figsize=(3.4 * len(chosen), 3.9), layout="constrained", squeeze=False)
-        for ax, shown in zip(axes[0], chosen, strict=True):
+        rows = -(-len(chosen) // columns)
+        size = (3.4 * columns + 1.6, 3.4 * rows + 0.3)
+        _, grid = plt.subplots(rows, columns, figsize=size, layout="compressed", squeeze=False)
+        axes = grid.ravel()[: len(chosen)]
+        for ax in grid.ravel()[len(chosen) :]:
+            ax.set_axis_off()
+        for ax, shown in zip(axes, chosen, strict=True):
             shown = min(shown, len(part.layers))
             plot(part, "layer", ax, layers=shown, theme=theme, legend=shown == chosen[-1] and shown > 1)
             regions = part.layers[shown - 1].regions if shown else 1
             ax.set_title(f"layer{'s 1–' if shown > 1 else ' '}{shown}: {regions:,} regions")
-            if ax is not axes[0][0]:
-                ax.set_ylabel("")
-                ax.tick_params(labelleft=False)
-    return axes[0]
+            ax.locator_params(nbins=5, prune="both")  # ticks at the corners of neighbours would touch
+            ax.label_outer()
+    return axes
 
 
 def layer_colours(count: int, theme: Theme = LIGHT) -> list[str]:
@@ -199,7 +207,9 @@ def _density(part: Partition, ax: Axes, legend: bool) -> None:
     density = gaussian_filter(counts, spread, mode="constant") / inside / area
     drawn = ax.pcolormesh(xs, ys, density.T, cmap=DENSITY, rasterized=True, vmin=0)
     window = spread * max(width, height) / BINS
-    _colour_bar(ax, drawn, legend, f"regions per area of input space\n(in a Gaussian window of {window:.2g})")
+    _colour_bar(
+        ax, drawn, legend, f"regions, by centroid, per area of input space\n(in a Gaussian window of {window:.2g})"
+    )
 
 
 def _borders(part: Partition, ax: Axes, shown: int, theme: Theme, *, by_layer: bool, legend: bool) -> None:

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.patches import Patch
 
 from netfold.arguments import checked
-from netfold.plots.axes import axes_or_new
+from netfold.plots.axes import axes_or_new, caption
 from netfold.plots.partitions import class_palette, faded, mark
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.partition import coordinates
@@ -53,7 +53,7 @@ def plot(
     if points is not None:
         mark(ax, coordinates(points), labels, theme)
     rows, columns = sample.classes.shape
-    ax.set_title(f"sampled at {columns} x {rows} points")
+    caption(ax, f"class (largest output), sampled at {columns} x {rows} points", 56)
     ax.set_xlabel("a")
     ax.set_ylabel("b")
     if legend:

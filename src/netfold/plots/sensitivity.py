@@ -10,13 +10,14 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from netfold.arguments import checked
-from netfold.plots.axes import _plain_log_ticks, axes_or_new, layer_ticks, short
+from netfold.plots.axes import _plain_log_ticks, axes_or_new, caption, layer_ticks, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.sensitivity.dichotomies import Dichotomies
 from netfold.sensitivity.planned import BitPlan
 from netfold.sensitivity.result import Effect, Sensitivity
 
 MARKERS = "osD^vPX<>h"
+BARS = "bars: 95% intervals"
 
 
 @checked
@@ -57,6 +58,7 @@ def curves(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) ->
         )
     _clean_line(ax, result, theme)
     ax.set_xlabel("\n".join(textwrap.wrap(result.perturbation, 52)))
+    caption(ax, f"{BARS}; all other layers as they are", 52)
     ax.set_ylabel(f"{result.metric}, one layer perturbed")
     if len(result.layers) <= 14:
         ax.legend(title="layer", loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
@@ -86,7 +88,7 @@ def by_layer(result: Sensitivity, ax: Axes | None = None, theme: Theme = LIGHT) 
     layer_ticks(ax, at.tolist(), [layer.label for layer in result.layers])
     ax.set_xlim(0.5, len(at) + 0.5)
     strength = "" if np.isnan(result.strengths[0]) else f" at {result.strengths[0]:g}"
-    ax.set_title("\n".join(textwrap.wrap(f"{result.perturbation}{strength}", 64)))
+    caption(ax, f"{result.perturbation}{strength}; {BARS}; all other layers as they are")
     ax.set_ylabel(f"{result.metric}, one layer perturbed")
     ax.set_xlabel("layer perturbed")
     ax.legend()
@@ -110,7 +112,7 @@ def bit_plan(result: BitPlan, ax: Axes | None = None, theme: Theme = LIGHT) -> A
     ax.set_xlim(0.4, len(at) + 0.6)
     ax.set_ylabel("bits a weight")
     ax.set_xlabel("layer")
-    ax.set_title("\n".join(textwrap.wrap(str(result).removeprefix("BitPlan: "), 64)))
+    caption(ax, str(result).removeprefix("BitPlan: "))
     ax.legend()
     return ax
 
@@ -133,6 +135,7 @@ def dichotomies(result: Dichotomies, ax: Axes | None = None, theme: Theme = LIGH
     _plain_log_ticks(ax)
     ax.set_xlabel("remaining depth (nonlinearities behind the swept layer)")
     ax.set_ylabel(f"labellings of {result.inputs} inputs")
+    caption(ax, "distinct vectors of classes while the weights of one layer are swept, all others fixed")
     ax.legend()
     return ax
 

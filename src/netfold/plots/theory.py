@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from netfold.arguments import checked
+from netfold.plots.axes import _plain_log_ticks, axes_or_new
 from netfold.plots.themes import ABOUT_ONE, BLUE, GREEN, VERMILION
 from netfold.theory.fixed_points import Phase
 from netfold.theory.gaussian import Array
@@ -34,7 +35,7 @@ LABELS = {
 @checked
 def diagnosis(result: Diagnosis, ax: Axes | None = None) -> Axes:
     """Draw chi_1 of every hidden layer with three standard errors, and the line between order and chaos."""
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     layers = [(i, layer) for i, layer in enumerate(result.layers, 1) if layer.phase is not None]
     ax.axhline(1.0, color="black", lw=1)
     for phase, (colour, marker) in PHASES.items():
@@ -83,11 +84,12 @@ def curvature(result: CurvatureGrowth, ax: Axes | None = None) -> Axes:
 def _layers(columns: dict[str, Array], label: str, ax: Axes | None) -> Axes:
     from matplotlib.ticker import MaxNLocator
 
-    ax = _axes(ax)
+    ax = axes_or_new(ax)
     for (name, values), color in zip(columns.items(), (BLUE, VERMILION), strict=False):
         if np.isfinite(values).any():
             ax.plot(np.arange(1, len(values) + 1), values, "o-", color=color, label=name)
     ax.set(xlabel="layer", ylabel=label, yscale="log")
+    _plain_log_ticks(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(fontsize="small", frameon=False)
     return ax
@@ -103,12 +105,11 @@ def phases(result: PhaseDiagram, ax: Axes | None = None) -> Axes:
         result: the result.
         ax: axes to draw on; new ones by default.
     """
-    import matplotlib.pyplot as plt
     from matplotlib.colors import TwoSlopeNorm
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    ax = ax if ax is not None else plt.subplots(figsize=(6.4, 4.8), layout="constrained")[1]
+    ax = axes_or_new(ax)
     growth = np.sqrt(result.numbers["chi_1"])
     finite = np.append(growth[np.isfinite(growth)], [1 - 1e-3, 1 + 1e-3])
     norm = TwoSlopeNorm(1.0, finite.min(), finite.max())
@@ -138,7 +139,7 @@ def comparison(result: Comparison, measure: str = "growth", ax: Axes | None = No
         measure: one of `netfold.comparison.columns.MEASURES`.
         ax: axes to draw on; new ones by default.
     """
-    ax, rows = _axes(ax), result[measure]
+    ax, rows = axes_or_new(ax), result[measure]
     at = [row.layer for row in rows]
     ax.plot(at, [row.predicted for row in rows], "-", color=VERMILION, label="expected of random weights")
     errors = np.nan_to_num([row.error for row in rows])
@@ -152,11 +153,3 @@ def comparison(result: Comparison, measure: str = "growth", ax: Axes | None = No
     ax.set_title("\n".join([bars, notes]).strip(), fontsize="small")
     ax.legend(fontsize="small", frameon=False)
     return ax
-
-
-def _axes(ax: Axes | None) -> Axes:
-    if ax is not None:
-        return ax
-    import matplotlib.pyplot as plt
-
-    return plt.subplots(layout="constrained")[1]

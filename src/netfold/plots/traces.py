@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from netfold.arguments import checked
-from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, class_colours, layer_ticks, short
+from netfold.plots.axes import _on, _plain_log_ticks, axes_or_new, caption, class_colours, layer_ticks, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.base import counted
 from netfold.results.intervals import estimate
@@ -25,6 +25,15 @@ LABELS = {
     "transitions": "transitions per path (state switches)",
     "regions": "activation regions up to the layer",
 }
+
+RULES = {
+    "length": "Euclidean length of the path's image after every layer",
+    "growth": "Euclidean length of the path's image over that in the layer before",
+    "transitions": "changes of a unit's state, over all units of the layer",
+    "sign_transitions": "crossings of 0 by a pre-activation, over all units of the layer",
+    "regions": "maximal stretches on which all units up to the layer keep their state",
+}
+"""What was counted, for captions."""
 
 THEORY = "theory, random weights"
 
@@ -131,7 +140,10 @@ def of_layers(traces: Traces, measure: str = "transitions", ax: Axes | None = No
     Returns:
         The axes drawn on.
     """
-    return by_layer({"": traces}, measure, ax=ax)
+    ax = by_layer({"": traces}, measure, ax=ax)
+    how = "" if len(traces) < 2 else ", with its 95% interval; small marks: single paths"
+    caption(ax, f"{RULES[measure]}; {'one path' if len(traces) < 2 else f'mean of {len(traces):,} paths'}{how}")
+    return ax
 
 
 _MEANS: dict[str, Any] = {
@@ -201,10 +213,8 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
         f"position t {AROUND.get(trace.provenance.get('path', ''), 'on the path, from its start to its end')}"
     )
     ax.tick_params(axis="y", length=0)
-    told = (
-        f"{counted(trace.regions, 'activation region')} ({trace.method}); a tick: a unit of the layer changes its state"
-    )
-    ax.set_title(told, loc="left", fontsize="small")
+    regions = counted(trace.regions, "activation region")
+    caption(ax, f"{regions} ({trace.method}); a tick: a unit of the layer changes its state")
     _class_key(ax, edges, trace.output.classes, colours, classes)
     return ax
 
@@ -259,7 +269,7 @@ def estimated(
     ax.set_xlabel("layer")
     unit = "length of the image (units of the layer)" if lengths else LABELS["transitions"]
     ax.set_ylabel("sign transitions per path" if measure == "sign_transitions" else unit)
-    ax.set_title(f"{result.regions} regions")
+    caption(ax, f"{RULES[measure]}; {result.regions} activation regions")
     ax.grid(axis="y", zorder=0)
     ax.legend()
     return ax

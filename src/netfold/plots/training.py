@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 LABELS = {
     "length": "length / that of the path",
     "growth": "growth of length",
-    "transitions": "transitions a path",
-    "regions": "regions a path",
+    "transitions": "state switches a path",
+    "regions": "activation regions a path",
     "local_complexity": "units switching nearby",
     "dead": "share of units dead",
     "saturated": "share of units saturated",
@@ -82,11 +82,15 @@ def history(result: History, theme: Theme = LIGHT) -> Figure:
         colours = colormaps[theme.ramp](np.linspace(0.0, 0.88, len(parts)))
         for part, colour in zip(parts, colours, strict=True):
             values = result[f"{group}/{part}" if part else group]
-            ax.plot(result.steps, values, "o-", markersize=3, linewidth=1.4, color=colour, label=short(part) or None)
+            ax.plot(
+                result.steps, values, "o-", markersize=3, linewidth=1.4, color=colour, label=short(part, 24) or None
+            )
         ax.set_ylabel(LABELS.get(group, group.replace("_", " ")))
         if group in ("length", "growth"):
             ax.set_yscale("log")
             _plain_log_ticks(ax)
+        else:
+            ax.locator_params(axis="y", integer=group in ("regions", "transitions"))
         if parts != [""] and len(parts) <= 14:
             ax.legend(fontsize=7, ncols=-(-len(parts) // 7), handlelength=1.2, borderaxespad=0.3, framealpha=0.7)
     for column in range(columns):

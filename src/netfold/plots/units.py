@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from netfold.arguments import checked
-from netfold.plots.axes import axes_or_new, short
+from netfold.plots.axes import axes_or_new, caption, short
 from netfold.plots.themes import COLOURS, LIGHT, Theme
 from netfold.results.units import STATES, Units
 
@@ -44,6 +44,9 @@ def states(result: Units, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
     ax.set_xlabel("units of the layer (%)")
-    ax.set_title(f"over a {result.where}" if not result.ranks else f"on {result.where}")
+    where = f"on {result.where}" if result.ranks else f"over a {result.where}"
+    caption(
+        ax, f"{where}: dead, on and saturated units keep one linear piece, free ones do not; hatched: seen, not proved"
+    )
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=4, frameon=False)
     return ax

@@ -20,12 +20,31 @@ from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, both, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, geometric
-from netfold.reproduce.trained import BATCH, Part, Recipe, Split, checkpoints, seeds_of, stack, tested, watched, width
+from netfold.reproduce.trained import (
+    BATCH,
+    Part,
+    Recipe,
+    Split,
+    arc_count,
+    checkpoints,
+    flat,
+    hidden,
+    images,
+    norm,
+    recipe_for,
+    seeds_of,
+    stack,
+    tested,
+    units,
+    watched,
+)
+from netfold.results.base import counted
 from netfold.theory import length_growth
 from netfold.training.loop import accuracy
 
 DEPTH = 6
 VARIANTS = ("with", "without")
+NORMS = nn.BatchNorm1d, nn.BatchNorm2d
 FAR = 1e30
 """No activation comes near: a hard-tanh with these knots changes nothing, and is a layer whose length is measured."""
 
@@ -91,23 +110,23 @@ def judge_steadying(measured: xr.Dataset) -> Finding:
 
 def recipe(settings: Settings) -> Recipe:
     """How both are trained."""
-    return Recipe(640 if settings.quick else 20000, 0.03, momentum=0.9)
+    return recipe_for(settings, 640, 20000, 0.03, momentum=0.9)
 
 
 def network(settings: Settings, split: Split, variant: str, seed: int) -> nn.Sequential:
     """The network of a seed, with batch norm or without."""
-    return stack(split.shape, width(settings), DEPTH, seed, nn.BatchNorm1d if variant == "with" else None)
+    return stack(split.shape, units(settings), DEPTH, seed, norm(settings) if variant == "with" else None)
 
 
 def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Train one network and look at it."""
     variant, seed = str(cell["variant"]), int(cell["seed"])
-    split = Split.of(settings.data, flat=True, most=4000 if settings.quick else None, most_tested=2000)
-    net, paths = network(settings, split, variant, seed), arcs(split, 4 if settings.quick else 16, seed)
+    split = images(settings, flat=flat(settings), tested=2000)
+    net, paths = network(settings, split, variant, seed), arcs(split, arc_count(settings), seed)
     first = seen(with_statistics(net, split.train), paths)["factors"]
-    steps = checkpoints(recipe(settings).steps, 6 if settings.quick else 12)
+    at = checkpoints(recipe(settings).steps, 6 if settings.quick else 12)
     course = watched(
-        net, split.train, recipe(settings), seed, steps,
+        net, split.train, recipe(settings), seed, at,
         lambda: seen(net, paths) | {"accuracy": accuracy(net, split.test)},
     )  # fmt: skip
     return course.assign(first=("layer", first))
@@ -144,7 +163,7 @@ def probes(net: nn.Sequential) -> tuple[nn.Sequential, list[str]]:
     parts: list[nn.Module] = []
     names: list[str] = []
     for module in net:
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, NORMS):
             parts += [nn.Hardtanh(-FAR, FAR), module, nn.Hardtanh(-FAR, FAR)]
             names += ["before", "after"]
         else:
@@ -157,19 +176,21 @@ def with_statistics(net: nn.Sequential, part: Part) -> nn.Sequential:
     """A copy whose batch norm layers hold the statistics of the first batch."""
     changed = copy.deepcopy(net)
     for module in changed.modules():
-        if isinstance(module, nn.BatchNorm1d):
+        if isinstance(module, NORMS):
             module.momentum = 1.0
     with torch.no_grad():
         changed.train()(part[0][:BATCH])
     return changed.eval()
 
 
-def expected(settings: Settings) -> Floats:
-    """Lengths by layer before training, without batch norm."""
-    return length_growth("relu", 2**0.5, width=width(settings), depth=DEPTH, inputs=settings.data.size).lengths
+def expected(settings: Settings) -> Floats | None:
+    """Lengths by layer before training, without batch norm; None of convolutional networks."""
+    if not flat(settings):
+        return None
+    return length_growth("relu", 2**0.5, width=units(settings), depth=DEPTH, inputs=settings.data.size).lengths
 
 
-def draw(figure: Figure, theme: Theme, numbers: xr.Dataset, theory: Floats) -> None:
+def draw(figure: Figure, theme: Theme, numbers: xr.Dataset, theory: Floats | None) -> None:
     """Factors against the step, then length and transitions against the layer at the end."""
     axes = figure.subplots(2, 2)
     layers = np.arange(1, DEPTH + 1)
@@ -201,34 +222,35 @@ def _draw_factors(ax: Axes, theme: Theme, numbers: xr.Dataset) -> None:
     ax.legend(title="layer", fontsize=9, title_fontsize=9, ncols=3, columnspacing=1, handletextpad=0.3)
 
 
-def _draw_start(ax: Axes, theme: Theme, numbers: xr.Dataset, theory: Floats) -> None:
+def _draw_start(ax: Axes, theme: Theme, numbers: xr.Dataset, theory: Floats | None) -> None:
     """Before training batch norm's running statistics are 0 and 1: one line is both."""
     layers = np.arange(1, DEPTH + 1)
     mean, bars = geometric(numbers.lengths.sel(variant="without").values[:, 0])
     drawing.measured(ax, layers, mean, bars, colour=theme.muted, mark="D", label="both", line=True)
-    drawing.theory(ax, layers, theory, colour=theme.ink, style="--", label="theory")
+    if theory is not None:
+        drawing.theory(ax, layers, theory, colour=theme.ink, style="--", label="theory")
     ax.set(xlabel="hidden layer", ylabel="length / that of the arc", title="before training")
     drawing.whole_axis(ax, layers.tolist())
     drawing.plain_log(ax)
     ax.legend()
 
 
-@experiment("Figure 9", "Batch norm and length during training", uses_data=True)
+@experiment("Figure 9", "Batch norm and length during training", uses_data=True, version=2)
 def batch_norm(settings: Settings) -> Made:
     """What batch norm layers do to length and transitions while a network is trained."""
-    seeds = seeds_of(settings, 4, 10)
+    seeds = seeds_of(settings, 4 if flat(settings) else 3, 10)
     found = measured(settings, measure, variant=VARIANTS, seed=seeds)
     setting = (
-        f"{settings.data.name}. Fully connected, {DEPTH} hidden layers of {width(settings)}, affine map, batch norm or "
-        f"nothing, ReLU; σ_w² = 2, σ_b = 0; {recipe(settings).words}; same start and batches with and without. "
-        f"{len(seeds)} seeds from {seeds[0]} on, each with {4 if settings.quick else 16} arcs between two test images."
+        f"{settings.data.name}. {DEPTH} {hidden(settings)}, each with batch norm or nothing before its ReLU; σ_w² = 2, "
+        f"σ_b = 0; {recipe(settings).words}; same start and batches with and without. {len(seeds)} seeds from "
+        f"{seeds[0]} on, each with {counted(arc_count(settings), 'arc')} between two test images."
     )
     caption = (
         "Batch norm during training. Top left: length of the arc's image after a batch norm layer over that before "
         "it, in evaluation mode; at step 0 its running statistics are 0 and 1, so it does nothing. Other panels: "
         f"length and transitions (a ReLU unit switches on or off) after each ReLU. {setting} Points: geometric means "
-        "over seeds; bars: 95% intervals (Student's t on the logarithm). Theory: random weights without batch norm, "
-        "exact at this width."
+        "over seeds; bars: 95% intervals (Student's t on the logarithm). Theory (fully connected networks): random "
+        "weights without batch norm, exact at this width."
     )
     table = found[["lengths", "transitions", "factors"]].to_dataframe().reset_index()
     ends = ", ".join(f"{found.accuracy.sel(variant=v).values[:, -1].mean():.3f} {v} batch norm" for v in VARIANTS)

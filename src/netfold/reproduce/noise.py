@@ -16,7 +16,20 @@ from netfold.reproduce import drawing
 from netfold.reproduce.figure import Check, Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, means, rank_correlation
-from netfold.reproduce.trained import Recipe, Split, channels, convolutions, dense, fit, seeds_of, stack, tested
+from netfold.reproduce.trained import (
+    Recipe,
+    Split,
+    channels,
+    convolutions,
+    dense,
+    fit,
+    flat,
+    images,
+    recipe_for,
+    seeds_of,
+    stack,
+    tested,
+)
 from netfold.sensitivity import GaussianNoise, layer_sensitivity
 from netfold.training.loop import accuracy
 
@@ -81,9 +94,7 @@ def judge(claim: Claim, measured: xr.Dataset) -> Finding:
 def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Train one network and disturb its layers."""
     kind, seed, quick = cell["network"], cell["seed"], settings.quick
-    split = Split.of(
-        settings.data, flat=kind == "dense", most=4000 if quick else None, most_tested=500 if quick else 5000
-    )
+    split = images(settings, flat=kind == "dense", tested=500 if quick else 5000)
     net = fit(network(kind, settings, split, seed), split.train, recipe(settings), seed)
     clean, disturbed = accuracy(net, split.test), []
     for law, (_, strengths) in LAWS.items():
@@ -113,7 +124,7 @@ def width(settings: Settings) -> int:
 
 def recipe(settings: Settings) -> Recipe:
     """How they are trained."""
-    return Recipe(600 if settings.quick else 6000, 1e-3, adam=True)
+    return recipe_for(settings, 600, 6000, 1e-3, adam=True)
 
 
 def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
@@ -143,10 +154,10 @@ def _panel(ax: Axes, theme: Theme, numbers: xr.Dataset) -> None:
     ax.set_ylim(0, min(1.03, 1.15 * clean))
 
 
-@experiment("Figure 6", "Noise on one layer of a trained network", uses_data=True)
+@experiment("Figure 6", "Noise on one layer of a trained network", uses_data=True, version=2)
 def noise(settings: Settings) -> Made:
     """Test accuracy with noise on the weights of one layer at a time."""
-    seeds = seeds_of(settings, 5, 10)
+    seeds = seeds_of(settings, 5 if flat(settings) else 3, 10)
     found = measured(settings, measure, network=list(NETWORKS), seed=seeds)
     setting = (
         f"{settings.data.name}. Convolutional: five {convolutions(settings)} and a "

@@ -19,7 +19,7 @@ from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, geometric, straightness
-from netfold.reproduce.trained import Split, channels, drawn, seeds_of
+from netfold.reproduce.trained import Split, channels, drawn, flat, seeds_of
 from netfold.results.base import counted
 
 VARIANCES = (2.0, 4.0, 8.0)
@@ -84,11 +84,16 @@ def arcs(settings: Settings) -> int:
     return 1 if settings.quick else 10
 
 
+def width(settings: Settings) -> int:
+    """Channels: few in quick runs on large images, as nothing is learned here."""
+    return 8 if settings.quick and not flat(settings) else channels(settings)
+
+
 def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Lengths by layer in one network, geometric means over its arcs."""
     split = Split.of(settings.data, flat=False, most=1, most_tested=500)
     images = split.test[0].double().numpy()
-    net = network(split.shape, channels(settings), cell["variance"], cell["seed"])
+    net = network(split.shape, width(settings), cell["variance"], cell["seed"])
     pairs = np.random.default_rng([cell["seed"], 4]).choice(len(images), (arcs(settings), 2), replace=False)
     found = np.array([lengths(net, Arc(*images[pair])) for pair in pairs])
     whole, coarse = np.exp(np.log(found / found[:, :, :1]).mean(0))
@@ -145,7 +150,7 @@ def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     colours = drawing.ramp(numbers.sizes["variance"], theme)
     for variance, colour, mark in zip(numbers.variance.values, colours, drawing.MARKS, strict=False):
         middle, bars = geometric(numbers.sel(variance=variance).length.values)
-        label = f"σ_w² = {variance:g}"
+        label = rf"$\sigma_w^2$ = {variance:g}"
         drawing.measured(ax, numbers.layer.values, middle, bars, colour=colour, mark=mark, label=label, line=True)
     ax.set(xlabel="layer (0: the image)", ylabel="length / length of the arc")
     drawing.whole_axis(ax, range(1 + len(LAYOUT)))
@@ -160,7 +165,7 @@ def length_convolutional(settings: Settings) -> Made:
     found = measured(settings, measure, variance=list(VARIANCES), seed=seeds)
     shape = " × ".join(map(str, settings.data.shape))
     setting = (
-        f"{settings.data.name}, images of {shape}. Random ReLU networks: two 3×3 convolutions of {channels(settings)} "
+        f"{settings.data.name}, images of {shape}. Random ReLU networks: two 3×3 convolutions of {width(settings)} "
         "channels, 2×2 max pooling, three convolutions, pooling, two convolutions; weights N(0, σ_w²/fan-in), no "
         f"biases; {len(seeds)} networks at each σ_w², from seed {seeds[0]} on, each with "
         f"{counted(arcs(settings), 'arc')} cos(πt/2) x₀ + sin(πt/2) x₁ between two test images."

@@ -20,13 +20,16 @@ from netfold.reproduce.statistics import Mean, means
 from netfold.reproduce.trained import (
     Part,
     Recipe,
-    Split,
-    channels,
     checkpoints,
-    convolutions,
+    flat,
+    hidden,
+    images,
+    norm,
+    recipe_for,
     seeds_of,
     stack,
     tested,
+    units,
     watched,
 )
 from netfold.training import TrajectoryRegularizer, mean_step
@@ -104,18 +107,6 @@ def judge_length(measured: xr.Dataset) -> Finding:
     return Finding(SHORTER, Verdict.of(ratio.below(0) for ratio in ratios), text, numbers)
 
 
-def width(settings: Settings) -> int:
-    """Units, or channels, of the hidden layers."""
-    if not flat(settings):
-        return channels(settings)
-    return 64 if settings.data.name == "digits" else 100
-
-
-def flat(settings: Settings) -> bool:
-    """Fully connected networks but for CIFAR-10, as the paper's are convolutional there."""
-    return settings.data.name != "CIFAR-10"
-
-
 def rates(settings: Settings) -> tuple[float, ...]:
     """Learning rates that are tried."""
     return (0.01, 0.05) if settings.quick and not flat(settings) else (0.01, 0.03, 0.1)
@@ -123,36 +114,26 @@ def rates(settings: Settings) -> tuple[float, ...]:
 
 def recipe(settings: Settings) -> Recipe:
     """How all are trained, but for the learning rate."""
-    if not settings.quick:
-        return Recipe(6000, 0.01, momentum=0.9)
-    return Recipe(420 if flat(settings) else 600, 0.01, momentum=0.9)
+    return recipe_for(settings, 420, 6000, 0.01, momentum=0.9)
 
 
-def before_relu(variant: str, is_flat: bool) -> Any:
+def before_relu(variant: str, settings: Settings) -> Any:
     """Makes what stands between an affine map and its ReLU."""
     if variant == NORM:
-        return nn.BatchNorm1d if is_flat else nn.BatchNorm2d
+        return norm(settings)
     return (lambda _: TrajectoryRegularizer(0.01)) if variant == TRAJECTORY else None
-
-
-def split_of(settings: Settings) -> Split:
-    """The images, as fits the network."""
-    quick = settings.quick
-    return Split.of(
-        settings.data, flat=flat(settings), most=4000 if quick else None, most_tested=2000 if quick else None
-    )
 
 
 def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Train one network."""
     variant, rate, seed = cell["variant"], cell["rate"], cell["seed"]
-    split = split_of(settings)
+    split = images(settings, flat=flat(settings), tested=2000 if settings.quick else None)
     x, y = split.train
     aside = torch.arange(len(x)) % KEPT_ASIDE == 0
-    net = stack(split.shape, width(settings), DEPTH, seed, before_relu(variant, flat(settings)))
+    net = stack(split.shape, units(settings), DEPTH, seed, before_relu(variant, settings))
     how = replace(recipe(settings), rate=rate)
-    steps = checkpoints(how.steps, 8 if settings.quick else 16)
-    course = watched(net, (x[~aside], y[~aside]), how, seed, steps, lambda: {"accuracy": accuracy(net, split.test)})
+    at = checkpoints(how.steps, 8 if settings.quick else 16)
+    course = watched(net, (x[~aside], y[~aside]), how, seed, at, lambda: {"accuracy": accuracy(net, split.test)})
     return course.assign(chosen=accuracy(net, (x[aside], y[aside])), length=("layer", lengths(net, split.test)))
 
 
@@ -198,15 +179,14 @@ def draw(figure: Figure, theme: Theme, numbers: xr.Dataset) -> None:
     drawing.legend(figure, axes[0])
 
 
-@experiment("Figure 10", "Trajectory regularisation against batch norm", uses_data=True)
+@experiment("Figure 10", "Trajectory regularisation against batch norm", uses_data=True, version=2)
 def trajectory_regularization(settings: Settings) -> Made:
     """Accuracy with trajectory regularisation, with batch norm and with neither."""
     seeds = seeds_of(settings, 4 if flat(settings) else 3, 5)
     found = measured(settings, measure, variant=VARIANTS, rate=rates(settings), seed=seeds)
-    hidden = f"hidden layers of {width(settings)} units" if flat(settings) else convolutions(settings)
     words = recipe(settings).words.replace("learning rate 0.01", "each at its best learning rate of those drawn")
     setting = (
-        f"{settings.data.name}. ReLU, {DEPTH} {hidden}, σ_w² = 2, σ_b = 0; "
+        f"{settings.data.name}. ReLU, {DEPTH} {hidden(settings)}, σ_w² = 2, σ_b = 0; "
         "between each affine map and its ReLU nothing, batch norm, or a layer that multiplies by a learned λ and "
         f"adds 0.01 λ (length / length in the first batch) to the loss. {words}; the rate is chosen by accuracy on a "
         f"fifth of the training images, which is left out of training. {len(seeds)} seeds from {seeds[0]} on, same "

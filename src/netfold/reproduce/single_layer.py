@@ -15,7 +15,7 @@ from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, means, rank_correlation
-from netfold.reproduce.trained import Split, dense, seeds_of
+from netfold.reproduce.trained import Split, dense, images, seeds_of
 from netfold.training import train_single_layer
 
 DEPTH = 5
@@ -68,8 +68,7 @@ def epochs(settings: Settings, split: Split) -> int:
 
 def split_of(settings: Settings) -> Split:
     """The images, flat."""
-    quick = settings.quick
-    return Split.of(settings.data, flat=True, most=4000 if quick else None, most_tested=2000 if quick else None)
+    return images(settings, flat=True, tested=2000 if settings.quick else None)
 
 
 def measure(settings: Settings, cell: Cell) -> xr.Dataset:
@@ -123,7 +122,7 @@ def _panel(ax: Axes, theme: Theme, numbers: xr.Dataset) -> None:
     ax.set_xlabel("the one layer that is trained")
 
 
-@experiment("Figure 7", "Training a single layer", uses_data=True)
+@experiment("Figure 7", "Training a single layer", uses_data=True, version=2)
 def single_layer(settings: Settings) -> Made:
     """Accuracy of networks of which one layer alone is trained."""
     seeds = seeds_of(settings, 5, 10)

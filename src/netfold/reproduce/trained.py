@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import xarray as xr
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.nn.utils import skip_init
 
 from netfold.networks import random_network
@@ -21,6 +22,9 @@ from netfold.training import TrajectoryRegularizer, loop
 from netfold.training.loop import Part
 
 BATCH = 64
+
+SHIFT = 4
+"""Pixels by which images are shifted at most."""
 
 
 @dataclass(frozen=True)
@@ -35,18 +39,22 @@ class Recipe:
         rate: learning rate.
         momentum: of SGD.
         adam: use Adam instead.
+        varied: every image of a step is mirrored, or not, at random, and all are shifted by up to `SHIFT` pixels; not
+            what is flat.
     """
 
     steps: int
     rate: float
     momentum: float = 0.0
     adam: bool = False
+    varied: bool = False
 
     @property
     def words(self) -> str:
         """In words."""
         name = "Adam" if self.adam else f"SGD with momentum {self.momentum:g}" if self.momentum else "SGD"
-        return f"{name}, learning rate {self.rate:g}, {self.steps:,} steps of {BATCH} images, cross-entropy"
+        how = f" (of convolutional networks: mirrored and shifted by up to {SHIFT} pixels, at random)" * self.varied
+        return f"{name}, learning rate {self.rate:g}, {self.steps:,} steps of {BATCH} images{how}, cross-entropy"
 
     def optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
         """The optimiser of a network."""
@@ -57,6 +65,9 @@ class Recipe:
 
 LEARNED = 0.6
 """Test accuracy (of ten classes) from which on a network counts as trained."""
+
+LEARNING = 3000
+"""Steps of quick runs on CIFAR-10, some minutes a network: with fewer, convolutional ones stay below `LEARNED`."""
 
 
 def tested(finding: Finding, accuracy: float) -> Finding:
@@ -120,10 +131,31 @@ def fit(
     """
     regularised = any(isinstance(m, TrajectoryRegularizer) for m in net.modules())
     penalty = TrajectoryRegularizer.penalty if regularised else None
+    vary = _variation(seed) if recipe.varied and part[0].ndim == 4 else None
     with one_thread():
         return loop.fit(
-            net, part, recipe.optimizer(net), recipe.steps, BATCH, seed, whole=True, penalty=penalty, look=look
+            net,
+            part,
+            recipe.optimizer(net),
+            recipe.steps,
+            BATCH,
+            seed,
+            whole=True,
+            penalty=penalty,
+            vary=vary,
+            look=look,
         )
+
+
+def _variation(seed: int) -> Callable[[Tensor], Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+
+    def vary(x: Tensor) -> Tensor:
+        i, j = torch.randint(1 + 2 * SHIFT, (2,), generator=generator).tolist()
+        shifted = pad(x, [SHIFT] * 4)[..., i : i + x.shape[2], j : j + x.shape[3]]
+        return torch.where(torch.rand(len(x), 1, 1, 1, generator=generator) < 0.5, shifted.flip(3), shifted)
+
+    return vary
 
 
 def watched(
@@ -190,9 +222,39 @@ def stack(
     return nn.Sequential(*parts, *([] if flat else [nn.Flatten()]), drawn(readout, variance, generator)).eval()
 
 
+def flat(settings: Settings) -> bool:
+    """Whether ReLU networks are fully connected: but for CIFAR-10, where the paper's are convolutional."""
+    return settings.data.name != "CIFAR-10"
+
+
+def images(settings: Settings, *, flat: bool, tested: int | None = None) -> Split:
+    """The images to train on, in quick runs at most 4,000 where they are small, and at most so many to test."""
+    most = 4000 if settings.quick and settings.data.size < 1000 else None
+    return Split.of(settings.data, flat=flat, most=most, most_tested=tested)
+
+
+def recipe_for(
+    settings: Settings, quick: int, full: int, rate: float, momentum: float = 0.0, adam: bool = False
+) -> Recipe:
+    """A recipe of so many steps; in quick runs on CIFAR-10 of as many as convolutional networks take to learn."""
+    steps = full if not settings.quick else quick if flat(settings) else LEARNING
+    return Recipe(steps, rate, momentum, adam, varied=not flat(settings))
+
+
+def arc_count(settings: Settings) -> int:
+    """Arcs of each kind through a network; few through convolutions, where every region takes a forward pass."""
+    quick, full = (4, 16) if flat(settings) else (1, 4)
+    return quick if settings.quick else full
+
+
 def width(settings: Settings) -> int:
     """Units of fully connected hidden layers, as in the paper; fewer for the smaller digits."""
     return 64 if settings.data.name == "digits" else 100
+
+
+def hidden(settings: Settings) -> str:
+    """The hidden layers of ReLU networks in words."""
+    return f"hidden layers of {width(settings)} units" if flat(settings) else convolutions(settings)
 
 
 def strides(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -201,10 +263,20 @@ def strides(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def channels(settings: Settings) -> int:
-    """Channels of convolutions: few in quick runs on large images, so that these stay quick."""
-    if not settings.quick:
+    """Channels of convolutions: few in quick runs, but on CIFAR-10, of which few learn little."""
+    if not settings.quick or not flat(settings):
         return 32
     return 8 if settings.data.shape[-1] > 16 else 16
+
+
+def units(settings: Settings) -> int:
+    """Width of the hidden layers of ReLU networks: units, or channels."""
+    return width(settings) if flat(settings) else channels(settings)
+
+
+def norm(settings: Settings) -> type[nn.BatchNorm1d] | type[nn.BatchNorm2d]:
+    """Batch norm for them."""
+    return nn.BatchNorm1d if flat(settings) else nn.BatchNorm2d
 
 
 def convolutions(settings: Settings) -> str:

@@ -20,7 +20,24 @@ from netfold.reproduce import drawing
 from netfold.reproduce.figure import Claim, Drawing, Finding, Made, Settings, Verdict, both, experiment
 from netfold.reproduce.harness import Cell, measured
 from netfold.reproduce.statistics import Mean, geometric, straightness
-from netfold.reproduce.trained import Recipe, Split, checkpoints, dense, seeds_of, tested, watched, width
+from netfold.reproduce.trained import (
+    Recipe,
+    Split,
+    arc_count,
+    channels,
+    checkpoints,
+    convolutions,
+    dense,
+    flat,
+    images,
+    recipe_for,
+    seeds_of,
+    stack,
+    tested,
+    watched,
+    width,
+)
+from netfold.results.base import counted
 from netfold.theory import length_growth
 from netfold.training.loop import accuracy
 
@@ -222,33 +239,40 @@ def numbered(ratios: list[Mean]) -> dict[str, float]:
 
 def recipe(settings: Settings) -> Recipe:
     """How all of them are trained."""
-    return Recipe(1000 if settings.quick else 20000, 0.1)
+    return recipe_for(settings, 1000, 20000, 0.1)
 
 
 def arcs(split: Split, count: int, seed: int) -> tuple[list[Arc], list[Arc]]:
     """Arcs between two test images, and between random points as far from 0 as those."""
     rng = np.random.default_rng([seed, 8])
     pairs = rng.choice(len(split.test[0]), (count, 2), replace=False)
-    images = split.test[0].double().numpy()[pairs]
-    points = rng.normal(size=images.shape)
-    points *= np.linalg.norm(images, axis=-1, keepdims=True) / np.linalg.norm(points, axis=-1, keepdims=True)
-    near, far = ([Arc(*ends) for ends in some] for some in (images, points))
+    ends = split.test[0].double().numpy()[pairs]
+    points = rng.normal(size=ends.shape)
+    sizes = [np.sqrt(np.square(some).sum(tuple(range(2, some.ndim)), keepdims=True)) for some in (ends, points)]
+    points *= sizes[0] / sizes[1]
+    near, far = ([Arc(*two) for two in some] for some in (ends, points))
     return near, far
 
 
 def measure(settings: Settings, cell: Cell) -> xr.Dataset:
     """Train one network and look at it."""
     start, seed = STARTS[cell["start"]], cell["seed"]
-    split = Split.of(settings.data, flat=True, most=4000 if settings.quick else None, most_tested=2000)
-    net = dense(split.shape[0], width(settings), DEPTH, start.activation, start.variance)(seed)
-    near, far = arcs(split, 4 if settings.quick else 16, seed)
-    steps = checkpoints(recipe(settings).steps, 6 if settings.quick else 12)
+    is_flat = flat(settings) or start.activation != "relu"
+    split = images(settings, flat=is_flat, tested=2000)
+    if is_flat:
+        net = dense(split.shape[0], width(settings), DEPTH, start.activation, start.variance)(seed)
+    else:
+        net = stack(split.shape, channels(settings), DEPTH, seed, variance=start.variance)
+    near, far = arcs(split, arc_count(settings), seed)
+    at = checkpoints(recipe(settings).steps, 6 if settings.quick else 12)
     course = watched(
-        net, split.train, recipe(settings), seed, steps,
+        net, split.train, recipe(settings), seed, at,
         lambda: seen(net, near, far) | {"accuracy": accuracy(net, split.test)},
     )  # fmt: skip
     expected = [
         length_growth(start.activation, start.variance**0.5, width=width(settings), depth=DEPTH, curve=arc).lengths
+        if is_flat
+        else np.full(DEPTH, np.nan)
         for arc in near
     ]
     return course.assign(theory=("layer", np.exp(np.log(expected).mean(0))))
@@ -291,8 +315,8 @@ def drawings(numbers: xr.Dataset, setting: str) -> dict[str, Drawing]:
         "growth": Drawing(
             partial(draw_growth, course=numbers.sel(start="relu")),
             "Length (left) and transitions (right; ReLU: a unit switches on or off) of arcs between two images by "
-            f"hidden layer, at steps of the training. {setting} {BARS} Dashes: expected length for random weights, "
-            "exact at this width.",
+            f"hidden layer, at steps of the training. {setting} {BARS} "
+            "Dashes: expected length for random weights (fully connected), exact at this width.",
             "Length and transitions against the layer for a ReLU network, before, during and after training.",
             height=3.8,
         ),
@@ -352,7 +376,8 @@ def draw_growth(figure: Figure, theme: Theme, course: xr.Dataset) -> None:
         for ax, values in ((left, course.near), (right, course.near_transitions)):
             mean, bars = geometric(values.values[:, i])
             drawing.measured(ax, at, mean, bars, colour=colour, mark=mark, label=step, line=True)
-    drawing.theory(left, at, theory(course), colour=theme.ink, style="--", label="theory, step 0")
+    if np.isfinite(course.theory).all():
+        drawing.theory(left, at, theory(course), colour=theme.ink, style="--", label="theory, step 0")
     for ax, words in ((left, "length / that of the arc"), (right, "transitions an arc")):
         drawing.whole_axis(ax, at.tolist())
         ax.set_xlabel("hidden layer")
@@ -362,16 +387,17 @@ def draw_growth(figure: Figure, theme: Theme, course: xr.Dataset) -> None:
     drawing.legend(figure, left)
 
 
-@experiment("Figure 8", "Length and transitions during training", uses_data=True)
+@experiment("Figure 8", "Length and transitions during training", uses_data=True, version=2)
 def training(settings: Settings) -> Made:
     """Length and transitions along arcs between images and between random points while networks are trained."""
-    seeds = seeds_of(settings, 5, 10)
+    seeds = seeds_of(settings, 5 if flat(settings) else 3, 10)
     found = measured(settings, measure, start=list(STARTS), seed=seeds)
-    count = 4 if settings.quick else 16
+    there = "" if flat(settings) else f" (with ReLU: {convolutions(settings)})"
     setting = (
-        f"{settings.data.name}. Fully connected, {DEPTH} hidden layers of {width(settings)}, σ_b = 0, trained by "
-        f"{recipe(settings).words}; {len(seeds)} seeds from {seeds[0]} on, each with {count} arcs "
-        "cos(πt/2) x₀ + sin(πt/2) x₁ between two test images and as many between random points of the same norms."
+        f"{settings.data.name}. Fully connected, {DEPTH} hidden layers of {width(settings)}{there}, σ_b = 0, trained "
+        f"by {recipe(settings).words}; {len(seeds)} seeds from {seeds[0]} on, each with "
+        f"{counted(arc_count(settings), 'arc')} cos(πt/2) x₀ + sin(πt/2) x₁ between two test images and as many "
+        "between random points of the same norms."
     )
     tables = ["near", "far", "near_transitions", "far_transitions"]
     reached = ", ".join(

@@ -20,7 +20,7 @@ STATE_FILE = "netfold_monitor.json"
 
 @checked
 def plain_names(numbers: Mapping[str, float]) -> dict[str, float]:
-    """The same numbers under names that every logger takes: letters, digits and ``_ - . : /`` and spaces (MLflow's).
+    """The same numbers under names that every logger takes: letters, digits, spaces and ``_-.:/`` (MLflow's).
 
     Arrows of labels become ``-``, brackets a dot; whatever else is not taken becomes ``_``.
 

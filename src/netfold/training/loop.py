@@ -22,6 +22,7 @@ def fit(
     *,
     whole: bool = False,
     penalty: Callable[[nn.Module], Tensor] | None = None,
+    vary: Callable[[Tensor], Tensor] | None = None,
     look: Callable[[int], object] | None = None,
 ) -> nn.Module:
     """Train a network in place; it ends in evaluation mode, without gradients.
@@ -36,6 +37,7 @@ def fit(
         whole: leave those out of an epoch that do not fill a last batch (batch norm would take its statistics from
             a few).
         penalty: a term of the loss, after the network's forward pass.
+        vary: what becomes of a step's inputs before the network sees them.
         look: called with the number of steps done, from 0 on, the network in evaluation mode.
 
     Returns:
@@ -52,7 +54,7 @@ def fit(
             some = next(rows).to(x.device)
             net.train()
             optimizer.zero_grad()
-            loss = cross_entropy(net(x[some]), y[some])
+            loss = cross_entropy(net(x[some] if vary is None else vary(x[some])), y[some])
             (loss if penalty is None else loss + penalty(net)).backward()
             optimizer.step()
     optimizer.zero_grad()
