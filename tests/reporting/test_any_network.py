@@ -26,7 +26,10 @@ def test_a_smooth_network_has_a_report(tmp_path: Path) -> None:
     assert found.slice is not None
     assert isinstance(found.slice.trained, PlaneSample)
     assert found.bound is None
-    assert set(found.not_made) == {"How does that compare with the most there could be?"}
+    assert set(found.not_made) == {
+        "How does that compare with the most there could be?",
+        "Which units never change?",
+    }
     assert all(title in page for title in found.not_made)
     assert "no border here is exact" in page
     assert "Positions are exact, not sampled" not in page

@@ -74,9 +74,9 @@ def test_every_picture_says_what_it_shows(read: Reader) -> None:
 
 
 def test_headings_come_in_the_order_of_the_questions(read: Reader) -> None:
-    """How expressive and which layers; one path; a plane; the bound; layers disturbed; what was counted."""
+    """How expressive and which layers; one path; a plane; the bound; units; layers disturbed; what was counted."""
     headings = [a["id"] for t, a in read.tags if t == "h2"]
-    assert headings == ["layers", "path", "slice", "bound", "sensitivity", "how"]
+    assert headings == ["layers", "path", "slice", "bound", "states", "sensitivity", "how"]
     assert sum(t == "h1" for t, _ in read.tags) == 1
 
 

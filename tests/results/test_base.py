@@ -310,7 +310,7 @@ LAYOUT = {
     "output_angular_length(path) output_label(path) output_length(path) output_turning(path) patterns(path) provenance(path) "
     "regions(path) resolved(path) saturation_passages(path,layer) sign_changes(path,output) "
     "sign_transitions(path,layer) stage_name(stage) status(path) stretch_path(stretch) transitions(path,layer) "
-    "turning(path,layer) uncertain(path) units(layer) @format",
+    "turning(path,layer) uncertain(path) units(layer) @format uncertified(path)",
     "partition": "ancestor(polygon,stage) area(region_number) class(polygon) corners(polygon) edge_length(layer) "
     "label(edge) loop(edge) made(vertex) plane(direction,feature) region(polygon) regions(layer) "
     "states(polygon,word) vertices(vertex,coordinate) @bounds @counting_rule @format @input_shape @layers @margin "

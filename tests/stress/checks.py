@@ -56,11 +56,11 @@ class Verdict:
 def network(group: str, kind: str, seed: int) -> tuple[list[Layer], np.random.Generator]:
     """The layers of a case, and what draws the rest of it."""
     rng = np.random.default_rng([seed, [*KINDS].index(kind), [*GROUPS].index(group)])
-    inputs, units, depth = {
+    inputs, units, depth = {  # every entry draws, whichever is taken: one more would make other networks of all seeds
         "lines": (int(rng.integers(1, 5)), 8, 4),
         "arcs": (int(rng.integers(2, 4)), 6, 3),
         "planes": (int(rng.integers(2, 4)), 5, 3),
-        "units": (int(rng.integers(1, 4)), 4, 3),
+        "units": (1 + seed % 3, 4, 3),
         "cells": (7, 2, 2) if rng.random() < SIMPLEX else (int(rng.integers(1, 4)), 4, 2),
     }[group]
     return layers_of(kind, rng, inputs, units, depth), rng

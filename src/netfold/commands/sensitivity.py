@@ -232,7 +232,7 @@ def history(
     measures: list[Any] = [monitors.AlongPaths([Line(*found.inputs[pair]) for pair in chosen])]
     if layer_loss:
         measures.append(monitors.LayerLoss(found))
-    followed = monitors.follow(_networks(model, checkpoints(folder), input, output), measures)
+    followed = monitors.follow(_networks(model, checkpoints(folder), (input, output, example)), measures)
     _keep(followed, save, plot)
     answer(
         as_json,

@@ -49,7 +49,7 @@ class Units(Result):
         >>> found.count("free") + found.count("dead") + found.count("on")
         12
         >>> sorted(found.to_dataframe().columns)[:4]
-        ['active', 'high', 'known', 'label']
+        ['active', 'factor', 'high', 'known']
     """
 
     FORMAT = "netfold units 1"
