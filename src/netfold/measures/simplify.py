@@ -76,7 +76,8 @@ class Simplified(nn.Module):
 
     def to_dict(self) -> dict[str, Any]:
         """What went, by layer and reason, as plain numbers."""
-        grouped = self.removed.groupby(["layer", "name", "reason"], sort=False).size().rename("units").reset_index()
+        sizes: Any = self.removed.groupby(["layer", "name", "reason"], sort=False).size()
+        grouped = sizes.reset_index(name="units")
         return {"units": list(self.units), "counts": list(self.counts), "removed": grouped.to_dict("records")}
 
     def extra_repr(self) -> str:
