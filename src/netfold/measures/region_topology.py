@@ -68,7 +68,7 @@ class RegionTopology(Tabular, Record):
     )
     uncertain: int = measured(
         "ties closer than the digits taken of square roots, and 1 more where numbers are so large or small that "
-        "regions may be wrong; 0 where all is exact",
+        "regions may be wrong, or their faces do not fit together; 0 where all is exact",
         default=0,
     )
     counting_rule: str = measured("what the sets are", default=TOPOLOGY_RULE)

@@ -154,21 +154,25 @@ def zeros(a, m, b, size, width):
 
 
 @compiled()
-def blur(a, m, b, size, lam, width):
-    """How far rounding may move a zero at ``lam``; ``size`` as for `zeros`."""
+def steepness(a, m, b, lam, width):
+    """How fast a function changes at ``lam``, by the share of its piece."""
     p, k = direction(lam, width)
     step = m - a
-    slope = abs(p * step + k * ((b - m) - step)) * angle_over_tangent(width)
+    return abs(p * step + k * ((b - m) - step)) * angle_over_tangent(width)
+
+
+@compiled()
+def blur(a, m, b, size, lam, width):
+    """How far rounding may move a zero at ``lam``; ``size`` as for `zeros`."""
+    slope = steepness(a, m, b, lam, width)
     return 0.5 * DECIDED * (1.0 + size / slope) if slope > 0.0 else 0.0
 
 
 @compiled()
 def may_vanish(a, m, b, size, lam, width, reach):
     """Whether rounding, of the function and of a place by ``reach``, leaves open if it is zero at ``lam``."""
-    p, k = direction(lam, width)
     x, y = at_point(lam, width)
-    step = m - a
-    slope = abs(p * step + k * ((b - m) - step)) * angle_over_tangent(width)
+    step, slope = m - a, steepness(a, m, b, lam, width)
     return abs(a + x * step + y * ((b - m) - step)) <= WIDE * (reach * slope + 0.5 * DECIDED * (slope + size))
 
 

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from hashlib import sha256
 from multiprocessing import current_process
 from pathlib import Path
@@ -125,11 +125,16 @@ class Travelled:
     """The passes of a function that came in the wheel: read where this machine's own cache lacks one, never written."""
 
     def __init__(self, cache: Any) -> None:
-        path = CARRIED / BUILDS / Path(cache.cache_path).name
-        self._cache, self._there = cache, path.is_dir() and understood()
-        self._files = caching.IndexDataCacheFile(
-            str(path), cache._impl.filename_base, cache._impl.locator.get_source_stamp()
-        )
+        self._cache = cache
+
+    @cached_property
+    def _files(self) -> Any:
+        """Where they are; None where there are none for this processor."""
+        path = CARRIED / BUILDS / Path(self._cache.cache_path).name
+        if not (path.is_dir() and understood()):
+            return None
+        keeping = self._cache._impl
+        return caching.IndexDataCacheFile(str(path), keeping.filename_base, keeping.locator.get_source_stamp())
 
     def _key(self, arguments: Any) -> Any:
         return self._cache._index_key(arguments, self)
@@ -141,14 +146,14 @@ class Travelled:
     def holds(self, arguments: Any) -> bool:
         """Whether code for some types of arguments is there."""
         try:
-            return self._there and self._key(arguments) in self._files._load_index()
+            return self._files is not None and self._key(arguments) in self._files._load_index()
         except Exception:  # a damaged file: it is compiled here
             return False
 
     def load(self, arguments: Any, context: Any) -> Any:
         """That code; None where there is none, or it cannot be read."""
         try:
-            data = self._files.load(self._key(arguments)) if self._there else None
+            data = None if self._files is None else self._files.load(self._key(arguments))
             return None if data is None else self._cache._impl.rebuild(context, data)
         except Exception:  # a damaged file: it is compiled here
             return None
