@@ -60,7 +60,7 @@ class PlaneProof:
 
 def doubts_of(tracer: PlaneTracer) -> int:
     """In how many places of a plane rounding or the tolerance may have decided."""
-    return sum(found.doubts for found in tracer.findings) + (not usual(tracer.program, tracer.corners))
+    return sum(found.doubts for found in tracer.findings) + tracer.met + (not usual(tracer.program, tracer.corners))
 
 
 def prove(tracer: PlaneTracer, plane: Plane, bounds: Bounds, certify: bool) -> PlaneProof | None:

@@ -19,7 +19,7 @@ def _rows(weights: list[list[float]], biases: list[float]) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("kind", "seed"), [("duplicated", 102), ("denormals, 1e300", 100), ("sparse", 113), ("through knots", 104),
-     ("duplicated", 9920009)],
+     ("duplicated", 9920009), ("many magnitudes", 9960012)],
 )  # fmt: skip
 def test_said(kind: str, seed: int) -> None:
     """Breakpoints that rounding merges, parts or loses are counted in ``uncertain``, none is wrong without a word."""

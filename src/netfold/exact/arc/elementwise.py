@@ -24,11 +24,11 @@ EVENTS = 4
 
 
 @compiled(FAST)
-def _mark(here, control, ahead, pieces, marks):
-    """Mark the units whose three numbers enclose a knot or zero."""
+def _mark(here, control, ahead, pieces, near, marks):
+    """Mark the units whose three numbers, ``near`` more or less, enclose a knot or zero."""
     for j in range(len(here)):
-        low = min(here[j], min(control[j], ahead[j]))
-        high = max(here[j], max(control[j], ahead[j]))
+        low = min(here[j], min(control[j], ahead[j])) - near
+        high = max(here[j], max(control[j], ahead[j])) + near
         first, second = pieces[KNOT, j], pieces[KNOT + 1, j]
         reached = ((low <= first) & (high >= first)) | ((low <= second) & (high >= second))
         marks[j] = reached | ((low <= 0.0) & (high >= 0.0))
@@ -56,23 +56,23 @@ def _piece(a, m, b, pieces, j):
 
 
 @compiled()
-def _level(a, m, b, knot, width):
+def _level(a, m, b, knot, width, scale):
     """Passages of one knot: how many, where, how close a dip was, whether the unit starts above, and is in doubt."""
     if knot == np.inf:
         return 0, 0.0, 0.0, np.inf, False, False
     size = max(abs(knot), abs(a), abs(m), abs(b))
     count, first, second, gap = zeros(a - knot, m - knot, b - knot, size, width)
-    return count, first, second, gap, above(a - knot, m - knot, b - knot), gap <= WIDE * DECIDED * size
+    return count, first, second, gap, above(a - knot, m - knot, b - knot), gap <= WIDE * DECIDED * max(size, scale)
 
 
 @compiled()
-def _events(a, m, b, pieces, j, width, at, origin, target):
+def _events(a, m, b, pieces, j, width, scale, at, origin, target):
     """A unit's changes of state inside a piece in order, how close a dip was to not being one, and whether in doubt.
 
     A harmonic function has at most one extremum on a piece, so all passages one way come before those back.
     """
-    low = _level(a, m, b, pieces[KNOT, j], width)
-    high = _level(a, m, b, pieces[KNOT + 1, j], width)
+    low = _level(a, m, b, pieces[KNOT, j], width, scale)
+    high = _level(a, m, b, pieces[KNOT + 1, j], width, scale)
     down_first = (low[0] == 2 and low[4]) or (high[0] == 2 and high[4])
     n, last = 0, 0.0
     for phase in range(2):
@@ -89,9 +89,10 @@ def _events(a, m, b, pieces, j, width, at, origin, target):
 
 
 @compiled()
-def _meets(a, m, b, d, c, knot):
-    """Whether a unit comes to a knot exactly at a vertex, by rounding or not; one that rests on it beside does not."""
-    return a == knot and not (m == knot and b == knot) and not (d == knot and c == knot)
+def _meets(a, m, b, d, c, knot, near):
+    """Whether a unit comes to a knot at a vertex, by rounding or not; one that rests on it beside does not."""
+    rests = (m == a and b == a) or (d == a and c == a)
+    return abs(a - knot) <= near and not (a == knot and rests)
 
 
 @compiled()
@@ -101,20 +102,21 @@ def scan(block, rule, found):
     What changes at row 0 is left out: it takes the piece before. ``closest`` is the smallest distance to a knot at a
     vertex or in a dip, relative to the vertex's largest pre-activation.
     """
-    (h, path, width), pieces, (counts, signs, closest, doubts) = block, rule.pieces, found
+    (h, path, width, scale), pieces, (counts, signs, closest, doubts) = block, rule.pieces, found
     units = h.shape[1]
     marks = np.zeros(-(-units // 8) * 8, np.uint8)
     words = marks.view(np.uint64)
     at, origin, target = np.empty(EVENTS), np.empty(EVENTS, np.int64), np.empty(EVENTS, np.int64)
     for s in range(len(path)):
         here = h[2 * s]
-        near, scale = _closest(here, pieces)
+        near, largest = _closest(here, pieces)
+        close = WIDE * DECIDED * scale[s]
         counts[s], signs[s], doubts[s] = 0, 0, 0
         if s + 1 < len(path) and path[s] == path[s + 1]:
             control, ahead = h[2 * s + 1], h[2 * s + 2]
             follows = s > 0 and path[s - 1] == path[s]
             behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 2]
-            _mark(here, control, ahead, pieces, marks)
+            _mark(here, control, ahead, pieces, close, marks)
             for w in range(len(words)):
                 if words[w] == 0:
                     continue
@@ -122,22 +124,22 @@ def scan(block, rule, found):
                     if marks[j] == 0:
                         continue
                     a, m, b = here[j], control[j], ahead[j]
-                    n, gap, doubtful = _events(a, m, b, pieces, j, width[s], at, origin, target)
+                    n, gap, doubtful = _events(a, m, b, pieces, j, width[s], scale[s], at, origin, target)
                     near = min(near, gap)
                     doubts[s] += doubtful
                     for r in range(2):
                         knot = pieces[KNOT + r, j]
                         past, before = (behind[0, j], behind[1, j]) if follows else (np.nan, np.nan)
-                        doubts[s] += _meets(a, m, b, past, before, knot)
+                        doubts[s] += _meets(a, m, b, past, before, knot, close)
                         if s + 2 == len(path) or path[s + 2] != path[s]:
-                            doubts[s] += _meets(b, m, a, np.nan, np.nan, knot)
+                            doubts[s] += _meets(b, m, a, np.nan, np.nan, knot, close)
                     counts[s] += n
                     signs[s] += zeros(a, m, b, max(abs(a), abs(m), abs(b)), width[s])[0]
                     if follows:
                         c, d = behind[1, j], behind[0, j]
                         counts[s] += _piece(a, c, d, pieces, j) != _piece(a, m, b, pieces, j)
                         signs[s] += above(a, c, d) != above(a, m, b)
-        closest[s] = near / scale if scale > 0.0 else np.inf
+        closest[s] = near / largest if largest > 0.0 else np.inf
 
 
 @compiled()
@@ -148,7 +150,7 @@ def crossings(block, rule, found, doubts):
     whole piece, ``change`` how they differ from those before, and ``earlier`` the last of those before. Changes
     exactly at the first vertex stand at 0 and change nothing inside the piece. ``doubts`` of each piece are added to.
     """
-    (h, path, width), pieces = block, rule.pieces
+    (h, path, width, scale), pieces = block, rule.pieces
     start, at, unit, origin, target, value, after, change, earlier = found
     units = h.shape[1]
     marks = np.zeros(-(-units // 8) * 8, np.uint8)
@@ -163,9 +165,9 @@ def crossings(block, rule, found, doubts):
         behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 2]
         place, which = np.empty(size), np.empty(size, np.int64)
         left, right = np.empty(size, np.int64), np.empty(size, np.int64)
-        blurs, three = np.zeros(size), np.zeros((size, 3))
+        blurs, hazes, three = np.zeros(size), np.zeros(size), np.zeros((size, 3))
         m = 0
-        _mark(here, control, ahead, pieces, marks)
+        _mark(here, control, ahead, pieces, 0.0, marks)
         for w in range(len(words)):
             if words[w] == 0:
                 continue
@@ -177,19 +179,19 @@ def crossings(block, rule, found, doubts):
                 if was != now:
                     place[m], which[m], left[m], right[m] = 0.0, j, was, now
                     m += 1
-                n, _, _ = _events(here[j], control[j], ahead[j], pieces, j, width[s], one_at, one_from, one_to)
+                n, _, _ = _events(here[j], control[j], ahead[j], pieces, j, width[s], 0.0, one_at, one_from, one_to)
                 for e in range(n):
                     place[m], which[m], left[m], right[m] = one_at[e], j, one_from[e], one_to[e]
                     knot = pieces[KNOT + min(one_from[e], one_to[e]), j]
                     a, c, b = here[j], control[j], ahead[j]
                     largest = max(abs(knot), abs(a), abs(c), abs(b))
                     three[m] = a - knot, c - knot, b - knot
-                    blurs[m] = blur(a - knot, c - knot, b - knot, largest, one_at[e], width[s])
+                    blurs[m], hazes[m] = blur(three[m], largest, scale[s], one_at[e], width[s])
                     m += 1
         rank = order(place)
-        place, blurs, three = place[rank], blurs[rank], three[rank]
+        place, blurs, hazes, three = place[rank], blurs[rank], hazes[rank], three[rank]
         first = np.searchsorted(place, 0.0, side="right")
-        doubts[s] += together(place[first:], blurs[first:], three[first:])
+        doubts[s] += together(place[first:], blurs[first:], hazes[first:], three[first:], width[s])
         for n in range(size):
             i, j = start[s] + n, which[rank[n]]
             at[i], unit[i] = place[n], j

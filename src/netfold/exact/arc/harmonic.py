@@ -31,6 +31,9 @@ DECIDED = 8 * float(np.finfo(np.float64).eps)
 WIDE = 16.0
 """How many times its rounding a decision has to be clear by: what is closer is counted as doubtful."""
 
+FAR = 1e-9
+"""Angle by which rounding alone may move a zero without a doubt."""
+
 
 @compiled()
 def cosine(width):
@@ -162,10 +165,15 @@ def steepness(a, m, b, lam, width):
 
 
 @compiled()
-def blur(a, m, b, size, lam, width):
-    """How far rounding may move a zero at ``lam``; ``size`` as for `zeros`."""
-    slope = steepness(a, m, b, lam, width)
-    return 0.5 * DECIDED * (1.0 + size / slope) if slope > 0.0 else 0.0
+def blur(three, size, scale, lam, width):
+    """How far rounding may move a zero at ``lam``; ``size`` as for `zeros`.
+
+    Second, how far the rounding of terms of a size of ``scale`` may.
+    """
+    slope = steepness(three[0], three[1], three[2], lam, width)
+    if slope == 0.0:
+        return 0.0, 0.0
+    return 0.5 * DECIDED * (1.0 + size / slope), 0.5 * DECIDED * (1.0 + max(size, scale) / slope)
 
 
 @compiled()
@@ -177,18 +185,19 @@ def may_vanish(a, m, b, size, lam, width, reach):
 
 
 @compiled()
-def together(at, blurs, three):
+def together(at, blurs, hazes, three, width):
     """Let zeros that rounding cannot tell apart fall on the first of them; ``at`` is sorted.
 
-    ``three`` holds the numbers of their functions. Returns how many zeros of different functions were taken for one or
-    nearly so, or for an end of the piece.
+    ``blurs`` say how far the rounding of a function's own numbers moves its zero, ``hazes`` how far that of the terms
+    that make them may; ``three`` holds the numbers. Returns how many zeros of different functions were taken for one
+    or nearly so, or for an end of the piece, or are moved too far.
     """
     anchor, doubts = 0, 0
     for i in range(len(at)):
-        gap, reach = at[i] - at[anchor], blurs[i] + blurs[anchor]
-        doubts += min(at[i], 1.0 - at[i]) <= WIDE * blurs[i]
-        doubts += gap <= WIDE * reach and not _same(three[i], three[anchor])
-        if gap <= reach:
+        gap = at[i] - at[anchor]
+        doubts += min(at[i], 1.0 - at[i]) <= WIDE * hazes[i] or hazes[i] * width > FAR
+        doubts += gap <= WIDE * (hazes[i] + hazes[anchor]) and not _same(three[i], three[anchor])
+        if gap <= blurs[i] + blurs[anchor]:
             at[i] = at[anchor]
         else:
             anchor = i

@@ -22,11 +22,13 @@ class ArcPieces(NamedTuple):
         h: rows of vertices and control points in turn.
         path: the path of each vertex.
         width: the angle of the piece that starts at each vertex, -1 between paths.
+        scale: what the rounding of the layer's values is a share of, at each vertex (`netfold.exact.paths.scale`).
     """
 
     h: Floats
     path: Ints
     width: Floats
+    scale: Floats
 
 
 class ArcScan(NamedTuple):

@@ -36,8 +36,8 @@ class ArcOutputTally(OutputTally):
 
     def add_pieces(self, block: PathBlock, width: Floats) -> None:
         """Add a block; its last vertex comes again as the first of the next block unless its path ends there."""
-        pieces, y, path = ArcPieces(block.h, block.path, width), block.h, block.path
-        n = len(path)
+        y, path, n = block.h, block.path, len(block.path)
+        pieces = ArcPieces(y, path, width, np.zeros(n))
         # no unit changes inside an output's piece
         none = ArcCrossings.room(np.zeros(n, np.int64))
         self._lay(stretches(pieces, y, none, self.seams.closed, np.empty((n, 0), np.int64)), block)

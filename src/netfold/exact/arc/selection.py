@@ -102,7 +102,7 @@ def walk(here, control, ahead, entries, sign, width, winners, places):
 
 
 @compiled()
-def _doubts(here, control, ahead, entries, sign, width, winners):
+def _doubts(here, control, ahead, entries, sign, width, scale, winners):
     """How often an entry only just overtakes a winner, or only just does not, or is equal to the first one by chance.
 
     Zeros that are equal are exact behind a ReLU; entries that are equal along the whole piece are one function.
@@ -111,19 +111,21 @@ def _doubts(here, control, ahead, entries, sign, width, winners):
     for k in entries:
         if k < 0:
             continue
-        if here[k] == here[first] != 0.0 and (control[k] != control[first] or ahead[k] != ahead[first]):
+        gap, same = abs(here[k] - here[first]), control[k] == control[first] and ahead[k] == ahead[first]
+        if gap <= WIDE * DECIDED * scale and not (gap == 0.0 and (here[k] == 0.0 or same)):
             doubts += 1
         for winner in winners:
             w = entries[winner]
             a, m, b = sign * (here[w] - here[k]), sign * (control[w] - control[k]), sign * (ahead[w] - ahead[k])
             if a > 0.0 and b > 0.0 and m < 0.0:
                 size = max(abs(here[w]), abs(control[w]), abs(ahead[w]), abs(here[k]))
-                doubts += zeros(a, m, b, size, width)[3] <= WIDE * DECIDED * size
+                near = WIDE * DECIDED * max(size, scale)
+                doubts += zeros(a, m, b, size, width)[3] <= near
     return doubts
 
 
 @compiled()
-def _rivals(here, control, ahead, entries, v, w, place, width, reach):
+def _rivals(here, control, ahead, entries, v, w, place, width, scale, reach):
     """How many other entries may be ahead where ``w`` overtakes ``v``; those that are one of the two are left out."""
     doubts = 0
     for k in entries:
@@ -132,7 +134,7 @@ def _rivals(here, control, ahead, entries, v, w, place, width, reach):
         a, m, b = here[k] - here[v], control[k] - control[v], ahead[k] - ahead[v]
         if not (a or m or b) or (here[k] == here[w] and control[k] == control[w] and ahead[k] == ahead[w]):
             continue
-        size = max(abs(here[v]), abs(control[v]), abs(ahead[v]), abs(here[k]))
+        size = max(abs(here[v]), abs(control[v]), abs(ahead[v]), abs(here[k]), scale)
         doubts += may_vanish(a, m, b, size, place, width, reach)
     return doubts
 
@@ -140,7 +142,7 @@ def _rivals(here, control, ahead, entries, v, w, place, width, reach):
 @compiled()
 def scan(block, rule, found):
     """Count the changes of winner a piece, those exactly at its first vertex with it."""
-    (h, path, width), (candidates, sign), (counts, _, closest, doubts) = block, rule, found
+    (h, path, width, scale), (candidates, sign), (counts, _, closest, doubts) = block, rule, found
     winners, places = np.empty(2 * candidates.shape[1], np.int64), np.empty(2 * candidates.shape[1])
     for s in range(len(path)):
         here = h[2 * s]
@@ -148,25 +150,26 @@ def scan(block, rule, found):
         control, ahead = h[2 * s + 1] if joined else here, h[2 * s + 2] if joined else here
         follows = joined and s > 0 and path[s - 1] == path[s]
         behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 1]
-        near, scale = np.inf, 0.0
+        near, largest = np.inf, 0.0
         counts[s], doubts[s] = 0, 0
         for u in range(len(candidates)):
             first, gap = leader(here, control, ahead, candidates[u], sign)
             near = min(near, gap if gap > 0.0 else np.inf)
-            scale = max(scale, abs(here[candidates[u, first]]))
+            largest = max(largest, abs(here[candidates[u, first]]))
             if joined:
                 stretches = walk(here, control, ahead, candidates[u], sign, width[s], winners, places)
                 counts[s] += stretches - 1
-                doubts[s] += _doubts(here, control, ahead, candidates[u], sign, width[s], winners[:stretches])
+                taken = winners[:stretches]
+                doubts[s] += _doubts(here, control, ahead, candidates[u], sign, width[s], scale[s], taken)
             if follows:
                 counts[s] += leader(here, behind[1], behind[0], candidates[u], sign)[0] != first
-        closest[s] = near / scale if scale > 0.0 else np.inf
+        closest[s] = near / largest if largest > 0.0 else np.inf
 
 
 @compiled()
 def crossings(block, rule, found, doubts):
     """List each piece's changes of winner from ``start[s]`` on, in order of their share ``at``; adds to ``doubts``."""
-    (h, path, width), (candidates, sign) = block, rule
+    (h, path, width, scale), (candidates, sign) = block, rule
     start, at, unit, origin, target, value, after, change, earlier = found
     winners, places = np.empty(2 * candidates.shape[1], np.int64), np.empty(2 * candidates.shape[1])
     for s in range(len(path) - 1):
@@ -178,7 +181,7 @@ def crossings(block, rule, found, doubts):
         behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 1]
         place, which = np.empty(size), np.empty(size, np.int64)
         left, right = np.empty(size, np.int64), np.empty(size, np.int64)
-        blurs, three = np.zeros(size), np.zeros((size, 3))
+        blurs, hazes, three = np.zeros(size), np.zeros(size), np.zeros((size, 3))
         m = 0
         for u in range(len(candidates)):
             count = walk(here, control, ahead, candidates[u], sign, width[s], winners, places)
@@ -193,13 +196,13 @@ def crossings(block, rule, found, doubts):
                 largest = max(abs(here[v]), abs(control[v]), abs(ahead[v]))
                 a, c, b = here[w] - here[v], control[w] - control[v], ahead[w] - ahead[v]
                 three[m] = a, c, b
-                blurs[m] = blur(a, c, b, largest, places[n], width[s])
-                doubts[s] += _rivals(here, control, ahead, candidates[u], v, w, places[n], width[s], blurs[m])
+                blurs[m], hazes[m] = blur(three[m], largest, scale[s], places[n], width[s])
+                doubts[s] += _rivals(here, control, ahead, candidates[u], v, w, places[n], width[s], scale[s], hazes[m])
                 m += 1
         rank = order(place)
-        place, blurs, three = place[rank], blurs[rank], three[rank]
+        place, blurs, hazes, three = place[rank], blurs[rank], hazes[rank], three[rank]
         first = np.searchsorted(place, 0.0, side="right")
-        doubts[s] += together(place[first:], blurs[first:], three[first:])
+        doubts[s] += together(place[first:], blurs[first:], hazes[first:], three[first:], width[s])
         for n in range(size):
             i, u = start[s] + n, which[rank[n]]
             at[i], unit[i] = place[n], u

@@ -55,7 +55,7 @@ def stretches(pieces: ArcPieces, z: Floats, crossings: ArcCrossings, closed: Fla
 
     ``z`` is the image; ``saturated`` holds what `saturate` finds, one entry a path in the block.
     """
-    h, path, width = pieces
+    h, path, width, _ = pieces
     edges = [0, *(np.flatnonzero(path[1:] != path[:-1]) + 1).tolist(), len(path)]
     return [
         Stretch(int(path[a]), h[2 * a : 2 * a + 3].copy(), h[2 * b - 4 : 2 * b - 1].copy(), (width[a], width[b - 2]),

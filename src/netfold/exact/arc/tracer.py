@@ -35,6 +35,7 @@ from netfold.exact.paths.driver import FORK, Ahead
 from netfold.exact.paths.output import PathOutput
 from netfold.exact.paths.records import Refined, Totals
 from netfold.exact.paths.refinement import KEYS, refine, switch_first
+from netfold.exact.paths.scale import path_scales
 from netfold.exact.paths.spread import Dense, Spread, spread_maps
 from netfold.exact.paths.stretches import follow
 from netfold.paths import Ellipse
@@ -82,14 +83,9 @@ def trace_ellipses(
         NotPiecewiseLinearError: the program is not piecewise linear.
         InvalidInputError: an angle is not positive, or a path does not fit the program.
     """
-    angles = np.array([_checked(e.angle) for e in ellipses])
     threads = torch.get_num_threads() if program.device.type == "cpu" else 1
-    domain = Harmonics.of(program, angles, block_bytes // threads, fork)
-    parts = [_rows(e) for e in ellipses]
-    t = np.concatenate([at for at, _ in parts])
-    path = np.repeat(np.arange(len(parts)), [len(at) for at, _ in parts])
-    points = program.points(np.concatenate([p for _, p in parts])[:-1], "the path")
-    return _read(driver.run(domain, domain.start(t, path, points), threads), ellipses)
+    domain, t, path, points = _started(program, ellipses, block_bytes // threads, fork)
+    return _read(driver.run(domain, domain.start(t, path, points), threads), domain, ellipses)
 
 
 def follow_ellipse(
@@ -101,7 +97,7 @@ def follow_ellipse(
     an open one.
     """
     threads = torch.get_num_threads() if program.device.type == "cpu" else 1
-    domain = Harmonics.of(program, np.array([_checked(ellipse.angle)]), BLOCK_BYTES // threads, FORK)
+    domain, *_ = _started(program, [ellipse], BLOCK_BYTES // threads, FORK)
 
     def ahead(begin: float, end: float) -> Ahead[PathBlock]:
         t, points = _rows(ellipse, begin, end)
@@ -111,13 +107,26 @@ def follow_ellipse(
     if at < 1.0:
         for seams in (tally.output.seams, *(layer.seams for layer in tally.layers)):
             seams.closed = np.zeros_like(seams.closed)
-    return aside(_read, tally, [ellipse if at == 1.0 else replace(ellipse, angle=ellipse.angle * at)]), at
+    return aside(_read, tally, domain, [ellipse if at == 1.0 else replace(ellipse, angle=ellipse.angle * at)]), at
 
 
-def _read(tally: PathTally, ellipses: Sequence[Ellipse]) -> ArcTraces:
+def _started(
+    program: Program, ellipses: Sequence[Ellipse], block_bytes: int, fork: int
+) -> tuple[Harmonics, Floats, Ints, torch.Tensor]:
+    """The domain of some arcs; parameters and paths of their vertices, and the rows that they begin with."""
+    angles, parts = np.array([_checked(e.angle) for e in ellipses]), [_rows(e) for e in ellipses]
+    t = np.concatenate([at for at, _ in parts])
+    path = np.repeat(np.arange(len(parts)), [len(at) for at, _ in parts])
+    points = program.points(np.concatenate([p for _, p in parts])[:-1], "the path")
+    domain = Harmonics.of(program, angles, block_bytes, fork)
+    scales, met = path_scales(domain.program, rows := np.repeat(path, 2)[:-1], points, len(ellipses))
+    return replace(domain, scales=scales, met=np.bincount(rows[met], minlength=len(ellipses))), t, path, points
+
+
+def _read(tally: PathTally, domain: Harmonics, ellipses: Sequence[Ellipse]) -> ArcTraces:
     for layer in tally.layers:
         layer.seams.finish()
-    doubts = np.sum([np.zeros(len(ellipses), np.int64), *(layer.doubts for layer in tally.layers)], axis=0)
+    doubts = np.sum([domain.met, *(layer.doubts for layer in tally.layers)], axis=0)
     rough = np.sum([tally.output.rough, *(layer.rough for layer in tally.layers)], axis=0)
     return ArcTraces(tally.totals, tally.output.finish(), [ellipse_length(e) for e in ellipses], doubts, rough)
 
@@ -132,6 +141,8 @@ class Harmonics(PathDomain):
             may cancel exactly, and a sum of columns does not: such a stage is computed as it stands.
         angles: of the paths.
         closed: which of them are whole turns.
+        scales: as for straight paths, and ``met`` how many of the points looked at for that may lie on a knot of some
+            unit by rounding, one entry a path.
     """
 
     STEP: ClassVar[int] = 2
@@ -140,6 +151,8 @@ class Harmonics(PathDomain):
     columns: list[Dense | None]
     angles: Floats
     closed: Flags
+    scales: Floats
+    met: Ints
 
     @staticmethod
     def of(program: Program, angles: Floats, block_bytes: int, fork: int) -> Harmonics:
@@ -147,9 +160,9 @@ class Harmonics(PathDomain):
         program, turns = reproducible(program), angles / (2 * np.pi)
         block_rows = int(np.clip(block_bytes // (16 * widest(program)), 16, 4096)) // 8 * 8
         layers, columns = bound(program, ArcLayer.of), [_columns(spread) for spread in spread_maps(program)]
-        return Harmonics(
-            program, block_rows, fork, len(angles), KEYS, layers, columns, angles, turns == np.round(turns)
-        )
+        unknown, nothing = np.zeros((len(program.stages), len(angles))), np.zeros(len(angles), np.int64)
+        return Harmonics(program, block_rows, fork, len(angles), KEYS, layers, columns, angles,
+                         turns == np.round(turns), unknown, nothing)  # fmt: skip
 
     def tally(self, level: int) -> PathTally:
         """An empty tally for blocks from a level on."""
@@ -163,7 +176,7 @@ class Harmonics(PathDomain):
             tally.output.add_pieces(block, width)
             return None
         layer, mine = self.layers[level], tally.layers[level - tally.level]
-        pieces = ArcPieces(block.h, block.path, width)
+        pieces = ArcPieces(block.h, block.path, width, self.scales[level, block.path])
         scan = layer.scan(pieces)
         found, z = layer.crossings(pieces, scan), layer.opened(pieces)
         changes = mine.add(pieces, scan, found, z)

@@ -47,11 +47,12 @@ class EnsembleTracer(LineTracer):
         own = [reproducible(program) for program in programs]
         self.domain = EnsemblePoints(**vars(replace(self.domain, spreads=spreads)), programs=own)
 
-    def _scales(self, path: Ints, points: torch.Tensor) -> Floats:
+    def _scales(self, path: Ints, points: torch.Tensor) -> tuple[Floats, Ints]:
         program, domain = self.domain.program, self.domain
         if any(len(stage.inputs) > 1 for stage in program.stages):
             parts = [path_scales(domain.programs[path[a]], path[a:b] * 0, points[a:b], 1) for a, b in runs(path)]
-            return np.concatenate(parts, axis=1)
+            met = [a + part[1] for (a, _), part in zip(runs(path), parts, strict=True)]
+            return np.concatenate([scales for scales, _ in parts], axis=1), np.concatenate(met)
 
         def along(path: Ints) -> Advance:
             twice = np.repeat(path, 2)

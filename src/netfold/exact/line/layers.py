@@ -10,7 +10,7 @@ from netfold.arrays import Floats, Ints
 from netfold.capture.activations import Elementwise, Rule
 from netfold.exact.line import passes
 from netfold.exact.line.passes import Met
-from netfold.exact.line.pieces import KNOT, pieces_of
+from netfold.exact.line.pieces import pieces_of
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.records import Choice, Crossings, Functions, Scan, Totals
 
@@ -20,12 +20,13 @@ class LineLayer:
     """A layer's compiled passes with its parameters bound.
 
     Attributes:
-        rule: what the units do.
+        rule: what the units do, and ``source`` as it was captured.
         units: how many there are.
         saturated_pieces: pieces of a function whose end pieces are constant; 0 for others.
     """
 
     rule: Functions | Choice
+    source: Rule
     units: int
     saturated_pieces: int
 
@@ -33,9 +34,9 @@ class LineLayer:
     def of(rule: Rule, units: int) -> LineLayer:
         """Bind a captured layer's rule."""
         if isinstance(rule, Elementwise):
-            return LineLayer(Functions(pieces_of(rule)), units, rule.slopes.shape[1] if rule.saturates else 0)
+            return LineLayer(Functions(pieces_of(rule)), rule, units, rule.slopes.shape[1] if rule.saturates else 0)
         sign = 1.0 if rule.largest else -1.0
-        return LineLayer(Choice(np.ascontiguousarray(rule.candidates), sign), len(rule.candidates), 0)
+        return LineLayer(Choice(np.ascontiguousarray(rule.candidates), sign), rule, len(rule.candidates), 0)
 
     def meet(self, index: int, block: PathBlock, before: Floats, totals: Totals, spread: bool) -> Met:
         """Find a block's changes of state, add up its counts and lengths, and refine its rows.
@@ -53,14 +54,6 @@ class LineLayer:
     def crossings(self, h: Floats, path: Ints, before: Floats, scan: Scan) -> Crossings:
         """List the changes of state that a scan counted."""
         return passes.crossings(h, path, before, self.rule, scan)
-
-    def gaps(self, h: Floats) -> Floats:
-        """How far each unit's values are from where its state, or its sign, changes."""
-        if isinstance(self.rule, Functions):
-            return np.abs([h, *(h - knot for knot in self.rule.pieces[KNOT : KNOT + 2])]).min(0)
-        ranked = np.where(self.rule.candidates < 0, -np.inf, self.rule.sign * h[:, self.rule.candidates])
-        ranked = np.sort(ranked, 2)
-        return ranked[..., -1] - ranked[..., -2] if ranked.shape[2] > 1 else np.full(ranked.shape[:2], np.inf)
 
     def image(self, h: Floats, segment: Ints, at: Floats, cross: Ints, crossings: Crossings) -> Floats:
         """The layer's values at refined rows: row ``i`` lies in ``segment[i]`` at position ``at[i]``."""

@@ -10,7 +10,7 @@ from netfold.arrays import Floats, Ints
 from netfold.exact.line.layers import LineLayer
 from netfold.exact.line.passes import Met
 from netfold.exact.numerics.sums import sum_exactly
-from netfold.exact.paths import segments
+from netfold.exact.paths import scale, segments
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.domain import Changes
 from netfold.exact.paths.records import NOWHERE, Flags, Totals, join_totals
@@ -103,10 +103,10 @@ class LineTally:
             around = np.concatenate([before, h])
             which = np.concatenate([path[: len(before)], path])
             at = rows + len(before)
-            gaps, stands = self.layer.gaps(around[at]), np.zeros((len(rows), self.layer.units), np.bool_)
+            gaps, stands = scale.gaps(self.layer.source, around[at]), np.zeros((len(rows), self.layer.units), np.bool_)
             for beside in (np.maximum(at - 1, 0), np.minimum(at + 1, len(around) - 1)):
                 joined = (beside != at) & (which[beside] == which[at])
-                stands |= joined[:, None] & (self.layer.gaps(around[beside]) == 0.0)
+                stands |= joined[:, None] & (scale.gaps(self.layer.source, around[beside]) == 0.0)
             near[rows] = ((gaps <= lost[rows, None]) & ~(stands & (gaps == 0.0))).any(1)
         return near
 

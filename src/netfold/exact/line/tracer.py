@@ -65,12 +65,12 @@ class LineTracer:
         self.totals: list[Totals] = []
         self.results: list[PathOutput] = []
         self.doubts: list[Floats] = []
+        self._met: Doubts
 
     @beside
     def run(self, t: Floats, path: Ints, points: torch.Tensor) -> None:
         """Trace paths given by their vertices, in order: parameters, path numbers, points."""
-        keys = KEYS if np.bincount(path).max() > 2 else 0
-        domain = replace(self.domain, keys=keys, scales=self._scales(path, points))
+        domain = self._scaled(t, path, points)
         self._read(driver.run(domain, domain.start(t, path, points), self.threads))
 
     def follow(self, path: Line | Polyline, budget: Budget, told: Callable[[float], object]) -> float:
@@ -80,8 +80,7 @@ class LineTracer:
         """
         corners, points = path.vertices
         vertices = self.domain.program.points(points, "the path")
-        scales = self._scales(np.zeros(len(corners), np.int64), vertices)
-        domain = replace(self.domain, keys=KEYS if len(corners) > 2 else 0, scales=scales)
+        domain = self._scaled(corners, np.zeros(len(corners), np.int64), vertices)
 
         def ahead(begin: float, end: float) -> Ahead[PathBlock]:
             inside = (corners > begin) & (corners < end)
@@ -94,19 +93,25 @@ class LineTracer:
         aside(self._read, tally)
         return at
 
-    def _scales(self, path: Ints, points: torch.Tensor) -> Floats:
+    def _scaled(self, t: Floats, path: Ints, points: torch.Tensor) -> Points:
+        """The domain with the scales of paths given by their vertices."""
+        scales, met = self._scales(path, points)
+        self._met = path[met], t[met]
+        return replace(self.domain, keys=KEYS if np.bincount(path).max() > 2 else 0, scales=scales)
+
+    def _scales(self, path: Ints, points: torch.Tensor) -> tuple[Floats, Ints]:
         return path_scales(self.domain.program, path, points, self.domain.paths)
 
     def _read(self, tally: PathTally) -> None:
         self.vertices = tally.output.rows.take() if tally.output.rows is not None else []
         self.totals, self.results = tally.totals, tally.output.finish()
-        self.doubts = _by_path([doubts for layer in tally.layers for doubts in layer.all_doubts()], len(self.results))
+        doubts = [doubts for layer in tally.layers for doubts in layer.all_doubts()]
+        self.doubts = _by_path([self._met, *doubts], len(self.results))
 
 
 def _by_path(doubts: list[Doubts], paths: int) -> list[Floats]:
     """The parameters of doubts on every path, each once."""
-    path = np.concatenate([np.empty(0, np.int64), *(path for path, _ in doubts)])
-    t = np.concatenate([np.empty(0), *(t for _, t in doubts)])
+    path, t = (np.concatenate(part) for part in zip(*doubts, strict=True))
     order = np.argsort(path, kind="stable")
     return [np.unique(part) for part in np.split(t[order], np.searchsorted(path[order], np.arange(1, paths)))]
 

@@ -1,7 +1,8 @@
 """How large a layer's values are, and how much rounding can move them: the scale of ties and margins.
 
 A stage is run at a few points, and again with its inputs changed by a random share of up to 2^-20 each. Where terms
-cancel, the second difference is much larger than the value's own share, and it is what rounding is a share of.
+cancel, the second difference is much larger than the value's own share, and it is what rounding is a share of. A value
+whose terms cancel and that lies exactly where its state changes may lie there by rounding.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import numpy as np
 import torch
 
 from netfold.arrays import Floats, Ints
+from netfold.capture.activations import Elementwise, Rule
 from netfold.capture.program import Program, Values, flatten
 from netfold.exact.paths.blocks import widest
+from netfold.exact.paths.records import Flags
 
 Advance = Callable[[int, Values], tuple[Floats, Values]]
 
@@ -30,8 +33,25 @@ ROWS = 2**20
 SHARE = 2.0**-20
 
 
-def layer_scales(program: Program, points: torch.Tensor, advance: Advance | None = None) -> Floats:
+def gaps(rule: Rule, h: Floats) -> Floats:
+    """How far values are from where a unit's state, or its sign, changes: one a unit."""
+    if isinstance(rule, Elementwise):
+        return np.abs([h, *(h - knots for knots in rule.knots.T)]).min(0)
+    sign = 1.0 if rule.largest else -1.0
+    first = np.full((len(h), len(rule.candidates)), -np.inf)
+    second = first.copy()
+    for k in rule.candidates.T:
+        entries = np.where(k < 0, -np.inf, sign * h[:, k])
+        second = np.maximum(second, np.minimum(first, entries))
+        first = np.maximum(first, entries)
+    return first - second
+
+
+def layer_scales(program: Program, points: torch.Tensor, advance: Advance | None = None) -> tuple[Floats, Flags]:
     """The scale of what every layer reads, and of the output, means over units: ``(layers + 1, points)``.
+
+    Second, the points at which a sum that cancels lies where its unit's state changes. Entries of a maximum are equal
+    for reasons that are exact, as when they saturate, and are left out.
 
     Args:
         program: the network.
@@ -40,18 +60,20 @@ def layer_scales(program: Program, points: torch.Tensor, advance: Advance | None
             what lives on.
     """
     advance = advance or partial(_advance, program)
-    scales = np.zeros((len(program.stages), len(points)))
+    scales, met = np.zeros((len(program.stages), len(points))), np.zeros(len(points), np.bool_)
     values: Values = program.start(points)
     for i, stage in enumerate(program.stages):
         pairs = {k: torch.stack([v, v * _changed(v.shape[1:], v.device)], 1).flatten(0, 1) for k, v in values.items()}
         read, after = advance(i, pairs)
-        sizes = np.abs(read[::2]), np.abs(read[1::2] - read[::2]) / SHARE
-        scales[i] = np.maximum(*(size.mean(1) for size in sizes))
+        own, moved = read[::2], np.abs(read[1::2] - read[::2]) / SHARE
+        scales[i] = np.maximum(np.abs(own).mean(1), moved.mean(1))
         if stage.layer is not None:
+            if isinstance(rule := stage.layer.rule, Elementwise):
+                met |= ((gaps(rule, own) == 0.0) & (moved > 1.01 * np.abs(own))).any(1)
             after = {k: value[::2] for k, value in after.items()}
             made = program.activate(stage.layer, after)
             values = {**{k: after[k] for k in stage.alive}, stage.layer.node.index: made}
-    return scales
+    return scales, met
 
 
 def _advance(program: Program, index: int, values: Values) -> tuple[Floats, Values]:
@@ -59,18 +81,24 @@ def _advance(program: Program, index: int, values: Values) -> tuple[Floats, Valu
     return flatten([values[k] for k in stage.inputs]), values
 
 
-def plane_scales(program: Program, corners: torch.Tensor) -> Floats:
-    """The largest over the lattice of a rectangle with some corners, counter-clockwise: ``(layers + 1,)``."""
+def plane_scales(program: Program, corners: torch.Tensor) -> tuple[Floats, int]:
+    """The largest over the lattice of a rectangle with some corners, counter-clockwise: ``(layers + 1,)``.
+
+    Second, the points of it at which a unit may lie where its state changes by rounding.
+    """
     steps = torch.linspace(0.0, 1.0, GRID, dtype=torch.float64, device=corners.device)
     a, b = (w.reshape(-1, *[1] * (corners.ndim - 1)) for w in torch.meshgrid(steps, steps, indexing="ij"))
     lattice = corners[0] + a * (corners[1] - corners[0]) + b * (corners[3] - corners[0])
-    return layer_scales(program, lattice).max(1)
+    scales, met = layer_scales(program, lattice)
+    return scales.max(1), int(met.sum())
 
 
 def path_scales(
     program: Program, path: Ints, points: torch.Tensor, paths: int, advance: Callable[[Ints], Advance] | None = None
-) -> Floats:
+) -> tuple[Floats, Ints]:
     """The largest at vertices of each path, about `MOST` of them at most: ``(layers + 1, paths)``.
+
+    Second, those vertices at which a unit may lie where its state changes by rounding.
 
     Args:
         program: the network.
@@ -83,10 +111,10 @@ def path_scales(
     seen = np.flatnonzero((rank % -(-all_of_it // MOST) == 0) | (rank == all_of_it - 1))
     rows = max(ROWS // widest(program), 8)
     chunks = [seen[begin : begin + rows] for begin in range(0, len(seen), rows)]
-    parts = [layer_scales(program, points[chunk], advance and advance(path[chunk])) for chunk in chunks]
+    scales, met = zip(*(layer_scales(program, points[c], advance and advance(path[c])) for c in chunks), strict=True)
     found = np.zeros((len(program.stages), paths))
-    found[:, number] = np.maximum.reduceat(np.concatenate(parts, axis=1), np.searchsorted(seen, first), axis=1)
-    return found
+    found[:, number] = np.maximum.reduceat(np.concatenate(scales, axis=1), np.searchsorted(seen, first), axis=1)
+    return found, seen[np.concatenate(met)]
 
 
 @lru_cache(64)

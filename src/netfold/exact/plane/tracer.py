@@ -54,6 +54,7 @@ class PlaneTracer:
         program: the network.
         regions: after `run`, activation regions of the network cut off after each layer.
         findings: ties and margins, one a layer; ``scales`` what they are relative to.
+        met: points looked at in advance where a unit may lie on a knot by rounding.
         sink: the finished polygons.
     """
 
@@ -63,7 +64,7 @@ class PlaneTracer:
     ) -> None:  # fmt: skip
         self.program, program = program, reproducible(program)
         with torch.no_grad():
-            self.scales = plane_scales(program, corners)
+            self.scales, self.met = plane_scales(program, corners)
         self.threads = torch.get_num_threads() if program.device.type == "cpu" else 1
         self.corners, self.xy = corners, xy
         self.faces = PlanePolygons.of(program, TIE * self.scales, keep, block_bytes // self.threads, fork)
