@@ -147,7 +147,7 @@ def trace(
     certify: Annotated[
         bool,
         Parameter(
-            help="On a line through a piecewise-linear network: prove the counts for the stored weights, in exact "
+            help="Through a piecewise-linear network: prove the counts for the stored weights, in exact "
             "arithmetic where float64 cannot. On any path through a smooth one: say on which share of it no sign "
             "switch of a GELU, SiLU, SwiGLU, tanh or sigmoid gate can be missing; half of --seconds goes to that."
         ),

@@ -162,6 +162,12 @@ class Ellipse:
         """The curve itself."""
         return self
 
+    @property
+    def quarters(self) -> int | None:
+        """How many quarter turns it takes, if whole ones."""
+        turns = self.angle / (np.pi / 2)
+        return round(turns) if turns == round(turns) else None
+
     def __call__(self, t: Any) -> Points:
         """Points at parameters ``t``, where s = ``angle`` t."""
         t = numbers(t, "t")

@@ -1,8 +1,8 @@
-"""Straight paths on which rounding may have decided a state: a certificate where it is cheap, and else a word."""
+"""Paths on which rounding may have decided a state: a certificate where it is cheap, and else a word."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,13 +14,15 @@ from netfold.errors import NotExplicitError
 from netfold.exact.line.tracer import LineTracer
 from netfold.exact.paths.output import PathOutput
 from netfold.measures.assemble import certified
-from netfold.paths import Line, Polyline
+from netfold.paths import Arc, Circle, Ellipse, Line, Polyline
 from netfold.results.base import counted
 from netfold.results.status import Certainty
 from netfold.results.trace import Trace
 
 if TYPE_CHECKING:
     from netfold.exact.certificate.certifier import Certifier
+
+Traced = Line | Polyline | Arc | Circle | Ellipse
 
 WORK = 5e6
 """Products at the rows of a certificate for a path that asks for none: at most a second."""
@@ -72,17 +74,23 @@ def _hidden(program: Program, output: PathOutput, within: bool) -> int:
 
 
 def settle(
-    tracer: LineTracer, paths: Sequence[Line | Polyline], traces: Sequence[Trace], doubts: Sequence[int]
+    programs: Sequence[Program],
+    paths: Sequence[Traced],
+    traces: Sequence[Trace],
+    doubts: Sequence[int],
+    otherwise: Callable[[Trace, int], Trace] | None = None,
 ) -> list[Trace]:
-    """The traces, those with doubts proven where that is cheap."""
+    """The traces, those with doubts proven where that is cheap; ``otherwise`` says what was not (`doubted`)."""
     certifiers: dict[int, Certifier | None] = {}
     settled = []
-    for program, path, trace, doubt in zip(tracer.programs, paths, traces, doubts, strict=True):
+    for program, path, trace, doubt in zip(programs, paths, traces, doubts, strict=True):
         size = program.parameters + sum(layer.units for layer in program.layers)
         cheap = doubt > 0 and size * 2 * (trace.regions + 1) <= WORK
         if cheap and id(program) not in certifiers:
             certifiers[id(program)] = _certifier(program)
-        settled.append(_settled(trace, path, doubt, certifiers.get(id(program)) if cheap else None))
+        certifier = certifiers.get(id(program)) if cheap else None
+        found = None if certifier is None else proven(certifier, path, trace, doubt)
+        settled.append((otherwise or doubted)(trace, doubt) if found is None else found)
     return settled
 
 
@@ -95,10 +103,13 @@ def _certifier(program: Program) -> Certifier | None:
         return None
 
 
-def _settled(trace: Trace, path: Line | Polyline, doubts: int, certifier: Certifier | None) -> Trace:
-    if certifier is not None:
-        return certified(trace, certifier.certify(*path.vertices, trace.breakpoints, trace.breakpoint_layers))
-    return doubted(trace, doubts)
+def proven(certifier: Certifier, path: Traced, trace: Trace, doubts: int) -> Trace | None:
+    """The trace with what a certificate says; ``None`` of an arc that it does not reach."""
+    if isinstance(path, Line | Polyline):
+        found = certifier.certify(*path.vertices, trace.breakpoints, trace.breakpoint_layers)
+    else:
+        found = certifier.certify_arc(path.ellipse, trace.breakpoints, doubts)
+    return None if found is None else certified(trace, found)
 
 
 def doubted(trace: Trace, doubts: int) -> Trace:

@@ -17,14 +17,14 @@ from netfold.errors import InvalidInputError
 from netfold.exact.arc.tracer import follow_ellipse, trace_ellipses
 from netfold.exact.line.tracer import LineTracer
 from netfold.exact.paths.stretches import LARGE, values_of
-from netfold.measures.assemble import Tracer, assemble, certified
-from netfold.measures.near_ties import doubted, doubts_of, settle, usual
+from netfold.measures.assemble import Tracer, assemble
+from netfold.measures.near_ties import doubted, doubts_of, proven, settle, usual
 from netfold.measures.split_traces import joined
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline, stretch
 from netfold.progress import Budget, progress_bar, stoppable
 from netfold.results.base import counted
 from netfold.results.provenance import provenance
-from netfold.results.status import Certainty
+from netfold.results.status import Certainty, Standing
 from netfold.results.trace import Trace
 from netfold.results.traces import Traces
 
@@ -73,11 +73,11 @@ def trace_path(
             the rest is sampled on the pieces.
         certify: prove the breakpoints, transitions and linear pieces of a line or polyline for the stored weights:
             what float64 leaves undecided (ties, touches, pieces too narrow for it) is decided in higher precision,
-            then in rational arithmetic. Small networks take seconds; `Trace.uncertain` says what stayed open. So it is
-            for the exact part of a network whose last operations alone are smooth. Where a smooth network is sampled:
-            say on which share of the path no sign switch of a GELU, SiLU, SwiGLU, tanh or sigmoid gate can have been
-            missed, by layer and token (`Trace.gates`, `Trace.certified`; `Trace.uncertified`: what hinders it). Half
-            of a budget goes to that.
+            then in rational arithmetic, in which arcs and circles are traced from end to end. Small networks take
+            seconds; `Trace.uncertain` says what stayed open. So it is for the exact part of a network whose last
+            operations alone are smooth. Where a smooth network is sampled: say on which share of the path no sign
+            switch of a GELU, SiLU, SwiGLU, tanh or sigmoid gate can have been missed, by layer and token
+            (`Trace.gates`, `Trace.certified`; `Trace.uncertified`: what hinders it). Half of a budget goes to that.
         seconds: how long it may take, capturing included. What is exact is then followed from t = 0 on, stretch by
             stretch, until the time is over or Ctrl-C is pressed: `Trace.covered` says how far that was, and every
             number is of that part. What is sampled covers the whole path less finely, and its status says what is
@@ -95,7 +95,7 @@ def trace_path(
         NotPiecewiseLinearError: ``exact`` is asked of a network that is not piecewise linear.
         NotExplicitError: a certificate is asked of a network whose operations have no coefficients to read.
         InvalidInputError: path and model do not fit, ``exact`` is asked on a free curve, or a certificate of
-            anything but a whole, exact line or polyline, or the gates of a smooth network without any.
+            anything but a whole, exact line, polyline, arc or circle, or the gates of a smooth network without any.
         CaptureError: the model cannot be captured.
 
     Example:
@@ -173,8 +173,10 @@ def _traced(
             raise InvalidInputError(
                 "a certificate of an exact trace takes the whole path: leave certify=False, or give no budget"
             )
-        if trace_straight in choices:
-            choices = [_certified(Certifier(program))] * len(paths)
+        certifier = Certifier(program) if {trace_straight, _trace_ellipses} & {*choices} else None
+        if certifier:
+            proving = {choice: _certified(certifier, choice) for choice in dict.fromkeys(choices)}
+            choices = [proving[choice] for choice in choices]
     one_by_one = not certify and (budget.limited or values_of(program) >= LARGE)
     look = {"bar_format": BAR, "delay": 1.0}
     with progress_bar(len(paths), "tracing", "path", progress, **look) as bar:
@@ -260,9 +262,9 @@ def _within(
         if certify:
             from netfold.exact.certificate.certifier import Certifier
 
-            trace = _proved(Certifier(program), path, trace)
+            trace = proven(Certifier(program), path, trace, doubts) or trace
         else:
-            trace = doubted(trace, doubts) if at < 1.0 else settle(tracer, [path], [trace], [doubts])[0]
+            trace = doubted(trace, doubts) if at < 1.0 else settle([program], [path], [trace], [doubts])[0]
         if split is not None:
             trace = joined(whole, split, trace, tracer.vertices, tolerance)
         if at == 1.0:
@@ -271,7 +273,8 @@ def _within(
         found, at = follow_ellipse(program, path.ellipse, budget, told)
         trace = assembled(program, found, [path], found.lengths, begin)[0]
         doubts = _arc_doubts(program, path.ellipse, trace, int(found.doubts[0]))
-        trace = _doubted(trace, doubts, int(found.rough[0]))
+        trace = settle([program], [path], [trace], [doubts], _doubted)[0] if at == 1.0 else _doubted(trace, doubts)
+        trace = _rough(trace, int(found.rough[0]))
         if at == 1.0:
             return trace
     status = Certainty.PARTIAL.text(f": {trace.status} for t up to {at:.6g}, where {budget.end}")
@@ -342,7 +345,7 @@ def trace_straight(program: Program, paths: Sequence[Line | Polyline], tracer: L
     """
     tracer = tracer or LineTracer(program, len(paths))
     traces, doubts = zip(*_traced_straight(program, paths, tracer), strict=True)
-    return settle(tracer, paths, traces, doubts)
+    return settle(tracer.programs, paths, traces, doubts)
 
 
 def _traced_straight(program: Program, paths: Sequence[Line | Polyline], tracer: LineTracer) -> list[tuple[Trace, int]]:
@@ -363,36 +366,50 @@ def _require_certifiable(
     if not program.piecewise_linear and all(choice in (_trace_sampled, _trace_split) for choice in choices):
         return
     for i, (path, choice) in enumerate(zip(paths, choices, strict=True)):
-        if choice is not trace_straight:
-            how = "sampled" if choice is _trace_sampled else "traced in trigonometric functions"
+        whole = isinstance(path, Arc | Circle | Ellipse) and path.ellipse.quarters
+        if choice is not trace_straight and not (choice is _trace_ellipses and whole):
+            how = "sampled" if choice is _trace_sampled else "not of whole quarter turns"
             raise InvalidInputError(
-                f"path {i} is a {type(path).__name__} and is {how}; certificates are for exact lines and polylines: "
-                "leave certify=False, or trace a polyline through its points"
+                f"path {i} is a {type(path).__name__} and is {how}; certificates are for exact lines, polylines, arcs "
+                "and circles: leave certify=False, or trace a polyline through its points"
             )
 
 
-def _certified(certifier: Certifier) -> Callable[..., list[Trace]]:
-    def trace(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
+def _certified(certifier: Certifier, choice: Callable[..., list[Trace]]) -> Callable[..., list[Trace]]:
+    """What traces paths and proves what they meet."""
+
+    def straight(program: Program, paths: Sequence[Line | Polyline]) -> list[Trace]:
         found = _traced_straight(program, paths, LineTracer(program, len(paths)))
-        return [_proved(certifier, path, one) for path, (one, _) in zip(paths, found, strict=True)]
+        return [proven(certifier, path, one, doubts) or one for path, (one, doubts) in zip(paths, found, strict=True)]
 
-    return trace
+    def curved(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -> list[Trace]:
+        traces, doubts, rough = _traced_ellipses(program, paths)
+        if not certifier.explicit.rational:
+            doubts = [trace.regions for trace in traces]
+        return [
+            _rough(proven(certifier, path, one, count) or _unproven(one, count, certifier), off)
+            for path, one, count, off in zip(paths, traces, doubts, rough, strict=True)
+        ]
 
-
-def _proved(certifier: Certifier, path: Line | Polyline, found: Trace) -> Trace:
-    return certified(found, certifier.certify(*path.vertices, found.breakpoints, found.breakpoint_layers))
+    return straight if choice is trace_straight else curved
 
 
 def _trace_ellipses(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -> list[Trace]:
+    traces, doubts, rough = _traced_ellipses(program, paths)
+    settled = settle([program] * len(paths), paths, traces, doubts, _doubted)
+    return [_rough(trace, count) for trace, count in zip(settled, rough, strict=True)]
+
+
+def _traced_ellipses(
+    program: Program, paths: Sequence[Arc | Circle | Ellipse]
+) -> tuple[list[Trace], list[int], list[int]]:
+    """The traces as float64 has them, their doubts, and how many angular lengths did not converge."""
     begin = time.perf_counter()
     ellipses = [path.ellipse for path in paths]
     tracer = trace_ellipses(program, ellipses)
     traces = assembled(program, tracer, paths, tracer.lengths, begin)
-    doubts = [
-        _arc_doubts(program, e, trace, int(count))
-        for trace, count, e in zip(traces, tracer.doubts, ellipses, strict=True)
-    ]
-    return [_doubted(*each) for each in zip(traces, doubts, tracer.rough.tolist(), strict=True)]
+    each = zip(ellipses, traces, tracer.doubts.tolist(), strict=True)
+    return traces, [_arc_doubts(program, e, trace, count) for e, trace, count in each], tracer.rough.tolist()
 
 
 def _arc_doubts(program: Program, ellipse: Ellipse, trace: Trace, count: int) -> int:
@@ -400,13 +417,29 @@ def _arc_doubts(program: Program, ellipse: Ellipse, trace: Trace, count: int) ->
     return count + (trace.margin < TIGHT) + strange
 
 
-def _doubted(trace: Trace, doubts: int, rough: int) -> Trace:
-    """The trace, which says where rounding may have decided."""
-    if not doubts + rough:
+def _doubted(trace: Trace, doubts: int) -> Trace:
+    """The trace of an arc, which says where rounding may have decided."""
+    if not doubts:
         return trace
-    details = f", which decided in {counted(doubts, 'place')}" if doubts else ""
-    details += f"; {counted(rough, 'angular length')} of pieces did not converge" if rough else ""
-    return replace(trace, status=Certainty.TOLERANCE.text(details), doubtful=doubts, uncertain=doubts)
+    status = Certainty.TOLERANCE.text(f", which decided in {counted(doubts, 'place')}")
+    return replace(trace, status=status, doubtful=doubts, resolved=0, uncertain=doubts)
+
+
+def _rough(trace: Trace, rough: int) -> Trace:
+    """The trace of an arc, which says how many angular lengths did not converge."""
+    if not rough:
+        return trace
+    status = Certainty.TOLERANCE.text() if trace.status.kind is Certainty.EXACT else trace.status
+    status = Standing(f"{status}; {counted(rough, 'angular length')} of pieces did not converge", status.kind)
+    return replace(trace, status=status)
+
+
+def _unproven(trace: Trace, doubts: int, certifier: Certifier) -> Trace:
+    """The trace of an arc that takes too much rational arithmetic."""
+    open_places = max(doubts, 1)
+    details = f" {counted(open_places, 'place')}, where {certifier.budget:.3g} multiplications were not enough"
+    status = Certainty.PROVEN_BUT_FOR.text(details)
+    return replace(trace, status=status, doubtful=open_places, resolved=0, uncertain=open_places)
 
 
 def assembled(

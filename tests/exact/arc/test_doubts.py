@@ -1,6 +1,8 @@
-"""Where rounding decides what an arc meets, the trace says so; where only rounding is left to measure, it ends."""
+"""Where rounding may decide what an arc meets, rational arithmetic does, or the trace says so; all of it ends."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import torch
 from torch import nn
 
 import netfold as nf
+from netfold.measures import near_ties
 from tests.stress.checks import arcs
 
 
@@ -19,12 +22,15 @@ def _rows(weights: list[list[float]], biases: list[float]) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("kind", "seed"), [("duplicated", 102), ("denormals, 1e300", 100), ("sparse", 113), ("through knots", 104),
-     ("duplicated", 9920009), ("many magnitudes", 9960012)],
+     ("duplicated", 9920009), ("many magnitudes", 9960012), ("many magnitudes", 12000080)],
 )  # fmt: skip
-def test_said(kind: str, seed: int) -> None:
-    """Breakpoints that rounding merges, parts or loses are counted in ``uncertain``, none is wrong without a word."""
+def test_decided(kind: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breakpoints that rounding merges, parts, moves or loses are doubts, which rational arithmetic decides."""
     verdicts = arcs(kind, seed)
-    assert any(verdict.doubted for verdict in verdicts)
+    assert not any(verdict.wrong or verdict.odd for verdict in verdicts)
+    monkeypatch.setattr(near_ties, "WORK", 0.0)
+    verdicts = arcs(kind, seed)
+    assert any(verdict.wrong for verdict in verdicts)
     assert not any(verdict.silent for verdict in verdicts)
 
 
@@ -41,8 +47,10 @@ def test_of_close_zeros() -> None:
     row, bias = [0.3, -0.7], 0.1
     tenth = _rows([row, [0.1 * w for w in row]], [bias, 0.1 * bias])
     trace = nf.trace_path(tenth, circle)
-    assert trace.uncertain == trace.doubtful == 2
-    assert trace.status == "exact up to the tolerance, which decided in 2 places"
+    assert (trace.doubtful, trace.resolved, trace.uncertain, trace.status) == (2, 2, 0, "exact; proven")
+    third = nf.trace_path(tenth, replace(circle.ellipse, angle=2.0))
+    assert third.uncertain == third.doubtful == 1
+    assert third.status == "exact up to the tolerance, which decided in 1 place"
     for second, offset in ((row, bias), ([-w for w in row], -bias), ([0.4, 0.2], bias)):
         clear = nf.trace_path(_rows([row, second], [bias, offset]), circle)
         assert (clear.status, clear.uncertain) == ("exact", None)
@@ -53,4 +61,5 @@ def test_of_dips() -> None:
     for depth, doubtful in ((0.0, True), (1e-15, True), (-1e-15, True), (1e-9, False), (-1e-9, False)):
         at = np.array([0.6, 0.8])
         trace = nf.trace_path(_rows([(-at).tolist()], [1 - depth]), nf.Circle([1.0, 0.0], [0.0, 1.0]))
-        assert bool(trace.uncertain) == doubtful
+        assert bool(trace.doubtful) == doubtful
+        assert depth == 0.0 or trace.regions == (3 if depth > 0 else 1)

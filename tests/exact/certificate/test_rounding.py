@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 import netfold as nf
 from netfold.exact.certificate.rational import RationalTracer
-from netfold.exact.certificate.rational_layers import AffineValues, joined
+from netfold.exact.certificate.rational_layers import AffineValues, joined, law_of
 from netfold.exact.certificate.rounding import Bounded, Evaluation
 from netfold.exact.matrices.coefficients import fractions
 from netfold.exact.matrices.explicit import ExplicitProgram
@@ -58,12 +58,13 @@ def exactly(explicit: ExplicitProgram, x: np.ndarray) -> list[np.ndarray]:
     d = max(v.denominator for v in start)
     values = {0: AffineValues(np.array([[int(v * d), 0] for v in start], object), d)}
     found = []
-    for stage, steps, law in zip(explicit.program.stages[:-1], tracer.stages, tracer.laws, strict=False):
+    for stage, steps in zip(explicit.program.stages[:-1], tracer.stages, strict=False):
         for step in steps:
             values[step.index] = step.apply(values)
         h = joined([values[i] for i in stage.inputs])
         found.append(np.array([Fraction(n, h.d) for n in h.n[:, 0]], object))
         assert stage.layer is not None
+        law = law_of(stage.layer)
         values[stage.layer.node.index] = law.image(h, law.start(h, Fraction(0)))
     return found
 

@@ -165,7 +165,7 @@ def crossings(block, rule, found, doubts):
         behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 2]
         place, which = np.empty(size), np.empty(size, np.int64)
         left, right = np.empty(size, np.int64), np.empty(size, np.int64)
-        blurs, hazes, three = np.zeros(size), np.zeros(size), np.zeros((size, 3))
+        blurs, hazes, three = np.zeros(size), np.zeros(size), np.zeros((size, 4))
         m = 0
         _mark(here, control, ahead, pieces, 0.0, marks)
         for w in range(len(words)):
@@ -185,7 +185,7 @@ def crossings(block, rule, found, doubts):
                     knot = pieces[KNOT + min(one_from[e], one_to[e]), j]
                     a, c, b = here[j], control[j], ahead[j]
                     largest = max(abs(knot), abs(a), abs(c), abs(b))
-                    three[m] = a - knot, c - knot, b - knot
+                    three[m] = a - knot, c - knot, b - knot, knot
                     blurs[m], hazes[m] = blur(three[m], largest, scale[s], one_at[e], width[s])
                     m += 1
         rank = order(place)

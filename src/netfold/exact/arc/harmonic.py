@@ -189,8 +189,8 @@ def together(at, blurs, hazes, three, width):
     """Let zeros that rounding cannot tell apart fall on the first of them; ``at`` is sorted.
 
     ``blurs`` say how far the rounding of a function's own numbers moves its zero, ``hazes`` how far that of the terms
-    that make them may; ``three`` holds the numbers. Returns how many zeros of different functions were taken for one
-    or nearly so, or for an end of the piece, or are moved too far.
+    that make them may; ``three`` holds the numbers, and the knot that they are less. Returns how many zeros of
+    different functions were taken for one or nearly so, or for an end of the piece, or are moved too far.
     """
     anchor, doubts = 0, 0
     for i in range(len(at)):
@@ -206,9 +206,9 @@ def together(at, blurs, hazes, three, width):
 
 @compiled()
 def _same(one, other):
-    """Whether two functions are one, up to sign."""
+    """Whether two functions are one, up to sign; of two knots the large numbers less them may be equal by rounding."""
     up, down = True, True
-    for v in range(3):
+    for v in range(4):
         up &= one[v] == other[v]
         down &= one[v] == -other[v]
     return up or down

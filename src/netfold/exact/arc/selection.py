@@ -181,7 +181,7 @@ def crossings(block, rule, found, doubts):
         behind = h[2 * s - 2 : 2 * s] if follows else h[2 * s : 2 * s + 1]
         place, which = np.empty(size), np.empty(size, np.int64)
         left, right = np.empty(size, np.int64), np.empty(size, np.int64)
-        blurs, hazes, three = np.zeros(size), np.zeros(size), np.zeros((size, 3))
+        blurs, hazes, three = np.zeros(size), np.zeros(size), np.zeros((size, 4))
         m = 0
         for u in range(len(candidates)):
             count = walk(here, control, ahead, candidates[u], sign, width[s], winners, places)
@@ -195,7 +195,7 @@ def crossings(block, rule, found, doubts):
                 v, w = candidates[u, winners[n - 1]], candidates[u, winners[n]]
                 largest = max(abs(here[v]), abs(control[v]), abs(ahead[v]))
                 a, c, b = here[w] - here[v], control[w] - control[v], ahead[w] - ahead[v]
-                three[m] = a, c, b
+                three[m] = a, c, b, 0.0
                 blurs[m], hazes[m] = blur(three[m], largest, scale[s], places[n], width[s])
                 doubts[s] += _rivals(here, control, ahead, candidates[u], v, w, places[n], width[s], scale[s], hazes[m])
                 m += 1

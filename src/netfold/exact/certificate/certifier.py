@@ -1,10 +1,11 @@
-"""Certificates for straight paths: breakpoints and transitions proven for the stored weights, not only computed.
+"""Certificates for paths: breakpoints and transitions proven for the stored weights, not only computed.
 
 The breakpoints that a float engine found are taken as claims and proven without it, in three steps. Values and error
 bounds at the claimed breakpoints and between them prove most of them in float64 (`certificate.proof`). What float64
 leaves undecided is tried again at the same parameters in double-double arithmetic. What is left then (ties, touches,
 pieces narrower than float64 can tell) is traced in rational arithmetic between two parameters at which every state is
-certain (`netfold.exact.certificate.rational`), and what that finds replaces the claims.
+certain (`netfold.exact.certificate.rational`), and what that finds replaces the claims. Arcs of whole quarter turns are
+traced in rational arithmetic as they are.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import groupby
 from random import Random
 
 import numpy as np
@@ -28,12 +30,16 @@ from netfold.exact.certificate.rounding import Evaluation
 from netfold.exact.certificate.route import Route
 from netfold.exact.matrices.explicit import ROOT_BITS, ExplicitProgram
 from netfold.exact.numerics.threads import beside, look
+from netfold.paths import Ellipse
 
 BUDGET = 3e9
 """Work in rational arithmetic for one path, in multiplications of long integers: some five minutes."""
 
 MOST = 2**25
 """Coefficients of a network that are written out as matrices, for double-double and rational arithmetic: some 2 GB."""
+
+CURVED = 12.0
+"""How much longer rational arithmetic takes along an arc, where signs are those of numbers with square roots."""
 
 FINE = 1e-10
 """How far from the true breakpoint a claimed one may be shown to be and stand, where it can be found better."""
@@ -44,7 +50,7 @@ ROW_BYTES = 2**22
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is proven of a straight path.
+    """What is proven of a path.
 
     Attributes:
         breakpoints: parameters, in order. Those found in rational arithmetic are correctly rounded, so that two that
@@ -109,7 +115,7 @@ class _Found:
 
 
 class Certifier:
-    """Proves what straight paths meet in a program.
+    """Proves what paths meet in a program.
 
     Args:
         program: the captured network.
@@ -183,6 +189,30 @@ class Certifier:
                 found[first, last] = _from_claims(breakpoints[claims], layers[claims], signs)
         return self._certificate(route, cells, found, (precise, rational, uncertain), breakpoints)
 
+    @beside
+    def certify_arc(self, ellipse: Ellipse, breakpoints: Floats, doubts: int) -> Certificate | None:
+        """Prove what the quarter turns of an ellipse meet; ``None`` if its angle is no multiple, or beyond the budget.
+
+        Args:
+            ellipse: the path.
+            breakpoints: claimed parameters, and ``doubts`` how many places float64 left open.
+        """
+        quarters = ellipse.quarters
+        if quarters is None or self.coefficients > MOST:
+            return None
+        try:
+            trace = self.tracer.run_arc(ellipse, quarters, self.budget / CURVED)
+        except OutOfBudgetError:
+            return None
+        found = _from_trace(trace, [], quarters)
+        rational = self.explicit.rational
+        return Certificate(
+            np.array(found.t), np.array(found.layers, np.int64), np.array(found.reach), np.array(trace.transitions),
+            found.signs, self._passages(found, closed=quarters % 4 == 0), trace.patterns, trace.linear_pieces,
+            0, doubts * rational, 0 if rational else max(doubts, 1), max(0, len(found.t) - len(breakpoints)),
+            max(0, len(breakpoints) - len(found.t)), self._status(0 if rational else max(doubts, 1)),
+        )  # fmt: skip
+
     def _prove(self, evaluation: Evaluation, route: Route, cells: Stretches, chosen: Ints) -> None:
         """Judge some cells by the network's values at their ends and at the claimed breakpoints in them."""
         for begin in range(0, len(chosen), max(1, self.rows // 2)):
@@ -229,17 +259,19 @@ class Certifier:
             self._status(counts[-1]),
         )  # fmt: skip
 
-    def _passages(self, found: _Found) -> Ints:
-        """Passages from one saturated state to the other, one entry a layer."""
+    def _passages(self, found: _Found, closed: bool = False) -> Ints:
+        """Passages from one saturated state to the other, one entry a layer; a closed path comes back to its first."""
         rules = [layer.rule for layer in self.program.layers]
         ends = [(0, r.slopes.shape[1] - 1) if isinstance(r, Elementwise) and r.saturates else () for r in rules]
-        passages, last = np.zeros(len(rules), np.int64), {}
-        for _, layer, unit, origin, target in found.changes:
-            if origin in ends[layer]:
-                last[layer, unit] = origin
-            if target in ends[layer]:
-                passages[layer] += last.get((layer, unit), target) != target
-                last[layer, unit] = target
+        passages, first, last = np.zeros(len(rules), np.int64), dict[tuple[int, int], int](), {}
+        for _, layer, unit, *states in found.changes:
+            for state in states:
+                if state in ends[layer]:
+                    first.setdefault((layer, unit), state)
+                    passages[layer] += last.get((layer, unit), state) != state
+                    last[layer, unit] = state
+        for (layer, unit), state in first.items():
+            passages[layer] += closed and last[layer, unit] != state
         return passages
 
     def _status(self, uncertain: int) -> str:
@@ -283,13 +315,14 @@ def _from_cells(route: Route, cells: Stretches) -> dict[int, _Found]:
     return found
 
 
-def _from_trace(trace: RationalTrace, vertices: list[Fraction]) -> _Found:
-    """What rational arithmetic found on a stretch with some vertices of the path in it."""
-    t = [float(b) for b in trace.breakpoints]
-    place = {b: i for i, b in enumerate(trace.breakpoints)}
-    changes = [(place[e.t], e.layer, e.unit, e.origin, e.target) for e in trace.events]
-    kinks = trace.linear_pieces - 1 - sum(v not in place for v in vertices)
-    return _Found(t, trace.breakpoint_layers, np.spacing(t).tolist(), changes, np.array(trace.sign_transitions), kinks)
+def _from_trace(trace: RationalTrace, vertices: list[Fraction], quarters: int | None = None) -> _Found:
+    """What rational arithmetic found on a stretch with some vertices of the path in it, or on an arc."""
+    t = [float(b) / (quarters or 1) for b in trace.breakpoints]
+    reach = (np.spacing(t) * (4 if quarters else 1)).tolist()
+    together = enumerate(group for _, group in groupby(trace.events, key=lambda event: event.t))
+    changes = [(i, e.layer, e.unit, e.origin, e.target) for i, group in together for e in group]
+    kinks = trace.linear_pieces - 1 - sum(v not in trace.breakpoints for v in vertices)
+    return _Found(t, trace.breakpoint_layers, reach, changes, np.array(trace.sign_transitions), kinks)
 
 
 def _from_claims(t: Floats, layers: Ints, signs: Ints) -> _Found:

@@ -1,4 +1,4 @@
-"""Affine operations and nonlinearities on one piece of a straight path, in integers."""
+"""Affine operations on one piece of a path, and nonlinearities on one of a straight path, in integers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +22,19 @@ except ImportError:
 
 Integers = NDArray[np.object_]
 States = NDArray[np.int64]
-Change = tuple[Fraction, int, int, int]
+Change = tuple[Any, int, int, int]
 """Where a unit changes its state, which, and from which state to which."""
+
+STRAIGHT = objects([1, 0])
+"""What is 1 all along a straight piece, as a row of `AffineValues`."""
 
 
 @dataclass(frozen=True)
 class AffineValues:
-    """Values that are affine in lambda: row ``j`` is ``(n[j, 0] + n[j, 1] lambda) / d``."""
+    """Values that are affine in lambda: row ``j`` is ``(n[j, 0] + n[j, 1] lambda) / d``.
+
+    On arcs rows have three entries (`netfold.exact.certificate.rational_arcs`).
+    """
 
     n: Integers
     d: int
@@ -44,12 +50,11 @@ class IntegerStep:
         self.constant = objects([int(c * self.d) for c in step.constant])
         self.work = 2 * sum(matrix.size for _, matrix in self.sources)
 
-    def apply(self, values: dict[int, AffineValues]) -> AffineValues:
-        """The step's value on a piece."""
+    def apply(self, values: dict[int, AffineValues], one: Integers = STRAIGHT) -> AffineValues:
+        """The step's value on a piece, on which the row ``one`` is 1."""
         made = [matrix.apply(values[source]) for source, matrix in self.sources]
         d = math.lcm(self.d, *(m.d for m in made))
-        total = np.zeros((len(self.constant), 2), object)
-        total[:, 0] = self.constant * (d // self.d)
+        total = np.multiply.outer(self.constant * (d // self.d), one)
         for m in made:
             total += m.n if m.d == d else m.n * (d // m.d)
         return AffineValues(total, d)
@@ -82,7 +87,7 @@ class IntegerMatrix:
             return AffineValues(self.integers.dot(x.n), self.d * x.d)
         made = self.flint * fmpz_mat(x.n.tolist())  # type: ignore[misc]
         n = np.array([int(v) for v in made.entries()], object)
-        return AffineValues(n.reshape(len(self.integers), 2), self.d * x.d)
+        return AffineValues(n.reshape(len(self.integers), -1), self.d * x.d)
 
 
 class Sparse:
@@ -97,7 +102,7 @@ class Sparse:
 
     def apply(self, x: AffineValues) -> AffineValues:
         """Apply the matrix."""
-        n = np.zeros((self.outputs, 2), object)
+        n = np.zeros((self.outputs, x.n.shape[1]), object)
         if self.size:
             n[self.rows] = np.add.reduceat(self.integers[:, None] * x.n[self.entry], self.begin, axis=0)
         return AffineValues(n, self.d * x.d)
@@ -126,14 +131,22 @@ def joined(values: Sequence[AffineValues]) -> AffineValues:
     return AffineValues(np.concatenate([v.n * (d // v.d) for v in values]), d)
 
 
-class LayerRule(Protocol):
-    """How a layer acts on affine pre-activations."""
+class Signs(NamedTuple):
+    """Which units are above zero just after a place and just before another one, and how often that changes between."""
 
-    def start(self, h: AffineValues, at: Fraction) -> States:
+    first: NDArray[np.bool_]
+    last: NDArray[np.bool_]
+    changes: int
+
+
+class LayerRule(Protocol):
+    """How a layer acts on pre-activations along a piece; places are fractions, on arcs roots of quadratics."""
+
+    def start(self, h: AffineValues, at: Any) -> States:
         """States just after ``at``."""
         ...
 
-    def changes(self, h: AffineValues, states: States, a: Fraction, b: Fraction) -> list[Change]:
+    def changes(self, h: AffineValues, states: States, a: Any, b: Any) -> list[Change]:
         """Changes of state strictly between ``a`` and ``b``, in order: where, unit, old and new state."""
         ...
 
@@ -141,8 +154,8 @@ class LayerRule(Protocol):
         """The layer's values while its units are in these states."""
         ...
 
-    def positive(self, h: AffineValues, at: Fraction, side: int) -> NDArray[np.bool_]:
-        """Units whose pre-activation is above zero just after (``side`` 1) or just before (-1) ``at``."""
+    def signs(self, h: AffineValues, a: Any, b: Any) -> Signs:
+        """Signs of the pre-activations between ``a`` and ``b``."""
         ...
 
 
@@ -156,6 +169,8 @@ def _side(value: Integers, slope: Integers, side: int) -> NDArray[np.int8]:
 class ElementwiseLaw:
     """Units that apply one piecewise-linear function each."""
 
+    one = STRAIGHT
+
     def __init__(self, layer: Layer) -> None:
         pieces = Pieces.of(layer)
         self.knot_d = math.lcm(1, *(k.denominator for k in pieces.knots.flat))  # type: ignore[attr-defined]
@@ -166,20 +181,20 @@ class ElementwiseLaw:
         self.offsets = np.broadcast_to(_integers(pieces.offsets, self.d), shape)
         self.units = np.arange(layer.units)
 
-    def _sides(self, h: AffineValues, level: Integers, at: Fraction, side: int) -> NDArray[np.int8]:
+    def _sides(self, h: AffineValues, level: Integers, at: Any, side: int) -> NDArray[np.int8]:
         """On which side of a level the units are just beside ``at``."""
         p, q = at.numerator, at.denominator
         over = self.knot_d * (h.n[:, 0] * q + h.n[:, 1] * p) - level * (h.d * q)
         return _side(over, h.n[:, 1], side)
 
-    def start(self, h: AffineValues, at: Fraction) -> States:
+    def start(self, h: AffineValues, at: Any) -> States:
         """States just after ``at``."""
         states = np.zeros(len(h.n), np.int64)
         for level in self.knots:
             states += self._sides(h, level, at, 1) > 0
         return states
 
-    def changes(self, h: AffineValues, states: States, a: Fraction, b: Fraction) -> list[Change]:
+    def changes(self, h: AffineValues, states: States, a: Any, b: Any) -> list[Change]:
         """Changes of state strictly between ``a`` and ``b``, in order: where, unit, old and new state."""
         found = []
         for r, level in enumerate(self.knots):
@@ -193,12 +208,14 @@ class ElementwiseLaw:
     def image(self, h: AffineValues, states: States) -> AffineValues:
         """The layer's values while its units are in these states."""
         n = self.slopes[self.units, states][:, None] * h.n
-        n[:, 0] += self.offsets[self.units, states] * h.d
+        n += np.multiply.outer(self.offsets[self.units, states] * h.d, self.one)
         return AffineValues(n, h.d * self.d)
 
-    def positive(self, h: AffineValues, at: Fraction, side: int) -> NDArray[np.bool_]:
-        """Units whose pre-activation is above zero just after (``side`` 1) or just before (-1) ``at``."""
-        return self._sides(h, np.zeros(len(h.n), object), at, side) > 0
+    def signs(self, h: AffineValues, a: Any, b: Any) -> Signs:
+        """Signs of the pre-activations between ``a`` and ``b``."""
+        zero = np.zeros(len(h.n), object)
+        first, last = self._sides(h, zero, a, 1) > 0, self._sides(h, zero, b, -1) > 0
+        return Signs(first, last, int((first != last).sum()))
 
 
 class SelectionLaw:
@@ -210,7 +227,7 @@ class SelectionLaw:
         self.columns = rule.candidates
         self.sign = 1 if rule.largest else -1
 
-    def start(self, h: AffineValues, at: Fraction) -> States:
+    def start(self, h: AffineValues, at: Any) -> States:
         """The winners just after ``at``: the largest, then the steepest, then the first."""
         p, q = at.numerator, at.denominator
         value, slope = self.sign * (h.n[:, 0] * q + h.n[:, 1] * p), self.sign * h.n[:, 1]
@@ -220,17 +237,17 @@ class SelectionLaw:
         ]
         return np.array(winners, np.int64)
 
-    def changes(self, h: AffineValues, states: States, a: Fraction, b: Fraction) -> list[Change]:
+    def changes(self, h: AffineValues, states: States, a: Any, b: Any) -> list[Change]:
         """Changes of winner strictly between ``a`` and ``b``, in order: where, unit, old and new winner."""
         found = []
         for u, winner in enumerate(states.tolist()):
-            for place, new in self._overtakings(h, u, winner, b):
+            for place, new in self._overtakings(h, u, winner, a, b):
                 found.append((place, u, winner, new))
                 winner = new
         return sorted(found, key=lambda change: change[0])
 
-    def _overtakings(self, h: AffineValues, u: int, winner: int, b: Fraction) -> Iterator[tuple[Fraction, int]]:
-        """Who overtakes the winner of a unit, one after the other, before ``b``."""
+    def _overtakings(self, h: AffineValues, u: int, winner: int, a: Any, b: Any) -> Iterator[tuple[Any, int]]:
+        """Who overtakes the winner of a unit, one after the other, between ``a`` and ``b``."""
         while True:
             base = h.n[self.columns[u, winner]] * self.sign
             meetings = []
@@ -248,9 +265,10 @@ class SelectionLaw:
         """The winning entries."""
         return AffineValues(h.n[self.columns[np.arange(len(states)), states]], h.d)
 
-    def positive(self, h: AffineValues, at: Fraction, side: int) -> NDArray[np.bool_]:
-        """No unit: a maximum has no pre-activation."""
-        return np.zeros(len(self.candidates), np.bool_)
+    def signs(self, h: AffineValues, a: Any, b: Any) -> Signs:
+        """Of no unit: a maximum has no pre-activation."""
+        none = np.zeros(len(self.candidates), np.bool_)
+        return Signs(none, none, 0)
 
 
 def _integers(values: Integers, d: int) -> Integers:
