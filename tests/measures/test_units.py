@@ -214,6 +214,11 @@ def test_bounds_hold_among_denormal_numbers_and_overflow_proves_nothing() -> Non
         net[0].weight.fill_(1e150), net[0].bias.fill_(0.0), net[2].weight.fill_(1e150), net[2].bias.fill_(0.0)
     large = nf.units(net, nf.Box(np.array([1e10, 1e10]), np.array([2e10, 2e10])), regions=0).to_dataframe()
     assert large["known"].tolist() == ["proved", "observed"]
+    with torch.no_grad():
+        net[2].weight.neg_()
+    for splits in (0, 4):  # -2e310, say, is below all numbers of float64
+        large = nf.units(net, nf.Box(np.array([1e10, -1.0]), np.array([2e10, 2e10])), regions=0, splits=splits)
+        assert large.units.low[1] == -np.inf
 
 
 def test_states_of_every_kind() -> None:

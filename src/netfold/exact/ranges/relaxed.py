@@ -249,7 +249,7 @@ class Relaxation:
             climb.param_groups[0]["lr"] = RATE * (1 - step / steps)
             climb.step()
             lines.clamp()
-            best = torch.maximum(best, found.detach().nan_to_num(nan=-math.inf))
+            best = torch.maximum(best, found.detach())
         return best.detach()
 
     def _lowest(self, index: int, units: Tensor, sign: float, lines: Lines) -> Tensor:
@@ -366,7 +366,7 @@ class _Functional:
         slack = self.slack + 2 * self.count * EPS * self.sizes
         slack = SLACK * slack + LOST * (self.sizes + slack > 0).double()
         found = self.constant - slack
-        return (found - 2 * EPS * found.detach().abs()).nan_to_num(nan=-math.inf)
+        return (found - 2 * EPS * found.detach().abs()).nan_to_num(-math.inf, math.inf, -math.inf)
 
 
 def left_open(layer: Layer, low: np.ndarray, high: np.ndarray) -> np.ndarray:
