@@ -36,7 +36,9 @@ class TestLightning:
     def _library(self) -> None:
         self.lightning = pytest.importorskip("lightning.pytorch")
 
-    def fit(self, folder: Path, callbacks: list[Any], steps: int, checkpoint: Path | None = None) -> tuple[Any, Any]:
+    def fit(
+        self, folder: Path, callbacks: list[Any], steps: int, checkpoint: Path | None = None, logger: Any = None
+    ) -> tuple[Any, Any]:
         lightning = self.lightning
 
         class Module(lightning.LightningModule):
@@ -54,7 +56,7 @@ class TestLightning:
                 return torch.optim.Adam(self.parameters(), 0.01)
 
         lightning.seed_everything(3)
-        logger = lightning.loggers.CSVLogger(folder, name="logs", version=0)
+        logger = logger or lightning.loggers.CSVLogger(folder, name="logs", version=0)
         trainer = lightning.Trainer(
             max_steps=steps, callbacks=callbacks, logger=logger, accelerator="cpu", enable_progress_bar=False,
             enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=1, default_root_dir=folder,
