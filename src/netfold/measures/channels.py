@@ -303,10 +303,10 @@ class Product:
         """The arguments of the operation."""
         return (x, weight, bias, *(() if self.like is None else self.like.args[3:]))
 
-    @property
-    def setting(self) -> str:
-        """Strides and padding."""
-        return "" if self.like is None else f"{self.like.target.name}{self.like.args[3:]}"
+    def alike(self, other: Product) -> bool:
+        """Whether the sum of both is a product again: of one value, with equal strides and padding."""
+        mine, others = (p.like and (p.like.target.name, p.like.args[3:]) for p in (self, other))
+        return (self.source, mine, self.weight.shape) == (other.source, others, other.weight.shape)
 
     @property
     def pointwise(self) -> bool:
@@ -361,14 +361,12 @@ class Mixed(ChannelPart):
     def _merge(self, net: Channels, product: Product) -> None:
         """Compute affine channels from what the part before them reads, where that is less to store."""
         via = net.parts.get(product.source)
-        inner = net.parts.get(via.inputs[0]) if isinstance(via, Kinked) else via
+        bent = isinstance(via, Kinked)
+        inner = net.parts.get(via.inputs[0]) if bent else via
         if via is None or type(inner) is not Mixed or not (net.read_once(via) and net.read_once(inner)):
             return
-        moved = _columns(product.weight)
-        moved &= via.on if isinstance(via, Kinked) else True
-        slope, offset = (
-            (via.slope, via.offset) if isinstance(via, Kinked) else (np.ones(len(moved)), np.zeros(len(moved)))
-        )
+        moved = _columns(product.weight) & (via.on if bent else True)
+        slope, offset = (via.slope, via.offset) if bent else (np.ones(len(moved)), np.zeros(len(moved)))
         mine = replace(product, weight=product.weight * _along(np.where(moved, slope, 0.0), product.weight, 1))
         made = [mine.after(other) for other in inner.products]
         if not moved.any() or not all(made):
@@ -383,10 +381,9 @@ class Mixed(ChannelPart):
         product.weight = product.weight * _along(~moved, product.weight, 1)
         for extra in made:
             assert extra is not None
-            same = [p for p in self.products if (p.source, p.setting) == (extra.source, extra.setting)]
-            same = [p for p in same if p.weight.shape == extra.weight.shape]
+            same = next((p for p in self.products if p.alike(extra)), None)
             if same:
-                same[0].weight = same[0].weight + extra.weight
+                same.weight = same.weight + extra.weight
             else:
                 self.products.append(extra)
                 net.readers[extra.source].append(self.index)
@@ -679,15 +676,13 @@ class Channels:
         inner = self.parts.get(scaled.inputs[0])
         if not isinstance(inner, Mixed) or not self.read_once(inner):
             return scaled
-        for product in inner.products:
-            product.weight = product.weight * _along(scaled.scale, product.weight)
         bias = inner.bias * _along(scaled.scale, inner.bias) + _along(scaled.shift, inner.bias)
         del self.parts[inner.index]
         node = replace(scaled.node, path=inner.node.path, op=inner.node.op)
         for product in inner.products:
-            self.readers[product.source] = [
-                scaled.index if r == inner.index else r for r in self.readers[product.source]
-            ]
+            product.weight = product.weight * _along(scaled.scale, product.weight)
+            readers = self.readers[product.source]
+            self.readers[product.source] = [scaled.index if r == inner.index else r for r in readers]
         return replace(inner, node=node, bias=bias)
 
     def rows(self, index: int) -> Floats | None:
