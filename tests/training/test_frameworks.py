@@ -114,10 +114,10 @@ class TestTransformers:
         self.transformers = pytest.importorskip("transformers")
         pytest.importorskip("accelerate")
 
-    def trainer(self, folder: Path, callbacks: list[Any], steps: int) -> Any:
+    def trainer(self, folder: Path, callbacks: list[Any], steps: int, report_to: tuple[str, ...] = ()) -> Any:
         arguments = self.transformers.TrainingArguments(
             output_dir=str(folder), max_steps=steps, per_device_train_batch_size=16, learning_rate=0.01, seed=3,
-            use_cpu=True, report_to=[], logging_steps=5, save_steps=6, disable_tqdm=True,
+            use_cpu=True, report_to=list(report_to), logging_steps=5, save_steps=6, disable_tqdm=True,
         )  # fmt: skip
         return self.transformers.Trainer(Classifier(), arguments, train_dataset=Rows(), callbacks=callbacks)
 

@@ -88,6 +88,25 @@ def test_mlflow(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_hugging_face_hands_them_to_what_it_reports_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attached callback, through the trainer's own log, to TensorBoard."""
+    pytest.importorskip("tensorboard")
+    pytest.importorskip("accelerate")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "logs"))
+    watched = nf.monitors.Monitor(
+        nf.monitors.AlongPaths(test_frameworks.LINE), every=4, budget=None, part=lambda model: model.net
+    )
+    callback, training = nf.monitors.transformers_callback(watched), test_frameworks.TestTransformers()
+    training.transformers = pytest.importorskip("transformers")
+    trainer = training.trainer(tmp_path, [callback], 10, ("tensorboard",))
+    callback.attach(trainer)
+    trainer.train()
+    read = of_tensorboard(tmp_path / "logs")
+    same({name.removeprefix("train/"): values for name, values in read.items()}, watched.history, "netfold/")
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("library", ["tensorboard", "mlflow"])
 def test_lightning_hands_them_to_its_loggers(tmp_path: Path, library: str) -> None:
     """The callback through Lightning's own logger of either."""
