@@ -143,7 +143,11 @@ class Drawn(nn.Module):
             convolution = self._filled(nn.Conv2d(c, out, 3, padding=1))
             return nn.Sequential(convolution, self._bent(out)), out + (c if kind == "join" else 0), h
         if kind == "depth":
-            return nn.Sequential(self._filled(nn.Conv2d(c, c, 3, padding=1, groups=c)), self._bent(c)), c, h
+            groups = int(self.rng.choice([n for n in range(1, c + 1) if c % n == 0]))
+            out, norms = c * int(self.rng.integers(1, 3)), norms and [self._norm(c)]
+            first = [self._filled(nn.Conv2d(c, c, 3, padding=1, groups=groups, bias=bias)), *norms, self._bent(c)]
+            last = [self._filled(nn.Conv2d(c, out, 1, groups=c)), self._bent(out)]
+            return nn.Sequential(*first, *last), out, h
         if kind == "pool":
             return nn.MaxPool2d(2) if bias and h > 3 else nn.AvgPool2d(2 if h > 3 else 1), c, h // 2 if h > 3 else h
         if kind == "norm":
@@ -232,6 +236,25 @@ def test_whole_maps_of_a_residual_block(tmp_path: Path) -> None:
     assert torch.allclose(again(x.double()).float(), small(x), atol=1e-5)
     with pytest.raises(nf.InvalidInputError, match=r"written as a \.pt2 file"):
         small.save(tmp_path / "small.pt")
+
+
+def test_groups_go_as_a_whole() -> None:
+    """A channel of a convolution by channel goes with what it reads; of a group of two, one alone stays."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU6(),
+        nn.Conv2d(8, 8, 3, padding=1, groups=8, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 4, 1, groups=4), nn.ReLU(), nn.Conv2d(4, 2, 1),
+    ).double().eval()  # fmt: skip
+    with torch.no_grad():
+        net[1].bias[:2], net[4].bias[2:4] = torch.tensor([-50.0, 50.0]), -50.0
+        net[4].bias[4], net[6].bias[3], net[6].weight[2] = -50.0, -50.0, 1.0
+    small = nf.simplify(net, nf.Box(torch.full((3, 4, 4), -1.0), torch.ones(3, 4, 4)))
+    x = 2 * torch.rand(100, 3, 4, 4, dtype=torch.float64) - 1
+    assert torch.allclose(net(x), small(x), rtol=1e-12)
+    shapes = [tuple(p.shape) for name, p in small.named_parameters() if name.endswith("weight")]
+    # Channels 4 to 7 feed maps 2 and 3, of which the last is dead, and 4 is dead in the middle: 5 alone is computed.
+    assert shapes == [(1, 3, 1, 1), (1, 1, 3, 3), (1, 2, 1, 1), (2, 1, 1, 1)]
 
 
 def test_layers_that_mix_channels_keep_them() -> None:

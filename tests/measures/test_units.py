@@ -214,6 +214,25 @@ def test_bounds_hold_among_denormal_numbers_and_overflow_proves_nothing() -> Non
         net[0].weight.fill_(1e150), net[0].bias.fill_(0.0), net[2].weight.fill_(1e150), net[2].bias.fill_(0.0)
     large = nf.units(net, nf.Box(np.array([1e10, 1e10]), np.array([2e10, 2e10])), regions=0).to_dataframe()
     assert large["known"].tolist() == ["proved", "observed"]
+    with torch.no_grad():
+        net[2].weight.neg_()
+    for splits in (0, 4):  # -2e310, say, is below all numbers of float64
+        large = nf.units(net, nf.Box(np.array([1e10, -1.0]), np.array([2e10, 2e10])), regions=0, splits=splits)
+        assert large.units.low[1] == -np.inf
+    with torch.no_grad():  # 5e-324 times 0.3 is more than 0, in real arithmetic
+        net[0].weight.fill_(5e-324), net[2].weight.fill_(1.0)
+    tiny = nf.units(net, nf.Box(np.array([0.1, 0.1]), np.array([0.15, 0.15])), regions=0).units
+    assert (tiny.low <= 0.0).all()
+    assert (tiny.high > 0.0).all()
+
+
+def test_a_factor_beyond_float64_makes_no_twin() -> None:
+    """1e200 x and 1e-200 x are multiples by a factor that no number of float64 is."""
+    net = nn.Sequential(nn.Linear(1, 2, bias=False), nn.ReLU()).double()
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[1e-200], [1e200]], dtype=torch.float64))
+    for where in (nf.Box(-1.0, 1.0), np.ones((3, 1))):
+        assert nf.units(net, where, shape=(1,)).units.twin.tolist() == [-1, -1]
 
 
 def test_states_of_every_kind() -> None:

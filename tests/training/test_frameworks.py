@@ -36,7 +36,9 @@ class TestLightning:
     def _library(self) -> None:
         self.lightning = pytest.importorskip("lightning.pytorch")
 
-    def fit(self, folder: Path, callbacks: list[Any], steps: int, checkpoint: Path | None = None) -> tuple[Any, Any]:
+    def fit(
+        self, folder: Path, callbacks: list[Any], steps: int, checkpoint: Path | None = None, logger: Any = None
+    ) -> tuple[Any, Any]:
         lightning = self.lightning
 
         class Module(lightning.LightningModule):
@@ -54,7 +56,7 @@ class TestLightning:
                 return torch.optim.Adam(self.parameters(), 0.01)
 
         lightning.seed_everything(3)
-        logger = lightning.loggers.CSVLogger(folder, name="logs", version=0)
+        logger = logger or lightning.loggers.CSVLogger(folder, name="logs", version=0)
         trainer = lightning.Trainer(
             max_steps=steps, callbacks=callbacks, logger=logger, accelerator="cpu", enable_progress_bar=False,
             enable_model_summary=False, enable_checkpointing=False, log_every_n_steps=1, default_root_dir=folder,
@@ -112,10 +114,10 @@ class TestTransformers:
         self.transformers = pytest.importorskip("transformers")
         pytest.importorskip("accelerate")
 
-    def trainer(self, folder: Path, callbacks: list[Any], steps: int) -> Any:
+    def trainer(self, folder: Path, callbacks: list[Any], steps: int, report_to: tuple[str, ...] = ()) -> Any:
         arguments = self.transformers.TrainingArguments(
             output_dir=str(folder), max_steps=steps, per_device_train_batch_size=16, learning_rate=0.01, seed=3,
-            use_cpu=True, report_to=[], logging_steps=5, save_steps=6, disable_tqdm=True,
+            use_cpu=True, report_to=list(report_to), logging_steps=5, save_steps=6, disable_tqdm=True,
         )  # fmt: skip
         return self.transformers.Trainer(Classifier(), arguments, train_dataset=Rows(), callbacks=callbacks)
 

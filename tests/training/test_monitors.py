@@ -292,3 +292,4 @@ def test_bad_arguments_are_refused() -> None:
             watched(np.zeros((0, 3)))
     with pytest.raises(nf.InvalidInputError):
         nf.monitors.LocalComplexity(np.zeros((2, 3)), directions=4)
+    assert len(nf.monitors.LocalComplexity(np.zeros((2, 3))).vertices(torch.zeros(3))) == 6

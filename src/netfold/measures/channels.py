@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -98,6 +98,16 @@ class Held:
         return made
 
 
+def _flat(value: Floats) -> Floats:
+    """One row a channel."""
+    return value.reshape(len(value), -1)
+
+
+def _columns(weight: Floats) -> Bools:
+    """Which channels a weight reads."""
+    return np.asarray(weight.any(tuple(a for a in range(weight.ndim) if a != 1)))
+
+
 def _along(row: Any, value: Floats, axis: int = 0) -> Any:
     """One number a channel, to be combined with a value."""
     return row.reshape((1,) * axis + (-1,) + (1,) * (value.ndim - 1 - axis))
@@ -133,9 +143,15 @@ class ChannelPart:
 
     def write(self, net: Channels, wanted: Ints) -> Ref:
         """The operations that compute the wanted channels; by default of all of its inputs."""
-        whole = {i: net.gathered(i, np.arange(len(net.held[i].source))) for i in self.inputs}
-        made = net.append(self, _renamed(self.node.args, whole), _renamed(self.node.kwargs, whole))
+        made = net.applied(self, {i: net.gathered(i, np.arange(len(net.held[i].source))) for i in self.inputs})
         return net.select(made, wanted, math.prod(self.shape[:1]))
+
+    def rows(self, net: Channels) -> Floats | None:
+        """Numbers that fix each channel: channels of equal rows are equal; ``None`` for too many."""
+        known = net.held[self.index]
+        if len(known.source) ** 2 > MOST:
+            return None
+        return np.concatenate([known.folded(np.eye(len(known.source))), _flat(known.rest)], 1)
 
 
 @dataclass
@@ -152,12 +168,12 @@ class Alone(ChannelPart):
 
     def read(self, net: Channels, wanted: Bools) -> None:
         """The same channels."""
-        net.want(self.inputs[0], wanted)
+        for source in self.inputs:
+            net.want(source, wanted)
 
     def write(self, net: Channels, wanted: Ints) -> Ref:
         """The operation on those channels."""
-        given = {self.inputs[0]: net.gathered(self.inputs[0], wanted)}
-        return net.append(self, _renamed(self.node.args, given), _renamed(self.node.kwargs, given))
+        return net.applied(self, {i: net.gathered(i, wanted) for i in self.inputs})
 
 
 @dataclass
@@ -218,7 +234,7 @@ class Joined(ChannelPart):
 
 
 @dataclass
-class Scaled(ChannelPart):
+class Scaled(Alone):
     """Every channel times a number, plus one."""
 
     scale: Floats = field(default_factory=lambda: np.ones(1))
@@ -230,10 +246,6 @@ class Scaled(ChannelPart):
         made = known.rest * _along(self.scale, known.rest) + _along(self.shift, known.rest)
         return Held.nothing(self.shape).with_constants(known.constant | (self.scale == 0), made)
 
-    def read(self, net: Channels, wanted: Bools) -> None:
-        """The same channels."""
-        net.want(self.inputs[0], wanted)
-
     def write(self, net: Channels, wanted: Ints) -> Ref:
         """Two operations at most."""
         made = net.gathered(self.inputs[0], wanted)
@@ -241,7 +253,7 @@ class Scaled(ChannelPart):
 
 
 @dataclass
-class Summed(ChannelPart):
+class Summed(Alone):
     """Two values added, or one taken from the other, entry by entry."""
 
     signs: tuple[float, ...] = (1.0, 1.0)
@@ -254,18 +266,17 @@ class Summed(ChannelPart):
         known = Held(np.where(alike, a.source, known.source), np.where(alike, a.scale, 1.0), known.rest)
         return known.with_constants(a.constant & b.constant, self.signs[0] * a.rest + self.signs[1] * b.rest)
 
-    def read(self, net: Channels, wanted: Bools) -> None:
-        """The same channels of both."""
-        for source in self.inputs:
-            net.want(source, wanted)
+    def rows(self, net: Channels) -> Floats | None:
+        """Those of both."""
+        both = [net.rows(i) for i in self.inputs]
+        return None if any(b is None for b in both) else np.concatenate(both, 1)  # type: ignore[arg-type]
 
     def write(self, net: Channels, wanted: Ints) -> Ref:
         """The sum of these channels; without one that is zero in all of them."""
         zero = [net.held[i].constant[wanted].all() and not net.held[i].rest[wanted].any() for i in self.inputs]
         if any(zero) and self.signs[zero.index(False)] == 1.0:
             return net.gathered(self.inputs[zero.index(False)], wanted)
-        given = {i: net.gathered(i, wanted) for i in self.inputs}
-        return net.append(self, _renamed(self.node.args, given), _renamed(self.node.kwargs, given))
+        return super().write(net, wanted)
 
 
 @dataclass
@@ -292,10 +303,10 @@ class Product:
         """The arguments of the operation."""
         return (x, weight, bias, *(() if self.like is None else self.like.args[3:]))
 
-    @property
-    def setting(self) -> str:
-        """Strides and padding."""
-        return "" if self.like is None else f"{self.like.target.name}{self.like.args[3:]}"
+    def alike(self, other: Product) -> bool:
+        """Whether the sum of both is a product again: of one value, with equal strides and padding."""
+        mine, others = (p.like and (p.like.target.name, p.like.args[3:]) for p in (self, other))
+        return (self.source, mine, self.weight.shape) == (other.source, others, other.weight.shape)
 
     @property
     def pointwise(self) -> bool:
@@ -343,28 +354,26 @@ class Mixed(ChannelPart):
         self.products = [product for product in self.products if product.weight.any()]
         if self.index == net.program.output:
             return Held.nothing(self.shape)
-        moves = [product.weight.reshape(len(product.weight), -1).any(1) for product in self.products]
+        moves = [_flat(product.weight).any(1) for product in self.products]
         constant = ~np.any(moves, 0) if moves else np.ones(self.shape[0], np.bool_)
         return Held.nothing(self.shape).with_constants(constant, self.bias)
 
     def _merge(self, net: Channels, product: Product) -> None:
         """Compute affine channels from what the part before them reads, where that is less to store."""
         via = net.parts.get(product.source)
-        inner = net.parts.get(via.inputs[0]) if isinstance(via, Kinked) else via
-        if via is None or not isinstance(inner, Mixed) or not (net.read_once(via) and net.read_once(inner)):
+        bent = isinstance(via, Kinked)
+        inner = net.parts.get(via.inputs[0]) if bent else via
+        if via is None or type(inner) is not Mixed or not (net.read_once(via) and net.read_once(inner)):
             return
-        moved = np.asarray(product.weight.any(tuple(a for a in range(product.weight.ndim) if a != 1)))
-        moved &= via.on if isinstance(via, Kinked) else True
-        slope, offset = (
-            (via.slope, via.offset) if isinstance(via, Kinked) else (np.ones(len(moved)), np.zeros(len(moved)))
-        )
+        moved = _columns(product.weight) & (via.on if bent else True)
+        slope, offset = (via.slope, via.offset) if bent else (np.ones(len(moved)), np.zeros(len(moved)))
         mine = replace(product, weight=product.weight * _along(np.where(moved, slope, 0.0), product.weight, 1))
         made = [mine.after(other) for other in inner.products]
         if not moved.any() or not all(made):
             return
         kernel = math.prod(product.weight.shape[2:])
-        rows = 1 + sum(int(p.weight.reshape(len(p.weight), -1).any(0).sum()) for p in inner.products)
-        added = sum(len(p.weight) * int(p.weight.reshape(len(p.weight), -1).any(0).sum()) for p in made if p)
+        rows = 1 + sum(int(_flat(p.weight).any(0).sum()) for p in inner.products)
+        added = sum(len(p.weight) * int(_flat(p.weight).any(0).sum()) for p in made if p)
         if added >= moved.sum() * (rows + len(product.weight) * kernel):
             return
         constant = inner.bias * _along(slope, inner.bias) + _along(offset, inner.bias)
@@ -372,10 +381,9 @@ class Mixed(ChannelPart):
         product.weight = product.weight * _along(~moved, product.weight, 1)
         for extra in made:
             assert extra is not None
-            same = [p for p in self.products if (p.source, p.setting) == (extra.source, extra.setting)]
-            same = [p for p in same if p.weight.shape == extra.weight.shape]
+            same = next((p for p in self.products if p.alike(extra)), None)
             if same:
-                same[0].weight = same[0].weight + extra.weight
+                same.weight = same.weight + extra.weight
             else:
                 self.products.append(extra)
                 net.readers[extra.source].append(self.index)
@@ -383,15 +391,17 @@ class Mixed(ChannelPart):
     def read(self, net: Channels, wanted: Bools) -> None:
         """The channels that have a weight."""
         for product in self.products:
-            rows = product.weight[wanted]
-            net.want(product.source, np.asarray(rows.any(tuple(a for a in range(rows.ndim) if a != 1))))
+            net.want(product.source, _columns(product.weight[wanted]))
+
+    def rows(self, net: Channels) -> Floats | None:
+        """Its weights and its constant."""
+        return np.concatenate([*(_flat(p.weight) for p in self.products), _flat(self.bias)], 1)
 
     def write(self, net: Channels, wanted: Ints) -> Ref:
         """One operation a product, their sum, and a constant that differs from place to place."""
         bias = self.bias[wanted]
-        first = bias.reshape(len(bias), -1)[:, :1]
-        level = bool((bias.reshape(len(bias), -1) == first).all())
-        vector, made = first[:, 0] if level else np.zeros(len(bias)), None
+        level, made = _level(bias), None
+        vector = _flat(bias)[:, 0] if level else np.zeros(len(bias))
         name = self.node.path or self.node.op.split(".")[1]
         for product in self.products:
             if not product.weight[wanted].any():
@@ -411,7 +421,45 @@ class Mixed(ChannelPart):
 
 
 @dataclass
-class Kinked(ChannelPart):
+class Grouped(Mixed):
+    """A convolution whose groups of channels do not meet: a group stays whole, or goes.
+
+    Attributes:
+        groups: how many; its one product has a weight ``(out, channels of a group, ...)``.
+    """
+
+    groups: int = 1
+
+    rows = ChannelPart.rows
+
+    def held(self, net: Channels) -> Held:
+        """Constant where all weights of channels that vary are zero."""
+        (product,) = self.products
+        known, each = net.held[product.source], product.weight.shape[1]
+        reads = product.weight.reshape(self.groups, -1, each, math.prod(product.weight.shape[2:])).any(-1)
+        moves = (reads & ~known.constant.reshape(self.groups, 1, each)).any(-1).reshape(-1)
+        return Held.nothing(self.shape).with_constants(~moves, self.bias + product(known.rest))
+
+    def read(self, net: Channels, wanted: Bools) -> None:
+        """All of the groups of which something is wanted."""
+        (product,) = self.products
+        net.want(product.source, np.repeat(wanted.reshape(self.groups, -1).any(1), product.weight.shape[1]))
+
+    def write(self, net: Channels, wanted: Ints) -> Ref:
+        """The convolution of those groups, and of what it makes the wanted channels."""
+        (product,) = self.products
+        each = self.shape[0] // self.groups
+        groups = np.unique(wanted // each)
+        ins, outs = ((groups[:, None] * n + np.arange(n)).reshape(-1) for n in (product.weight.shape[1], each))
+        name, vector = self.node.path or self.node.op.split(".")[1], _flat(self.bias[outs])[:, 0]
+        bias = net.weight(f"{name}.bias", vector) if vector.any() else None
+        weight, given = net.weight(f"{name}.weight", product.weight[outs]), net.gathered(product.source, ins)
+        made = net.append(self.node.op, (*product.arguments(given, weight, bias)[:6], len(groups)))
+        return net.select(made, np.searchsorted(outs, wanted), len(outs))
+
+
+@dataclass
+class Kinked(Alone):
     """An elementwise nonlinearity, each of whose units stays on one piece or may not.
 
     Attributes:
@@ -447,10 +495,6 @@ class Kinked(ChannelPart):
         self.on = line & always & (known.source == np.arange(count))
         return known
 
-    def read(self, net: Channels, wanted: Bools) -> None:
-        """The same channels."""
-        net.want(self.inputs[0], wanted)
-
     def write(self, net: Channels, wanted: Ints) -> Ref:
         """The nonlinearity of the channels that need it, which come first, and the others as they are."""
         made, bent = net.gathered(self.inputs[0], wanted), int((~self.on[wanted]).sum())
@@ -460,9 +504,7 @@ class Kinked(ChannelPart):
         rest = wanted[bent:]
         parts[1] = net.scaled(self, parts[1], self.slope[rest], self.offset[rest], len(self.shape))
         if bent:
-            given = {self.inputs[0]: parts[0]}
-            args, kwargs = (pytree.tree_map(self._sliced(wanted[:bent]), v) for v in (self.node.args, self.node.kwargs))
-            parts[0] = net.append(self, _renamed(args, given), _renamed(kwargs, given))
+            parts[0] = net.applied(self, {self.inputs[0]: parts[0]}, self._sliced(wanted[:bent]))
         return parts[int(bent == 0)] if bent in (0, len(wanted)) else net.append("aten.cat.default", (parts, 1))
 
     def _sliced(self, channels: Ints) -> Any:
@@ -518,15 +560,9 @@ def multiples(
             at = int(np.abs(whole[first]).argmax())
             factor = Fraction(whole[k][at]) / Fraction(whole[first][at]) if whole[first][at] else Fraction(1)
             exactly = all(factor * Fraction(a) == Fraction(b) for a, b in zip(whole[first], whole[k], strict=True))
-            if exactly and (factor > 0 or opposite) and (scaled or factor == 1) and Fraction(float(factor)) == factor:
+            told = abs(factor) < 2**1023 and Fraction(float(factor)) == factor
+            if exactly and told and (factor > 0 or opposite) and (scaled or factor == 1):
                 yield int(among[first]), int(among[k]), float(factor)
-
-
-def _renamed(tree: Any, values: dict[int, Ref]) -> Any:
-    """Arguments that read other values."""
-    return pytree.tree_map(
-        lambda leaf: values[leaf.index] if isinstance(leaf, Ref) else leaf, tree, is_leaf=lambda v: isinstance(v, Ref)
-    )
 
 
 class Channels:
@@ -615,14 +651,16 @@ class Channels:
             if term.scales is not None:
                 ones = term.scales.astype(np.float64).reshape(shape)
             if _level(ones) and _level(constant):
-                numbers = (v.reshape(shape[0], -1)[:, 0].copy() for v in (ones, constant))
+                numbers = (_flat(v)[:, 0].copy() for v in (ones, constant))
                 return self._onto_earlier(Scaled(*common, *numbers))
         weight = given.get("weight")
         if op == "linear" and len(before) == 1 and isinstance(weight, Tensor):
             return Mixed(*common, [Product(term.source, weight.numpy().copy(), None)], constant.copy())
-        if op in CONVOLUTIONS and given["groups"] == 1 and isinstance(weight, Tensor) and not node.kwargs:
-            product = Product(term.source, weight.numpy().copy(), node)
-            return Mixed(*common, [product], constant.copy())
+        if op in CONVOLUTIONS and isinstance(weight, Tensor) and not node.kwargs:
+            products = [Product(term.source, weight.numpy().copy(), node)]
+            if given["groups"] == 1:
+                return Mixed(*common, products, constant.copy())
+            return Grouped(*common, products, constant.copy(), given["groups"])
         if _plain(op, before):
             return Alone(*common)
         if op in ROWS and math.prod(shape) == math.prod(before) and shape[0] % before[0] == 0:
@@ -638,31 +676,19 @@ class Channels:
         inner = self.parts.get(scaled.inputs[0])
         if not isinstance(inner, Mixed) or not self.read_once(inner):
             return scaled
-        for product in inner.products:
-            product.weight = product.weight * _along(scaled.scale, product.weight)
         bias = inner.bias * _along(scaled.scale, inner.bias) + _along(scaled.shift, inner.bias)
         del self.parts[inner.index]
         node = replace(scaled.node, path=inner.node.path, op=inner.node.op)
         for product in inner.products:
-            self.readers[product.source] = [
-                scaled.index if r == inner.index else r for r in self.readers[product.source]
-            ]
-        return Mixed(node, inner.inputs, scaled.shape, inner.products, bias)
+            product.weight = product.weight * _along(scaled.scale, product.weight)
+            readers = self.readers[product.source]
+            self.readers[product.source] = [scaled.index if r == inner.index else r for r in readers]
+        return replace(inner, node=node, bias=bias)
 
     def rows(self, index: int) -> Floats | None:
-        """Numbers that fix each channel of a value: channels of equal rows are equal; ``None`` for too many."""
+        """Numbers that fix each channel of a value, where some are known."""
         part = self.parts.get(index)
-        if isinstance(part, Mixed):
-            parts = [p.weight.reshape(len(p.weight), -1) for p in part.products]
-            return np.concatenate([*parts, part.bias.reshape(len(part.bias), -1)], 1)
-        if isinstance(part, Summed):
-            both = [self.rows(i) for i in part.inputs]
-            return None if any(b is None for b in both) else np.concatenate(both, 1)  # type: ignore[arg-type]
-        known = self.held[index]
-        if len(known.source) ** 2 > MOST:
-            return None
-        rest = known.rest.reshape(len(known.source), -1)
-        return np.concatenate([known.folded(np.eye(len(known.source))), rest], 1)
+        return None if part is None else part.rows(self)
 
     def reasons(self, layer: Layer) -> list[tuple[int, str]]:
         """The units of a layer that are gone, and why."""
@@ -698,6 +724,14 @@ class Channels:
         name, path = (op.node.op, op.node.path) if isinstance(op, ChannelPart) else (op, "")
         self.nodes.append(Node(len(self.nodes) + 1, name, target, args, named, inputs, path, "", ""))
         return Ref(len(self.nodes))
+
+    def applied(self, part: ChannelPart, given: dict[int, Ref], change: Callable[[Any], Any] | None = None) -> Ref:
+        """A part's own operation on other values; ``change``: what becomes of its other arguments."""
+
+        def new(leaf: Any) -> Any:
+            return given[leaf.index] if isinstance(leaf, Ref) else change(leaf) if change else leaf
+
+        return self.append(part, *pytree.tree_map(new, (part.node.args, part.node.kwargs)))
 
     def _kept(self, leaf: Any) -> Any:
         if isinstance(leaf, Tensor):
@@ -766,8 +800,7 @@ class Channels:
 
 def _level(value: Floats) -> bool:
     """Whether each channel is one number."""
-    rows = value.reshape(len(value), -1)
-    return bool((rows == rows[:, :1]).all())
+    return bool((_flat(value) == _flat(value)[:, :1]).all())
 
 
 def _short(value: Floats) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -110,7 +111,7 @@ class LocalComplexity(Watched):
     Args:
         points: one a row.
         radius: distance of the vertices, in units of the input; by default 0.005.
-        directions: P, at most the dimension of the input; by default 20.
+        directions: P, at most the dimension of the input; by default 20, or that dimension.
         seed: of the directions.
 
     Raises:
@@ -125,27 +126,30 @@ class LocalComplexity(Watched):
 
     points: Any = field(repr=False)
     radius: Positive = 0.005
-    directions: PositiveInt = 20
+    directions: PositiveInt | None = None
     seed: Seed = 0
 
     def __post_init__(self) -> None:
         dimension = int(np.prod(tensor_of(self.points, "points").shape[1:]))
-        if self.directions > dimension:
+        if self.directions is not None and self.directions > dimension:
             raise InvalidInputError(f"LocalComplexity: directions must be 1 to {dimension}, got {self.directions}")
+
+    def _steps(self, shape: Sequence[int]) -> torch.Tensor:
+        return self.radius * orthonormal(shape, self.directions or min(20, math.prod(shape)), self.seed)
 
     @checked
     def vertices(self, point: torch.Tensor) -> torch.Tensor:
         """The cross-polytope around a point: ``(2 * directions, *shape)``."""
         if not point.is_floating_point():
             raise InvalidInputError(f"point must hold real numbers, got {shown(point)}")
-        steps = self.radius * orthonormal(point.shape, self.directions, self.seed).to(point)
+        steps = self._steps(point.shape).to(point)
         return torch.cat([point + steps, point - steps])
 
     @renamed(net="model")
     def measure(self, model: nn.Module) -> dict[str, float]:
         """Mean number of switching units by layer."""
         program = capture(model, shape=tensor_of(self.points, "points").shape[1:])
-        steps = self.radius * orthonormal(program.input_shape, self.directions, self.seed).to(program.device)
+        steps = self._steps(program.input_shape).to(program.device)
         found = switching(program, program.points(self.points), steps, signs=True)
         own = [(program.layers[i], count) for i, count in found.items()]
         return {f"local_complexity/{la.label}": float(n.mean()) for la, n in own if not isinstance(la.rule, Selection)}

@@ -16,6 +16,9 @@ SLACK = 1.0 + 1e-6
 LOST = 2.0**-1000
 """More than what all products together lose where they underflow."""
 
+TINIEST = 2.0**-1074
+"""More than what one product loses there."""
+
 
 class Interval(NamedTuple):
     """Lower and upper bounds of a value's entries."""

@@ -27,7 +27,7 @@ from netfold.capture.program import Layer, Stage
 from netfold.exact.matrices.coefficients import Pieces, Step, Term, split
 from netfold.exact.matrices.explicit import ExplicitProgram
 from netfold.exact.numerics.threads import look
-from netfold.exact.ranges.intervals import EPS, LOST, SLACK, Interval
+from netfold.exact.ranges.intervals import EPS, LOST, SLACK, TINIEST, Interval
 
 ENTRIES = 2**22
 """Coefficients that are carried backwards at once, in one layer."""
@@ -64,6 +64,7 @@ class Bent:
         with np.errstate(invalid="ignore", over="ignore"):  # what is too large for float64 bounds nothing
             values = slope * ends.numpy() + offset
             rounded = 8 * EPS * (np.abs(slope * ends.numpy()) + np.abs(offset))
+            rounded += TINIEST * ((slope != 0) & (ends.numpy() != 0))
         first, top = ((h.numpy()[..., None] > rule.knots).sum(-1) for h in (read.low, read.high))
         last, unit = np.maximum(first, top), np.arange(first.shape[-1]) if len(slopes) > 1 else 0
         chosen = [slopes[unit, np.clip(r, first, last)] for r in range(slopes.shape[1])]
@@ -83,7 +84,7 @@ class Bent:
 
     def _gaps(self, slope: Tensor, side: float) -> Tensor:
         products = slope[..., None, :] * self.ends
-        error = self.rounded + 4 * EPS * (products.abs() + self.values.abs())
+        error = self.rounded + 4 * EPS * (products.abs() + self.values.abs()) + TINIEST
         return self.values - products + side * error.detach()
 
     def usual(self) -> tuple[Tensor, Tensor]:
@@ -209,13 +210,15 @@ class Relaxation:
         size = math.prod(step.shape)
         constant = torch.from_numpy(np.broadcast_to(step.nearest[0], size).copy())
         middle, radius, sizes = constant, torch.zeros(size, dtype=torch.float64), torch.from_numpy(step.size.copy())
+        moved = sizes.clone()
         for term in step.terms:
             center, around = self.values[term.source].parts
             middle = middle + _applied(_linear(term), center, term)
             radius = radius + _applied(term.magnitude, around, term)
             sizes = sizes + _applied(term.magnitude, center.abs(), term)
+            moved = moved + _applied(term.magnitude, (center.abs() + around > 0).double(), term)
         radius = SLACK * (radius + (step.roundings + 8) * EPS * (radius + sizes))
-        radius = radius + LOST * (sizes + radius > 0).double()  # a number would be float32, where this is 0
+        radius = radius + LOST * (moved > 0).double()  # a number would be float32, where this is 0
         return Interval(middle - radius, middle + radius).sound()
 
     def _tightened(self, index: int, read: Interval, steps: int) -> Interval:
@@ -249,7 +252,7 @@ class Relaxation:
             climb.param_groups[0]["lr"] = RATE * (1 - step / steps)
             climb.step()
             lines.clamp()
-            best = torch.maximum(best, found.detach().nan_to_num(nan=-math.inf))
+            best = torch.maximum(best, found.detach())
         return best.detach()
 
     def _lowest(self, index: int, units: Tensor, sign: float, lines: Lines) -> Tensor:
@@ -285,7 +288,8 @@ class Relaxation:
             pulled = _transposed(_linear(term), term, c, step.shape)
             spread = _transposed(term.magnitude, term, c.detach().abs(), step.shape)
             rounded = (size + step.roundings + 16) * EPS
-            functional.slack = functional.slack + rounded * _product(spread, self.values[term.source].size)
+            met = self.values[term.source].size
+            functional.slack = functional.slack + rounded * _product(spread, met) + LOST * met.amax()
             functional.add(pulled, (term.source,), self.shapes)
 
     def _through_layer(self, functional: _Functional, at: int, layer: Layer, lines: Lines) -> None:
@@ -307,7 +311,7 @@ class Relaxation:
             made, sizes = made - least + most, sizes + (least + most).detach()
         together = torch.cat(constants, 1)
         functional.account(together.sum(1), together.detach().abs().sum(1), together.shape[1])
-        functional.slack = functional.slack + 4 * EPS * _product(sizes, read.size)
+        functional.slack = functional.slack + 4 * EPS * _product(sizes, read.size) + LOST * read.size.amax()
         functional.add(made, inputs, self.shapes)
 
     def _selected(self, functional: _Functional, rule: Selection, read: Interval, up: Tensor, down: Tensor) -> Tensor:
@@ -364,9 +368,8 @@ class _Functional:
     def low(self) -> Tensor:
         """The bound."""
         slack = self.slack + 2 * self.count * EPS * self.sizes
-        slack = SLACK * slack + LOST * (self.sizes + slack > 0).double()
-        found = self.constant - slack
-        return (found - 2 * EPS * found.detach().abs()).nan_to_num(nan=-math.inf)
+        found = self.constant - (SLACK * slack + LOST)
+        return (found - 2 * EPS * found.detach().abs()).nan_to_num(-math.inf, math.inf, -math.inf)
 
 
 def left_open(layer: Layer, low: np.ndarray, high: np.ndarray) -> np.ndarray:
