@@ -229,7 +229,7 @@ def _borders(part: Partition, ax: Axes, shown: int, theme: Theme, *, by_layer: b
         )
         ax.add_collection(lines)
     if legend and shown:
-        names = [f"{i + 1} · {part.layers[i].label}" for i in range(shown)]
+        names = [layer.label for layer in part.layers[:shown]]
         handles = [Line2D([], [], color=colours[i], linewidth=2.0) for i in range(shown)]
         ax.legend(handles, names, title="layer", loc="upper left", bbox_to_anchor=(1.01, 1.0),
                   borderaxespad=0.0)  # fmt: skip

@@ -201,7 +201,7 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
                 fontsize=10,
                 color=_on(colours[int(label)]),
             )
-    names = [f"{i} · {short(layer.label, 26)}" for i, layer in enumerate(trace.layers, 1)]
+    names = [short(layer.label, 26) for layer in trace.layers]
     rows = list(range(0, count, -(-count // 24)))
     ax.set_yticks([count - i for i in rows] + [0], [names[i] for i in rows] + ["class"])
     ax.set_ylim(-0.55, count + 0.55)
