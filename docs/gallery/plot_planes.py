@@ -30,7 +30,8 @@ def draw_layers(axes: np.ndarray) -> None:
     part = nf.partition_plane(net, nf.Plane([0.0, 0.0], [1.0, 0.0], [0.0, 1.0]), bounds=(-2, 2, -2, 2))
     for shown, ax in enumerate(axes, 1):
         part.plot("layer", ax, layers=shown, legend=shown == 3)
-        ax.set_title(f"layer{'' if shown == 1 else 's 1 to'} {shown}: {part.layers[shown - 1].regions} regions")
+        layers = f"layer{'' if shown == 1 else 's 1 to'} {shown}"
+        ax.set_title(f"{layers}: {part.layers[shown - 1].regions} regions", fontsize="medium")
         ax.label_outer()
 
 
@@ -44,7 +45,7 @@ def draw_digits(axes: np.ndarray) -> None:
     for ax, (when, net) in zip(axes, (("before", trained.initial), ("after", trained.net)), strict=True):
         part = nf.partition_plane(net, plane)
         part.plot("class", ax, points=where, labels=names)
-        ax.set_title(f"{when} training: {part.regions:,} regions")
+        ax.set_title(f"{when} training: {part.regions:,} regions", fontsize="medium")
         boundary = part.decision_boundary()
         density = part.density(where, radius=0.25 * float(part.plane.frame[0, 0]))
         print(when, part.regions_by_layer.tolist(), part.status, f"margin {part.margin:.1e}", boundary)
@@ -54,9 +55,8 @@ def draw_digits(axes: np.ndarray) -> None:
 
 def main(file: str | None = None) -> None:
     """Draw both rows."""
-    plt.rcParams.update({"font.size": 11})
-    figure = plt.figure(figsize=(11, 8.6), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    figure = plt.figure(figsize=(8.4, 6.0), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[1, 1.2])
     draw_layers(top.subplots(1, 3, sharey=True))
     draw_digits(bottom.subplots(1, 2))
     figure.savefig(file, dpi=110) if file else plt.show()

@@ -58,7 +58,7 @@ def test_bad_input(
 def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Page, pictures, tables and numbers; the second run finds them, with another seed it measures again."""
     page = tmp_path / "page.html"
-    command = ["reproduce", "length-relu", "--output", str(page)]
+    command = ["reproduce", "length-relu", "--workers", "1", "--output", str(page)]
     assert main([*command, "--json"]) == 0
     numbers = json.loads(capsys.readouterr().out)
     counted = [sum(numbers[kind].values()) for kind in ("verdicts", "misreadings")]
@@ -103,13 +103,13 @@ def test_numbers_do_not_depend_on_interruptions(
 
     with monkeypatch.context() as pressed:
         pressed.setattr("netfold.reproduce.results._draw", press)
-        assert main(["reproduce", "length-relu", "--output", str(stopped)]) == 130
+        assert main(["reproduce", "length-relu", "--workers", "1", "--output", str(stopped)]) == 130
     assert "goes on from there" in capsys.readouterr().err
     [store] = stopped.parent.rglob("networks.sweep")
     before = [(row.settings, row.replicate, row.seconds) for row in Sweep.open(store).rows()]
     tables = []
     for page in (stopped, whole):
-        assert main(["reproduce", "length-relu", "--output", str(page)]) == 0
+        assert main(["reproduce", "length-relu", "--workers", "1", "--output", str(page)]) == 0
         [table] = page.parent.rglob("lengths.csv")
         tables.append(table.read_text(encoding="utf-8"))
     assert tables[0] == tables[1]

@@ -153,7 +153,7 @@ def test_diagnose_a_model(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     """Numbers and sentences are those of nf.diagnose; data set the scale of the signal."""
     wanted = nf.diagnose(net())
     text = out(capsys, "diagnose model.pt2")
-    assert str(wanted).replace("Sequential", "the exported program") == text.rstrip("\n")
+    assert repr(wanted).replace("Sequential", "the exported program") == text.rstrip("\n")
     found = data(capsys, "diagnose shop_of_nets:dense --weights weights.safetensors")
     assert found["phase"] == "chaotic" == str(wanted.phase)
     assert found["chi_1"] == pytest.approx(wanted.chi_1)

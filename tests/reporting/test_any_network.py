@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from torch import nn
 
 import netfold as nf
+from netfold.exact.numerics import compiling
 from netfold.measures import many_lines
+from netfold.progress import Budget
 from netfold.results.plane_sample import PlaneSample
 from netfold.results.trace_estimates import TraceEstimates
 
@@ -59,6 +62,22 @@ def test_lines_that_are_too_long_are_estimated(tmp_path: Path, monkeypatch: pyte
     assert numbers["estimated"]
     stored = nf.TraceEstimate.load(tmp_path / "long_files" / "measurements.nc", group="trained/1")
     assert stored == found.trained[1]
+
+
+def test_compiling_is_not_of_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first run, which waits a hundred seconds for its passes, counts as a second one does."""
+
+    def late(*arguments: object, **options: object) -> object:
+        compiling.elsewhere(100.0)
+        return nf.estimate_trace(*arguments, **options)
+
+    monkeypatch.setattr(many_lines, "Budget", lambda seconds: Budget(seconds, begin=time.perf_counter() - 100.0))
+    monkeypatch.setattr(many_lines, "estimate_trace", late)
+    program = nf.capture(nf.random_network(4, 8, 2, outputs=3, sigma_b=0.5, seed=0), shape=(4,))
+    lines = [nf.Line(DATA[i], DATA[i + 1]) for i in range(4)]
+    found = many_lines.measured(program, lines, "tracing", False, 60.0)
+    assert isinstance(found, nf.Traces)
+    assert len(found) == 4
 
 
 def test_estimates_are_those_of_each_line() -> None:

@@ -58,3 +58,14 @@ def test_much_data_is_thinned_and_programs_have_no_section() -> None:
     assert (found.inputs, found.metric) == (AT_MOST, "disagreement")
     for without in (nf.capture(net, shape=(5,)), nn.ReLU()):
         assert isinstance(disturbed(without, points, None, 0), str)  # why there is none
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_programs_of_a_fixed_batch_have_the_section(size: int) -> None:
+    """Within a budget, too, for which the model is timed: in batches of the size that it takes."""
+    net = nf.random_network(3, 6, 2, 2, seed=0)
+    exported = torch.export.export(net, (torch.zeros(size, 3),))
+    points = np.random.default_rng(0).normal(size=(40, 3))
+    found = disturbed(exported, points, None, 0, 10.0)
+    assert not isinstance(found, str), found
+    assert len(found.layers) == 3

@@ -19,6 +19,7 @@ from torch import nn
 
 import netfold as nf
 from netfold.errors import CorruptFileError
+from netfold.exact.numerics import compiling
 from netfold.plots.themes import DARK, LIGHT
 from netfold.reproduce import batch_norm, dichotomies, harness, noise, regularization, single_layer, trained, training
 from netfold.reproduce.data import Images, digits
@@ -98,6 +99,19 @@ def test_numbers_are_the_same_from_every_process(tiny: Settings) -> None:
     assert found.square.sel(name="a").values.tolist() == [4, 25, 16]
     assert found.powers.sel(name="b", x=5).values[0] == 5
     assert found.name.values.tolist() == ["b", "a"]
+
+
+def _compiling(settings: Settings, cell: harness.Cell) -> xr.Dataset:
+    with compiling.timed():
+        return xr.Dataset({"double": 2.0 * cell["x"]})
+
+
+def test_what_workers_compile_is_told_apart(tiny: Settings) -> None:
+    """Who waits for workers knows how long they compiled."""
+    with compiling.compile_time() as spent:
+        harness.measured(dataclasses.replace(tiny, workers=2), _compiling, x=(1, 2, 3))
+    assert len(spent) == 3
+    assert min(spent) > 0
 
 
 def test_a_damaged_cell_is_named(tiny: Settings) -> None:

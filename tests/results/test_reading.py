@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import netfold as nf
 from netfold.capture import Data
@@ -44,6 +45,32 @@ def test_results_are_a_line_a_screen_and_a_table():
         assert found.to_dict(), name
         assert len(found.to_dataframe()), name
         assert found.to_xarray().attrs["format"], name
+
+
+def test_tables_are_written_too(tmp_path):
+    """What is no more than a table has the same verbs as every result; exact integers are written as text."""
+    tables = {
+        "topology": nf.region_topology(SMALL),
+        "graph": nf.region_graph(SMALL),
+        "score": nf.score(SMALL, X, lines=2),
+        "diagnosis": nf.diagnose(SMALL),
+        "field": nf.theory.mean_field("tanh", 2.5, 0.3),
+        "bounds": nf.bounds.table(100, [1000] * 10),
+    }
+    for name, found in tables.items():
+        assert repr(found).splitlines()[0].endswith(str(found)), name
+        assert len(repr(found).splitlines()) <= 50, name
+        assert "<table" in found._repr_html_(), name
+        assert found.to_dict(), name
+        found.save(tmp_path / f"{name}.nc")
+        with xr.open_dataset(tmp_path / f"{name}.nc", engine="h5netcdf") as read:
+            assert read.attrs["result"] == repr(found), name
+            assert set(read.variables) >= {*found.to_dataframe().columns}, name
+    exact = {row.name: str(int(row.bound)) for row in tables["bounds"].rows if isinstance(row.bound, int)}
+    table = tables["bounds"].to_xarray()
+    written = dict(zip(table["bound"].values, table["value"].values, strict=True))
+    assert exact
+    assert exact.items() <= written.items()
 
 
 def test_a_program_is_a_screen():

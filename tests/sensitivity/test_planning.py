@@ -148,7 +148,7 @@ def test_files_hold_the_plan(tmp_path: Path) -> None:
     assert {model.get_submodule(path) for path in told["bits"]}
     plan.save(tmp_path / "plan.nc")
     assert nf.BitPlan.load(tmp_path / "plan.nc") == plan
-    assert [text.get_text() for text in plan.plot().get_xticklabels()] == list(plan.bits)
+    assert [text.get_text() for text in plan.plot().get_xticklabels()] == [layer.label for layer in plan.layers]
     with pytest.raises(InvalidInputError, match="is not a list of modules"):
         plan.weights(nn.Sequential(nn.Linear(2, 2)))
 

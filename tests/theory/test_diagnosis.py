@@ -114,7 +114,7 @@ def on_circles(net: nn.Module) -> tuple[list[float], list[float]]:
 def test_the_shape_is_read_off_the_first_dense_layer() -> None:
     """One call on a model: dense first layers tell the input, others are asked for it."""
     net = nf.random_network(20, 60, 3)
-    assert str(nf.diagnose(net)) == str(diagnose(net, shape=(20,)))
+    assert repr(nf.diagnose(net)) == repr(diagnose(net, shape=(20,)))
     assert diagnose(nn.Sequential(nn.Flatten(), *nf.random_network(20, 60, 3)).eval()).inputs == 20
     with pytest.raises(InvalidInputError, match=r"does not tell the shape .* shape=\(1, 28, 28\)"):
         diagnose(SmallConv(3, nn.ReLU).eval())
@@ -227,8 +227,8 @@ def test_forms() -> None:
     frame = found.to_dataframe()
     assert frame["layer"].tolist() == ["linear1", "linear2", "linear3", "readout"]
     np.testing.assert_array_equal(frame["chi_1"], [layer.chi_1 for layer in found.layers])
-    assert "Sequential is critical within three standard errors" in str(found)
-    assert "linear2" in str(found)
+    assert "Sequential is critical within three standard errors" in repr(found)
+    assert "linear2" in repr(found)
     axes = found.plot()
     assert "chi_1" in axes.get_ylabel()
     with pytest.raises(AttributeError):
@@ -245,7 +245,7 @@ def test_a_model_without_a_phase_is_refused_or_said() -> None:
         diagnose(nf.random_network(3, 4, 1), np.zeros(3))
     found = diagnose(nn.Sequential(nn.Linear(9, 20), nn.Softmax(-1)).eval(), shape=(9,))
     assert found.phase is None
-    assert "no phase" in str(found)
+    assert "no phase" in repr(found)
 
 
 def test_the_model_is_left_alone() -> None:

@@ -276,8 +276,8 @@ def test_to_dict_is_plain():
     assert all(isinstance(v, (str, float)) for v in record.values())
     field = mean_field("tanh", 1.3, 0.3)
     assert field.to_dataframe().to_dict("records") == [record]
-    assert "tanh, sigma_w = 1.3, sigma_b = 0.3: ordered" in str(field)
-    assert f"{field.q:.6g}" in str(field)
+    assert "tanh, sigma_w = 1.3, sigma_b = 0.3: ordered" in repr(field)
+    assert f"{field.q:.6g}" in repr(field)
 
 
 def simulate(phi, sigma_w, sigma_b, q0, rng, width=1000, depth=5):

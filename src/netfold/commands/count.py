@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from netfold.commands.options import AsJson, Example, Flag, Input, Model, Output, Shape, Weights, answer
+from netfold.commands.options import AsJson, Example, Flag, Input, Model, Output, Save, Shape, Weights, answer
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def count(
     input: Input = None,
     output: Output = None,
     example: Example = None,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Count the activation regions of a network in all of R^m or in a box, exactly.
@@ -93,8 +94,10 @@ def count(
         )
     except CountInterrupted as stopped:
         options = {"box": box, "threads": threads, "weights": weights, "shape": shape, "input": input, "output": output}
-        options |= {"domain": domain, "proof": proof, "statement": statement}
+        options |= {"domain": domain, "proof": proof, "statement": statement, "save": save}
         raise KeyboardInterrupt(_how_to_go_on(stopped, model, options, inradius)) from stopped
+    if save is not None:
+        found.save(save)
     answer(as_json, found.to_dict, lambda: _words(found, inradius) + _written(proof, statement))
 
 

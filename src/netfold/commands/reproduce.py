@@ -31,7 +31,7 @@ def reproduce(
     full: Annotated[bool, Parameter(help="The full scale: hours. Stop it and start it again at will."), Flag] = False,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The page to write.")] = Path("reproduce.html"),
     seed: Seed = 0,
-    workers: Annotated[int, Parameter(help="Processes.")] = 1,
+    workers: Annotated[int | None, Parameter(help="Processes, by default one a core.")] = None,
     listed: Annotated[bool, Parameter(name="--list", help="Only list the experiments."), Flag] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,6 +55,8 @@ def reproduce(
     if listed:
         _list([(e.name, e.of_paper, e.title, e.about, e.uses_data) for e in chosen], as_json)
         return
+    from joblib import cpu_count
+
     from netfold.arguments import PositiveInt, require
     from netfold.arguments import Seed as SeedNumber
     from netfold.files import alone_with
@@ -65,11 +67,12 @@ def reproduce(
     from netfold.reproduce.runner import run
 
     target = target_of(output)
-    seed, workers = require(SeedNumber, seed, "--seed"), require(PositiveInt, workers, "--workers")
+    seed = require(SeedNumber, seed, "--seed")
+    count = require(PositiveInt, cpu_count() if workers is None else workers, "--workers")
     images = digits() if data is None else read_images(data)
     folder = files_beside(target)
     folder.mkdir(exist_ok=True)
-    settings = Settings(not full, images, seed, folder, workers, progress=True)
+    settings = Settings(not full, images, seed, folder, count, progress=True)
     results: list[DoneExperiment | Failure] = []
     try:
         with alone_with(folder):

@@ -6,7 +6,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from netfold.commands.options import AsJson, Example, Input, Inputs, Model, Output, Shape, Weights, answer, load_inputs
+from netfold.commands.options import (
+    AsJson,
+    Example,
+    Input,
+    Inputs,
+    Model,
+    Output,
+    Save,
+    Shape,
+    Weights,
+    answer,
+    load_inputs,
+)
 from netfold.errors import InvalidInputError
 
 # Commands import what they need when they run, so that --help does not wait for torch.
@@ -27,6 +39,7 @@ def score(
         float, Parameter(help="How long the lines of a model may take, about: longer ones are estimated.")
     ] = 60.0,
     seed: Annotated[int, Parameter(help="Seed of the pairs.")] = 0,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Score how expressive models are between inputs, beside their parameters and FLOPs.
@@ -45,11 +58,15 @@ def score(
 
     if weights is not None and more:
         raise InvalidInputError("--weights belong to one model; score models with weights one at a time, or as .pt2")
+    if save is not None and more:
+        raise InvalidInputError("--save is for the score of one model; --json has those of several")
     inputs = load_inputs(data, shape).inputs
     found = {}
     for name in (model, *more):
         one = load_model(name, weights, input=input, output=output, example=example)
         scored(one, inputs, lines=1, seed=seed, seconds=1.0)  # compiles what the time of the score is not to hold
         found[name] = scored(one, inputs, lines=lines, seed=seed, seconds=seconds)
+    if save is not None:
+        found[model].save(save)
     numbers = {"models": {name: one.to_dict() for name, one in found.items()}}
     answer(as_json, numbers, "\n".join(f"{name}: {one}" if more else str(one) for name, one in found.items()))

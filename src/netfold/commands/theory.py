@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from netfold.commands.options import AsJson, Example, Input, Model, Output, Shape, Weights, answer, load_inputs
+from netfold.commands.options import AsJson, Example, Input, Model, Output, Save, Shape, Weights, answer, load_inputs
 from netfold.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def bounds(
     dimension: Annotated[
         int | None, Parameter(help="Of a model: count in so many dimensions of the input; 1 is a line.")
     ] = None,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Bound the number of regions of an architecture, by every theorem that applies.
@@ -69,6 +70,8 @@ def bounds(
             {"--weights": weights, "--shape": shape, "--dimension": dimension, "--input": input, "--output": output},
         )
         found = theorems.table(inputs, widths, activation or "relu", rank)
+    if save is not None:
+        found.save(save)
     answer(as_json, lambda: {"inputs": found.inputs, "widths": found.widths, **found.to_dict()}, found)
 
 
@@ -86,6 +89,7 @@ def theory(
     sigma_b: Annotated[float, Parameter(help="Standard deviation of a bias.")] = 0.0,
     depth: Annotated[int | None, Parameter(help="Also tabulate so many layers.")] = None,
     width: Annotated[int | None, Parameter(help="Units of every layer in that table; infinite by default.")] = None,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell what a random network does to signals: its phase, depth scales and growth.
@@ -116,6 +120,8 @@ def theory(
     layers = _layers(field, depth, width) if depth is not None else []
     extra = {"growth": field.growth, "critical_sigma_w": gain, "why_no_gain": why, "layers": layers}
     words = [_with_gain(field, gain, why), *([_layer_table(layers, width)] if layers else [])]
+    if save is not None:
+        field.save(save)
     answer(as_json, lambda: {**field.to_dict(), **extra}, "\n".join(words))
 
 
@@ -131,6 +137,7 @@ def diagnose(
     data: Annotated[
         Path | None, Parameter(help="Inputs, one a row: .npz, .npy or .safetensors. Their mean square is used.")
     ] = None,
+    save: Save = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell whether a network is ordered, critical or chaotic, from the scales of its weights.
@@ -151,6 +158,8 @@ def diagnose(
 
     point = None if data is None else typical(load_inputs(data, shape).inputs)
     found = examine(load_model(model, weights, input=input, output=output, example=example), point, shape=shape)
+    if save is not None:
+        found.save(save)
     answer(as_json, found.to_dict, found)
 
 

@@ -112,13 +112,16 @@ def units(
 def _words(found: Units) -> str:
     from netfold.results.units import STATES
 
-    lines = [f"{'layer':<28}{'units':>8}" + "".join(f"{state:>12}" for state in STATES) + f"{'proved':>10}"]
+    width = max([5, *(len(layer.label) for layer in found.layers)]) + 1
+    lines = [f"{'layer':<{width}}{'units':>8}" + "".join(f"{state:>12}" for state in STATES) + f"{'proved':>10}"]
     lines[0] += f"{'twins':>8}" + (f"{'rank':>8}" if found.ranks else "")
     for place, (number, layer) in enumerate(zip(found.numbers, found.layers, strict=True)):
         mine = found.units.layer == number
         counts = "".join(f"{(found.units.state[mine] == state).sum():>12,}" for state in range(len(STATES)))
-        name, proved = f"{number} {layer.label}"[:27], found.units.proved[mine].mean()
-        lines.append(f"{name:<28}{mine.sum():>8,}{counts}{proved:>10.0%}{(found.units.twin[mine] >= 0).sum():>8,}")
+        proved = found.units.proved[mine].mean()
+        lines.append(
+            f"{layer.label:<{width}}{mine.sum():>8,}{counts}{proved:>10.0%}{(found.units.twin[mine] >= 0).sum():>8,}"
+        )
         lines[-1] += f"{found.ranks[place]:>8,}" if found.ranks else ""
     how = f"over a {found.where}, {'exact ranges' if found.exact else 'proven bounds'}"
     told = how if not found.ranks else f"on {found.where}"

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from netfold.capture import Program
+from netfold.exact.numerics.compiling import compile_time
 from netfold.measures.trace_estimates import estimate_trace
 from netfold.measures.tracing import is_sampled, trace_paths
 from netfold.paths import Line
@@ -74,7 +75,10 @@ def measured(
         count = _as_many(budget.left(DERIVATIVE * pace) / FOR_SAMPLED, lines)
         left = max(seconds - budget.elapsed, 1.0)
         return trace_paths(program, lines[:count], seconds=left, tolerance=tolerance, progress=progress)
-    first = estimate_trace(program, lines[0], seconds=None, evaluations=1, whole="never", progress=False)
+    with compile_time() as compiled:
+        first = estimate_trace(program, lines[0], seconds=None, evaluations=1, whole="never", progress=False)
+        trace_paths(program, [Line(lines[0](0.0), lines[0](1e-6))], progress=False)
+    budget.seconds = seconds + sum(compiled)  # what is compiled, once, is not to turn counts into estimates
     if first.regions.value * pace * len(lines) <= budget.left(1.0):
         return _followed(program, lines, what, progress, budget)
     pace *= BESIDES

@@ -33,6 +33,10 @@ IN_WINDOW = 12
 """Regions that the window of a picture of density should hold on average."""
 
 
+RULE = "connected, of positive area, every unit in one state"
+"""What is counted, in captions."""
+
+
 @checked
 def plot(
     part: Partition,
@@ -94,8 +98,7 @@ def plot(
     regions = part.layers[shown - 1].regions if shown else 1
     kind = "" if part.uncertain == 0 else ", up to the tolerance"
     where = "" if shown == len(part.layers) else f" of the first {counted(shown, 'layer')}"
-    rule = "connected, of positive area, every unit in one state"
-    caption(ax, f"{counted(regions, 'activation region')}{where}{kind}: {rule}", 56)
+    caption(ax, f"{counted(regions, 'activation region')}{where}{kind}: {RULE}", 56)
     return ax
 
 
@@ -122,7 +125,8 @@ def plot_layers(part: Partition, *, theme: Theme = LIGHT, most: int = 4) -> NDAr
     with mpl.rc_context(theme.settings):  # pyright: ignore[reportArgumentType]
         rows = -(-len(chosen) // columns)
         size = (3.4 * columns + 1.6, 3.4 * rows + 0.3)
-        _, grid = plt.subplots(rows, columns, figsize=size, layout="compressed", squeeze=False)
+        figure, grid = plt.subplots(rows, columns, figsize=size, layout="compressed", squeeze=False)
+        figure.suptitle(f"activation regions: {RULE}", fontsize="small")
         axes = grid.ravel()[: len(chosen)]
         for ax in grid.ravel()[len(chosen) :]:
             ax.set_axis_off()
@@ -229,7 +233,7 @@ def _borders(part: Partition, ax: Axes, shown: int, theme: Theme, *, by_layer: b
         )
         ax.add_collection(lines)
     if legend and shown:
-        names = [f"{i + 1} · {part.layers[i].label}" for i in range(shown)]
+        names = [layer.label for layer in part.layers[:shown]]
         handles = [Line2D([], [], color=colours[i], linewidth=2.0) for i in range(shown)]
         ax.legend(handles, names, title="layer", loc="upper left", bbox_to_anchor=(1.01, 1.0),
                   borderaxespad=0.0)  # fmt: skip

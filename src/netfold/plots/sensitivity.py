@@ -108,7 +108,7 @@ def bit_plan(result: BitPlan, ax: Axes | None = None, theme: Theme = LIGHT) -> A
     ax.axhline(
         result.mean_bits, color=theme.ink, linestyle=(0, (5, 3)), label=f"mean over weights, {result.mean_bits:.3g}"
     )
-    layer_ticks(ax, at.tolist(), [layer.name for layer in result.layers])
+    layer_ticks(ax, at.tolist(), [layer.label for layer in result.layers])
     ax.set_xlim(0.4, len(at) + 0.6)
     ax.set_ylabel("bits a weight")
     ax.set_xlabel("layer")

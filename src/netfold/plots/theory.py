@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from netfold.arguments import checked
-from netfold.plots.axes import _plain_log_ticks, axes_or_new
+from netfold.plots.axes import _plain_log_ticks, axes_or_new, layer_ticks
 from netfold.plots.themes import ABOUT_ONE, BLUE, GREEN, VERMILION
 from netfold.theory.fixed_points import Phase
 from netfold.theory.gaussian import Array
@@ -50,7 +50,7 @@ def diagnosis(result: Diagnosis, ax: Axes | None = None) -> Axes:
                 capsize=3,
                 label=str(phase),
             )
-    ax.set_xticks([i for i, _ in layers][:: max(1, len(layers) // 12)])
+    layer_ticks(ax, [i for i, _ in layers], [layer.label for _, layer in layers])
     ax.set_xlabel("layer with weights")
     ax.set_ylabel("chi_1, squared growth of a small displacement")
     ax.set_title(
@@ -144,7 +144,7 @@ def comparison(result: Comparison, measure: str = "growth", ax: Axes | None = No
     ax.plot(at, [row.predicted for row in rows], "-", color=VERMILION, label="expected of random weights")
     errors = np.nan_to_num([row.error for row in rows])
     ax.errorbar(at, [row.measured for row in rows], yerr=errors, fmt="o", color=BLUE, capsize=3, label="measured")
-    ax.set_xticks(at[:: max(1, len(at) // 12)])
+    layer_ticks(ax, at, [row.label for row in rows])
     ax.set_xlabel("layer")
     ax.set_ylabel(LABELS[measure])
     known = dict.fromkeys(row.error_of for row in rows if np.isfinite(row.error))

@@ -201,7 +201,7 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
                 fontsize=10,
                 color=_on(colours[int(label)]),
             )
-    names = [f"{i} · {short(layer.label, 26)}" for i, layer in enumerate(trace.layers, 1)]
+    names = [short(layer.label, 26) for layer in trace.layers]
     rows = list(range(0, count, -(-count // 24)))
     ax.set_yticks([count - i for i in rows] + [0], [names[i] for i in rows] + ["class"])
     ax.set_ylim(-0.55, count + 0.55)
@@ -214,7 +214,12 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
     )
     ax.tick_params(axis="y", length=0)
     regions = counted(trace.regions, "activation region")
-    caption(ax, f"{regions} ({trace.method}); a tick: a unit of the layer changes its state")
+    tick = (
+        "what a unit's nonlinearity reads changes its sign"
+        if trace.method == "sampled"
+        else "a unit of the layer changes its state"
+    )
+    caption(ax, f"{regions} ({trace.method}); a tick: {tick}")
     _class_key(ax, edges, trace.output.classes, colours, classes)
     return ax
 
@@ -263,7 +268,7 @@ def estimated(
     if not result.exact:
         ax.plot(at, least, "_", color=theme.other, markersize=9, label="at least", zorder=3)
     ax.errorbar(at, value, bars, color=theme.main, marker="o", label="exact" if result.exact else percent, **_MEANS)
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(0, 1.05 * high.max(initial=1e-9))
     names = ["input", *(layer.label for layer in result.layers), result.output_label]
     layer_ticks(ax, at.tolist(), names if lengths else names[1:-1])
     ax.set_xlabel("layer")

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from netfold.arguments import checked
 from netfold.errors import InvalidInputError
-from netfold.plots.axes import _plain_log_ticks, axes_or_new, short
+from netfold.plots.axes import _plain_log_ticks, axes_or_new, caption, layer_ticks, short
 from netfold.plots.themes import LIGHT, Theme
 from netfold.results.intervals import half_width
 
@@ -54,11 +54,12 @@ def single_layer(result: SingleLayerTraining, ax: Axes | None = None, theme: The
                 linestyle=(0, (5, 3)),
                 label=f"all trained, {name}",
             )
-    ax.set_xticks(at, [short(name, 12) for name in result.layers], rotation=30 if len(at) > 6 else 0)
+    layer_ticks(ax, at.tolist(), result.layers)
     ax.set_xlim(0.5, len(at) + 0.5)
     ax.set_ylim(0, 1.02)
     ax.set_xlabel("the one layer that was trained")
     ax.set_ylabel(f"accuracy, mean of {len(result.seeds)} seeds")
+    caption(ax, "all other layers as they started; bars: 95% intervals over seeds", 56)
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
     return ax
 

@@ -38,9 +38,7 @@ def states(result: Units, ax: Axes | None = None, theme: Theme = LIGHT) -> Axes:
                 hatch="" if proved else "///", label=state if proved else f"{state}, seen",
             )  # fmt: skip
             left += share
-    ax.set_yticks(
-        at, [f"{n} · {short(layer.label, 26)}" for n, layer in zip(result.numbers, result.layers, strict=True)]
-    )
+    ax.set_yticks(at, [short(layer.label, 26) for layer in result.layers])
     ax.invert_yaxis()
     ax.set_xlim(0, 100)
     ax.set_xlabel("units of the layer (%)")

@@ -27,7 +27,7 @@ from netfold.measures.many_lines import measured as measured_lines
 from netfold.measures.tracing import Method, trace_paths
 from netfold.paths import Line
 from netfold.progress import held
-from netfold.results.base import Record, counted, declared, measured
+from netfold.results.base import Record, Tabular, counted, declared, measured
 from netfold.results.intervals import estimate
 from netfold.results.provenance import surroundings
 from netfold.results.status import Standing
@@ -49,7 +49,7 @@ class Estimate(Record):
     high: float = measured("its upper end")
 
 
-class Score(Record):
+class Score(Tabular, Record):
     """Expressivity scores of a network or architecture, beside its size."""
 
     regions: Estimate = measured("activation regions on a line between two inputs")
@@ -84,6 +84,13 @@ class Score(Record):
             known = found if isinstance(found, Estimate) else Estimate(found, 0.0, found, found)
             rows.append({"score": one.name, **vars(known), "meaning": one.quantity.meaning})
         return pd.DataFrame(rows).set_index("score")
+
+    def _shown(self) -> pd.DataFrame:
+        return self.to_dataframe().reset_index()
+
+    def __repr__(self) -> str:
+        table = self._shown().drop(columns="meaning").to_string(index=False, float_format=lambda v: f"{v:.4g}")
+        return f"Score: {self}\n{table}\ncounted: {self.counting_rule}"
 
     def __str__(self) -> str:
         shown = [f"{name} {_shown(getattr(self, name))}" for name in SCORES]

@@ -29,7 +29,7 @@ class Picture:
     """The image of a path after a layer, in its two leading principal components.
 
     Attributes:
-        name: of the layer, or ``output``; ``number`` counts from 1.
+        name: the label of the layer, or ``output``.
         xy: shape ``(vertices, 2)``: coordinates in the layer's own units, centred.
         explained: share of the image's variance along the path that two components hold.
         length: of the whole image over the length of the input path.
@@ -37,7 +37,6 @@ class Picture:
     """
 
     name: str
-    number: int
     xy: NDArray[np.float64]
     explained: float
     length: float
@@ -147,8 +146,8 @@ def pictures_of(
     names = [*(layer.label for layer in trace.layers), "output"]
     relative = trace.lengths[1:] / trace.lengths[0]
     pictures = tuple(
-        Picture(name, number, *flat(image, t), float(length), trace.input_length)
-        for number, (name, image, length) in enumerate(zip(names, images, relative, strict=True), 1)
+        Picture(name, *flat(image, t), float(length), trace.input_length)
+        for name, image, length in zip(names, images, relative, strict=True)
     )
     return t, images[-1], pictures
 

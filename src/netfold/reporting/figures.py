@@ -111,8 +111,7 @@ def _pictures(data: ReportData, theme: Theme) -> Figure:
 
 
 def _title(shown: Picture) -> str:
-    name = "output" if shown.name == "output" else f"{shown.number} · {short(shown.name, 20)}"
-    return f"{name}\nlength ×{shown.length:.3g}"
+    return f"{short(shown.name, 20)}\nlength ×{shown.length:.3g}"
 
 
 def _spread_out(count: int, most: int = 5) -> list[int]:

@@ -210,7 +210,7 @@ def _cards(data: ReportData) -> list[tuple[str, str]]:
     if transitions.sum() > 0:
         most = int(transitions.argmax())
         share = transitions[most] / transitions.sum()
-        cards.append((f"{share:.0%}", f"of all transitions happen in layer {most + 1}, the most of any layer"))
+        cards.append((f"{share:.0%}", f"of all transitions happen in {data.layers[most].label}, the most of any layer"))
     if data.accuracy is not None:
         all_ = "" if data.classified == data.points else f"{data.classified:,} of the "
         cards.append((f"{data.accuracy:.1%}", f"of {all_}{data.points:,} {data.story.inputs}s classified right"))

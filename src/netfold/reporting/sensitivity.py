@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.export import ExportedProgram
 
+from netfold.capture.graph import only_input
 from netfold.capture.reading import home
 from netfold.capture.untouched import outputs
 from netfold.errors import NetfoldError
@@ -76,11 +77,13 @@ def disturbed(
 
 
 def _pace(model: nn.Module | ExportedProgram, points: NDArray[np.float64]) -> float:
-    """Seconds that the model takes for an input, in its own number type."""
+    """Seconds that the model takes for an input, in its own number type and in batches of a size that it takes."""
     module = model if isinstance(model, nn.Module) else model.module()
+    size = None if isinstance(model, nn.Module) else only_input(model, "the exported program").meta["val"].shape[0]
+    fixed = size if isinstance(size, int) else 0
     dtype, device = home(module)
-    some = torch.as_tensor(points, dtype=dtype, device=device)
-    outputs(module, some[:1])
+    some = torch.as_tensor(np.resize(points, (fixed or len(points), *points.shape[1:])), dtype=dtype, device=device)
+    outputs(module, some if fixed else some[:1])
     begin = time.perf_counter()
     outputs(module, some)
     return (time.perf_counter() - begin) / len(some)

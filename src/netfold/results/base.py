@@ -202,13 +202,39 @@ class Record:
 
 
 class Tabular:
-    """What tabulates, and shows its table in notebooks."""
+    """What tabulates, shows its table in notebooks, and writes it."""
 
     RULE: ClassVar[str] = "Counted"
+
+    def __str__(self) -> str:
+        """The result in a line; its `repr` is a table."""
+        return repr(self).splitlines()[0]
 
     def to_dataframe(self) -> pd.DataFrame:
         """The numbers as a table."""
         raise NotImplementedError
+
+    def to_xarray(self) -> xr.Dataset:
+        """The table as a data set: a variable a column, as text where it is not all of one kind of number."""
+        import xarray as xr
+
+        table = self.to_dataframe()
+        texts = {name: table[name].map(_word) for name in table if table[name].dtype.kind == "O"}
+        rows = table.assign(**texts).rename_axis(table.index.name or "row")
+        told = {"format": f"netfold table of {type(self).__name__}", "result": repr(self)}
+        return xr.Dataset.from_dataframe(rows).assign_attrs(told)
+
+    @checked
+    def save(self, path: FileName) -> None:
+        """Write `to_xarray` to a netCDF-4 file, whole or not at all.
+
+        Args:
+            path: the file, usually with the ending ``.nc``.
+
+        Raises:
+            InvalidInputError: the folder does not exist.
+        """
+        write_dataset(self.to_xarray(), path)
 
     def _shown(self) -> pd.DataFrame:
         """The table for notebooks."""
@@ -224,13 +250,9 @@ class Tabular:
 
 
 class Saved(Tabular):
-    """A result that tabulates, and that netCDF-4 files hold without loss."""
+    """A result that netCDF-4 files hold without loss."""
 
     FORMAT: ClassVar[str] = ""
-
-    def __str__(self) -> str:
-        """The result in a line; its `repr` is a table."""
-        return repr(self).splitlines()[0]
 
     def to_xarray(self) -> xr.Dataset:
         """Everything as a data set, with meanings and units in the attributes of its variables."""
@@ -240,18 +262,6 @@ class Saved(Tabular):
     def _of(cls, stored: xr.Dataset) -> Self:
         """The result out of its data set."""
         raise NotImplementedError
-
-    @checked
-    def save(self, path: FileName) -> None:
-        """Write to a netCDF-4 file, whole or not at all.
-
-        Args:
-            path: the file, usually with the ending ``.nc``.
-
-        Raises:
-            InvalidInputError: the folder does not exist.
-        """
-        write_dataset(self.to_xarray(), path)
 
     @classmethod
     @checked
@@ -386,6 +396,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def _word(value: Any) -> str:
+    return "" if value is None or value != value else str(value)
 
 
 def _paragraph(text: str) -> str:

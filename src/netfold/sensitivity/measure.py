@@ -110,7 +110,7 @@ def layer_sensitivity(
         runs = repeats if perturbation.RANDOM else 1
         return SensitivityPlan(module, weight_layers(module, layers), steps, runs, seed, with_biases)
 
-    return measured(model, data, metric, plan, batch_size, higher_is_better, progress)
+    return measured(model, data, metric, plan, batch_size, higher_is_better, progress)[0]
 
 
 def measured(
@@ -121,8 +121,8 @@ def measured(
     batch_size: int,
     higher_is_better: bool = True,
     progress: bool | None = None,
-) -> Sensitivity:
-    """Carry out what is planned for a model, which is left as it was."""
+) -> tuple[Sensitivity, Runner]:
+    """Carry out what is planned for a model, which is left as it was; also what ran it, which knows layers' labels."""
     begin = time.perf_counter()
     inner = unwrapped(model) if isinstance(model, nn.Module) else model
     module = inner if isinstance(inner, nn.Module) else module_of(inner)
@@ -131,7 +131,7 @@ def measured(
         dtype, device = home(module)
         job = SensitivityRun(plan, Batches(data, batch_size, dtype, device), higher_is_better, progress)
         runner = job.run(inner, metric)
-    return job.result(model, runner, plan.settings[0], time.perf_counter() - begin)
+    return job.result(model, runner, plan.settings[0], time.perf_counter() - begin), runner
 
 
 def _settings(perturbation: Perturbation, strengths: Sequence[float] | None) -> list[Perturbation]:

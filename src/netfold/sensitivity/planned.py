@@ -28,6 +28,10 @@ class PlannedLayer(Record):
     bits: int = measured("bits a weight", coordinate=True)
     parameters: tuple[str, ...] = measured("the parameters that are rounded, as the model names them", coordinate=True)
     direct: bool = measured("whether its loss was measured, or read from the calibrated score", coordinate=True)
+    label: str = measured(
+        "the layer of the network that they lead to, as traces call it; the path where that is not known",
+        coordinate=True,
+    )
 
 
 class BitPlan(Result):
@@ -36,7 +40,7 @@ class BitPlan(Result):
     Losses are how much worse the metric gets; positive is worse.
     """
 
-    FORMAT = "netfold bit plan 1"
+    FORMAT = "netfold bit plan 2"
     RULE = "Measured"
 
     metric: str = measured("the name of the metric")
@@ -93,13 +97,14 @@ class BitPlan(Result):
         return self.loss - self.predicted
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row a layer: ``layer``, ``kind``, ``weights``, ``bits``, what it is ``expected`` to lose alone and
-        its measured ``loss`` (NaN where it was not measured)."""
+        """One row a layer: ``layer``, ``label``, ``kind``, ``weights``, ``bits``, what it is ``expected`` to lose alone
+        and its measured ``loss`` (NaN where it was not measured)."""
         import pandas as pd
 
         return pd.DataFrame(
             {
                 "layer": [layer.name for layer in self.layers],
+                "label": [layer.label for layer in self.layers],
                 "kind": [layer.kind for layer in self.layers],
                 "weights": [layer.weights for layer in self.layers],
                 "bits": [layer.bits for layer in self.layers],
@@ -192,11 +197,11 @@ class BitPlan(Result):
         )
 
     def __repr__(self) -> str:
-        width = max([5, *(len(layer.name) for layer in self.layers)])
+        width = max([5, *(len(layer.label) for layer in self.layers)])
         lines = [self._headline(), f"  {'layer':<{width}} {'weights':>10} {'bits':>5} {'expected loss':>15}"]
         for layer, own in zip(self.layers, self._own(self.expected), strict=True):
             how = "" if layer.direct else "  not measured"
-            lines.append(f"  {layer.name:<{width}} {layer.weights:>10,} {layer.bits:>5} {own:>15.3g}{how}")
+            lines.append(f"  {layer.label:<{width}} {layer.weights:>10,} {layer.bits:>5} {own:>15.3g}{how}")
         if self.loss > self.asked_loss:
             lines.append(f"together the layers lose more than the {self.asked_loss:.3g} allowed: they interact")
         if not self.best:

@@ -129,13 +129,13 @@ def bit_plan(
         chosen, best = allocate(sizes, costs, loss)
     mixed = np.array(options)[chosen]
     uniform = -int(-total(sizes, chosen) // counts.sum())
-    joint = task.together(found.layers, [mixed, np.full(len(counts), uniform)])
+    joint, labels = task.together(found.layers, [mixed, np.full(len(counts), uniform)])
     return BitPlan(
         metric=joint.metric,
         clean=joint.clean,
         layers=tuple(
-            PlannedLayer(la.name, la.kind, la.count, int(b), tuple(w.name for w in la.weights), bool(known))
-            for la, b, known in zip(found.layers, mixed, found.direct, strict=True)
+            PlannedLayer(la.name, la.kind, la.count, int(b), tuple(w.name for w in la.weights), bool(known), label)
+            for la, b, known, label in zip(found.layers, mixed, found.direct, labels, strict=True)
         ),
         options=np.array(options, np.int64),
         losses=found.losses,
@@ -271,10 +271,10 @@ class BitPlanTask:
         def plan(module: nn.Module) -> SensitivityPlan:
             return SensitivityPlan(module, weight_layers(module, names), settings, 1, self.seed, False)
 
-        return measured(self.model, self.data, self.metric, plan, self.batch_size, self.higher_is_better, False)
+        return measured(self.model, self.data, self.metric, plan, self.batch_size, self.higher_is_better, False)[0]
 
-    def together(self, layers: Sequence[WeightLayer], assigned: Sequence[Ints]) -> Sensitivity:
-        """All layers rounded at once: one setting an assignment."""
+    def together(self, layers: Sequence[WeightLayer], assigned: Sequence[Ints]) -> tuple[Sensitivity, list[str]]:
+        """All layers rounded at once: one setting an assignment; and the layers' labels."""
 
         def plan(module: nn.Module) -> SensitivityPlan:
             found = weight_layers(module, [layer.name for layer in layers])
@@ -288,7 +288,10 @@ class BitPlanTask:
             whole = WeightLayer("all layers", type(module).__name__, weights, (), 0)
             return SensitivityPlan(module, (whole,), settings, 1, self.seed, False)
 
-        return measured(self.model, self.data, self.metric, plan, self.batch_size, self.higher_is_better, False)
+        found, runner = measured(
+            self.model, self.data, self.metric, plan, self.batch_size, self.higher_is_better, False
+        )
+        return found, [runner.label(layer) for layer in layers]
 
     def rule(self, metric: str) -> str:
         """What was measured, in words."""

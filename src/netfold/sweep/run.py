@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from itertools import islice
@@ -18,7 +18,8 @@ from joblib.externals.loky.process_executor import ProcessPoolExecutor, Terminat
 from tqdm import tqdm
 
 from netfold.errors import InvalidInputError
-from netfold.progress import progress_bar
+from netfold.exact.numerics import compiling
+from netfold.progress import no_bars, progress_bar, shown
 from netfold.sweep.arguments import whole
 from netfold.sweep.cells import CellOutcome, failed, measure_cells
 from netfold.sweep.plan import Cell, Plan
@@ -146,7 +147,8 @@ def run_plan(
             todo = Todo(plan, store, run, retry, bar, measure)
             try:
                 with _outcomes(todo, spread) as found:
-                    for number, outcomes in found:
+                    for number, outcomes, compiled in found:
+                        compiling.elsewhere(compiled / (spread.workers or cpu_count()))
                         todo.keep(number, outcomes)
                 return
             except TerminatedWorkerError:
@@ -154,12 +156,12 @@ def run_plan(
 
 
 @contextmanager
-def _outcomes(todo: Todo, spread: WorkSpread) -> Iterator[Iterator[tuple[int, list[CellOutcome]]]]:
+def _outcomes(todo: Todo, spread: WorkSpread) -> Iterator[Iterator[tuple[int, list[CellOutcome], float]]]:
     if spread.here:
-        yield ((number, todo.measure(batch)) for number, batch in todo.batches())
+        yield ((number, todo.measure(batch), 0.0) for number, batch in todo.batches())
         return
     parent = os.getpid() if spread.backend == "loky" else None
-    calls = (delayed(_numbered)(number, batch, todo.measure, parent) for number, batch in todo.batches())
+    calls = (delayed(_numbered)(number, batch, todo.measure, parent, shown()) for number, batch in todo.batches())
     with _backend(spread):
         try:
             pool: Any = Parallel(n_jobs=spread.workers or -1, batch_size=1, return_as="generator_unordered")  # pyright: ignore[reportArgumentType]
@@ -204,11 +206,17 @@ def _imported(module: str, name: str) -> Any:
         raise InvalidInputError(f"backend {name!r} needs {module}: pip install {EXTRAS[name]}") from error
 
 
-def _numbered(number: int, batch: list[Cell], measure: Measure, parent: int | None) -> tuple[int, list[CellOutcome]]:
-    # Inside another joblib worker the pool is this process itself, which must not be ended.
-    if parent is not None and parent != os.getpid():
+def _numbered(
+    number: int, batch: list[Cell], measure: Measure, parent: int | None, told: bool
+) -> tuple[int, list[CellOutcome], float]:
+    """A batch's number and outcomes, and the seconds in which a worker compiled; nothing is told unless ``told``."""
+    # Inside another joblib worker the pool is this process itself, which must not be ended, and knows what it compiled.
+    here = parent == os.getpid()
+    if parent is not None and not here:
         _end_with(parent)
-    return number, measure(batch)
+    with nullcontext() if told else no_bars(), compiling.compile_time() as spent:
+        outcomes = measure(batch)
+    return number, outcomes, 0.0 if here else sum(spent)
 
 
 @lru_cache(maxsize=1)

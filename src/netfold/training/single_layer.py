@@ -222,6 +222,11 @@ def _accuracies(net: nn.Module, parts: list[Part]) -> tuple[float, float]:
 
 
 def _made(make: Callable[[int], nn.Module], seed: int, device: Any) -> nn.Module:
+    if isinstance(make, nn.Module):
+        raise InvalidInputError(
+            f"make must be a function that makes the network of a seed, got a {type(make).__name__}: every layer is "
+            "trained from a network anew, as lambda seed: nf.random_network(..., seed=seed) makes it"
+        )
     with torch.random.fork_rng():
         torch.default_generator.manual_seed(seed)
         net = make(seed)

@@ -265,7 +265,7 @@ def test_mixed_units_take_the_best_of_both() -> None:
 def test_words_and_forms() -> None:
     """The table names network and reasons; data frame, plot and frozenness."""
     found = bounds.of(nf.random_network(2, [6, 6], sigma_b=1.0), shape=(2,), dimension=1)
-    text = str(found)
+    text = repr(found)
     assert "2 inputs (regions on a line), relu widths 6 6" in text
     assert "does not apply: hanin_rolnick2019: it speaks of random weights" in text
     frame = found.to_dataframe()

@@ -194,9 +194,12 @@ def compiled() -> int:
 
 
 def tell(what: str, long: str) -> None:
-    """Say once, in the process that a user started, that passes are compiled, which else is a silent wait."""
+    """Say once, in the process that a user started or the first of its workers, that passes are compiled.
+
+    Else that is a silent wait.
+    """
     global _told
-    if not _told and progress.shown() and current_process().name == "MainProcess":
+    if not _told and progress.shown() and current_process().name in ("MainProcess", "LokyProcess-1"):
         words = f"netfold: compiling {what} for this machine, this once; {long} {home().told}".strip()
         print(words, file=sys.stderr, flush=True)
     _told = True

@@ -364,7 +364,7 @@
       title.textContent = found === null ? "Patterns are left out of this page: there are too many."
         : `Units in another state than in region ${pinned.toLocaleString("en")}: ${found.reduce((a, b) => a + b, 0)}`;
       parts.push(title);
-      if (found) parts.push(rows(found.map((n, l) => [`${l + 1} · ${data.layers[l].name}`, `${n} of ${data.layers[l].units}`])));
+      if (found) parts.push(rows(found.map((n, l) => [data.layers[l].name, `${n} of ${data.layers[l].units}`])));
     } else {
       const hint = document.createElement("p");
       hint.className = "hint";

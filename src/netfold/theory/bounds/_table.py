@@ -169,7 +169,7 @@ def table(inputs: int, widths: Iterable[int], activation: str | Unit = "relu", r
         (175616, 72576)
         >>> table.to_dataframe().set_index("bound").value["montufar2014"] == 35000
         True
-        >>> print(bounds.table(2, [4, 4], activation="hardtanh"))
+        >>> bounds.table(2, [4, 4], activation="hardtanh")
         2 inputs, hardtanh widths 4 4
         bound                value  of                  kind
         hinz2019 (naive)      6561  activation regions  upper bound
