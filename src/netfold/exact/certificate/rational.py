@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from netfold.exact.certificate.rational_arcs import ONE, ROUND, ZERO, Place, curved_law, turned
+from netfold.exact.certificate.rational_arcs import ONE, ROUND, ZERO, ArcPlace, curved_law, turned
 from netfold.exact.certificate.rational_layers import (
     STRAIGHT,
     AffineValues,
@@ -138,7 +138,7 @@ class RationalTracer:
         for quarter in range(quarters):
             leg = AffineValues(np.stack([center + u, 2 * v, center - u], 1), d)
             walk.before = turned(walk.before) if walk.before else None
-            walk.leg(leg, ZERO, ONE, partial(Place, quarter))
+            walk.leg(leg, ZERO, ONE, partial(ArcPlace, quarter))
             u, v = v, -u
         if quarters % 4 == 0:
             walk.close()

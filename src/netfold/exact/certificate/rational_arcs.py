@@ -77,7 +77,7 @@ class Surd:
 ZERO, ONE = Surd(0, 0, 1, 0), Surd(1, 0, 1, 0)
 
 
-class Place(NamedTuple):
+class ArcPlace(NamedTuple):
     """A place on an ellipse: quarter turns before it, and its w."""
 
     quarter: int
