@@ -99,8 +99,9 @@ def test_exact_traces_and_estimates_keep_to_their_evaluations(asked: int) -> Non
     line = nf.Line(-8 * np.ones(50), 8 * start)
     assert nf.trace_path(net, line, evaluations=asked).regions <= 1.1 * asked
     one = nf.Line(0.05 * start, -0.05 * start)
-    found = nf.estimate_trace(net, one, seconds=None, evaluations=asked, whole="auto")
-    assert found.evaluations <= max(1.3 * asked, 60)
+    for seed in range(5):
+        found = nf.estimate_trace(net, one, seconds=None, evaluations=asked, whole="auto", seed=seed)
+        assert found.evaluations <= max(1.1 * asked, 60)
 
 
 def test_changes_that_there_is_no_budget_to_find_are_told() -> None:
