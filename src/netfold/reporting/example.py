@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from netfold.capture import Program
 from netfold.paths import Line
+from netfold.progress import one_thread
 from netfold.reporting.pairs import Pairs
 from netfold.results.trace import Trace
 from netfold.results.traces import Traces
@@ -175,7 +176,8 @@ def flat(image: NDArray[np.float64], t: NDArray[np.float64]) -> tuple[NDArray[np
     weight = weight / weight.sum()
     centred = image - weight @ image
     scaled = np.sqrt(weight)[:, None] * centred
-    directions = np.linalg.svd(scaled, full_matrices=False)[2][:2].T
+    with one_thread():
+        directions = torch.linalg.svd(torch.from_numpy(scaled), full_matrices=False)[2][:2].numpy().T
     xy = centred @ directions
     xy = np.pad(xy, ((0, 0), (0, 2 - xy.shape[1])))
     xy *= np.where(xy[-1] < xy[0], -1.0, 1.0)

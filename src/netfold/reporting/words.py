@@ -194,10 +194,13 @@ def _stretch(data: ReportData) -> str:
     edges = np.concatenate([[0.0], data.example.trace.breakpoints, [1.0]])
     gaps = np.diff(edges)
     widest = int(np.argmax(gaps))
+    shortest = power(float(np.log10(gaps.min())))
+    if gaps[widest] < 1e-3:
+        longest = power(float(np.log10(gaps[widest])))
+        return f"The longest stretch without any change covers {longest} of the line, the shortest {shortest}."
     return (
         f"The longest stretch without any change covers {gaps[widest]:.1%} of the line (from t = "
-        f"{edges[widest]:.3f} to {edges[widest + 1]:.3f}); the shortest, "
-        f"{power(float(np.log10(gaps.min())))} of it."
+        f"{edges[widest]:.3f} to {edges[widest + 1]:.3f}); the shortest, {shortest} of it."
     )
 
 
