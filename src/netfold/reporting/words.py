@@ -86,11 +86,12 @@ def _answer(data: ReportData) -> str:
     regions = _regions(data.trained)
     line = f"The straight line between two {data.story.inputs}s crosses"
     rule = "in each region the network is one linear rule."
+    if "sampled" in data.trained[0].method:
+        rule = "where a unit changes its state the network bends the most, and in between it need not be linear."
     if data.estimated:
         return f"{line} {interval(regions, noun='regions on average')}, by estimates that are right on average; {rule}"
-    if data.trained[0].method == "sampled":  # type: ignore[union-attr]
-        smooth = "where a unit changes its state the network bends the most, and in between it need not be linear."
-        return f"{line} {interval(regions, noun='regions on average')}; {smooth}"
+    if data.trained[0].method == "sampled":
+        return f"{line} {interval(regions, noun='regions on average')}; {rule}"
     if regions.min() == regions.max():
         return f"{line} {counted(int(regions[0]), 'region')}; {rule}"
     return (
