@@ -158,3 +158,13 @@ def test_layers_with_few_transitions_are_covered() -> None:
         numbers += zip(found.lengths, true.lengths, strict=True)
         covered += [one.low <= wanted * (1 + 1e-9) and wanted <= one.high * (1 + 1e-9) for one, wanted in numbers]
     assert covered.min() >= 17
+
+
+def test_an_estimate_that_is_done_has_intervals_within_its_tolerance() -> None:
+    """Of lengths: also where draws of a smooth image agree with each other by chance."""
+    net = nf.random_network(10, 50, 3, activation="tanh", sigma_w=1.2, seed=1)
+    path = nf.Line(-np.ones(10), np.arange(10) - 3.0)
+    for seed in range(5):
+        found = nf.estimate_trace(net, path, seconds=None, evaluations=10**5, whole="never", seed=seed)
+        assert found.status.kind.reached
+        assert max(one.relative_error for one in found.lengths) <= 0.05

@@ -102,3 +102,4 @@ def test_colours_are_told_apart() -> None:
     """Layers and classes get distinct colours."""
     assert len(set(layer_colours(8))) == 8
     assert len(set(class_palette(range(20)).values())) == 20
+    assert len(set(class_palette(range(1, 1000, 40)).values())) == 25

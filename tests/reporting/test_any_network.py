@@ -90,3 +90,12 @@ def test_estimates_are_those_of_each_line() -> None:
         assert together.values(measure) == pytest.approx(traces.values(measure))
     assert many_lines.regions_of(together).tolist() == many_lines.regions_of(traces).tolist()
     assert len(together[:1]) == 1
+
+
+def test_smooth_lines_that_are_too_long_are_estimated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no time to sample even two of them, and no word says that the network is linear anywhere."""
+    monkeypatch.setattr(many_lines, "FOR_SAMPLED", 10**9)
+    net = nf.random_network(4, 10, 2, outputs=3, activation="tanh", seed=0)
+    found = nf.report(net, DATA, tmp_path / "report.html", pairs=2, seconds=5.0)
+    assert isinstance(found.trained, TraceEstimates)
+    assert "linear rule" not in (tmp_path / "report.html").read_text(encoding="utf-8")

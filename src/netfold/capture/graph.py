@@ -169,7 +169,7 @@ class GraphReader(TapeWriter):
             what = "uses the statistics of the batch" if norm else "is random"
             also = " (or make it with track_running_stats=True)" if norm else ALWAYS_RANDOM
             raise CaptureError(
-                f"{self.name} is in training mode: {call.where} {what} there; call model.eval() first{also}"
+                f"{self.name} works as in training: {call.where} {what} there; call model.eval() first{also}"
             )
 
     def _of_point(self, value: Any) -> bool:

@@ -71,16 +71,18 @@ def measured(
     if seconds is None:
         return _followed(program, lines, what, progress, Budget())
     budget, pace = Budget(seconds), pace_of(program, lines[0])
-    if is_sampled(program, lines[0]):
-        count = _as_many(budget.left(DERIVATIVE * pace) / FOR_SAMPLED, lines)
+    fit = budget.left(DERIVATIVE * pace) / FOR_SAMPLED
+    if (smooth := is_sampled(program, lines[0])) and fit >= min(FEWEST, len(lines)):
+        count = _as_many(fit, lines)
         left = max(seconds - budget.elapsed, 1.0)
         return trace_paths(program, lines[:count], seconds=left, tolerance=tolerance, progress=progress)
-    with compile_time() as compiled:
-        first = estimate_trace(program, lines[0], seconds=None, evaluations=1, whole="never", progress=False)
-        trace_paths(program, [Line(lines[0](0.0), lines[0](1e-6))], progress=False)
-    budget.seconds = seconds + sum(compiled)  # what is compiled, once, is not to turn counts into estimates
-    if first.regions.value * pace * len(lines) <= budget.left(1.0):
-        return _followed(program, lines, what, progress, budget)
+    if not smooth:
+        with compile_time() as compiled:
+            first = estimate_trace(program, lines[0], seconds=None, evaluations=1, whole="never", progress=False)
+            trace_paths(program, [Line(lines[0](0.0), lines[0](1e-6))], progress=False)
+        budget.seconds = seconds + sum(compiled)  # what is compiled, once, is not to turn counts into estimates
+        if first.regions.value * pace * len(lines) <= budget.left(1.0):
+            return _followed(program, lines, what, progress, budget)
     pace *= BESIDES
     count = _as_many(budget.left(pace) / FOR_ESTIMATE, lines)
     options: dict[str, Any] = {"seconds": None, "tolerance": NEAR, "whole": "never", "progress": False}

@@ -201,7 +201,7 @@ def on_data(program: Program, data: Tensor, ranks: bool = True) -> Found:
     if len(data) == 0:
         raise InvalidInputError("there is no input: data is empty")
     ends: dict[int, list[tuple[Floats, Floats, Floats]]] = {}
-    images: dict[int, list[Floats]] = {}
+    images: dict[int, list[Tensor]] = {}
     with torch.no_grad(), one_thread():
         for part in data.split(rows_together(program)):
             for number, (layer, read, made) in enumerate(walk(program, part)):
@@ -211,14 +211,15 @@ def on_data(program: Program, data: Tensor, ranks: bool = True) -> Found:
                 sloped = layer.rule.piece_at(h)[0] != 0
                 ends.setdefault(number, []).append((h.min(0), h.max(0), sloped.sum(0)))
                 if ranks:
-                    images.setdefault(number, []).append(made.cpu().numpy())
+                    images.setdefault(number, []).append(made.cpu())
+        # by one thread: beside other work, threads that share a decomposition wait for each other most of the time
+        found = [int(torch.linalg.matrix_rank(y - y.mean(0))) for y in map(torch.cat, images.values())]
     rows = []
     for number, parts in ends.items():
         low, high = np.min([p[0] for p in parts], 0), np.max([p[1] for p in parts], 0)
         state, _ = _states(program.layers[number], low, high)
         active = np.sum([p[2] for p in parts], 0) / len(data)
         rows.append((number, low, high, low, high, state, np.zeros(len(low), np.bool_), active))
-    found = [int(np.linalg.matrix_rank(y - y.mean(0))) for y in map(np.concatenate, images.values())]
     return _table(rows), f"{len(data)} inputs", False, tuple(found)
 
 

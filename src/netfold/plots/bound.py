@@ -62,7 +62,7 @@ def bound(
     for row, (label, value, colour, marker) in enumerate(rows):
         at = len(rows) - row
         ax.plot([0, value], [at, at], color=colour, linewidth=2.5, alpha=0.45)
-        ax.plot(value, at, marker, color=colour, markersize=8)
+        ax.plot(value, at, marker, color=colour, markersize=8, clip_on=False)
         ax.text(0, at + 0.22, label, ha="left", va="bottom")
         ax.annotate(power(value), (value, at), (9, 0), textcoords="offset points", va="center", color=theme.ink)
     ax.set_xlim(0, end * 1.22)

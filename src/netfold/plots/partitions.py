@@ -148,10 +148,15 @@ def layer_colours(count: int, theme: Theme = LIGHT) -> list[str]:
 
 
 def class_palette(classes: Sequence[int], theme: Theme = LIGHT) -> dict[int, str]:
-    """A colour for every class, the same in every picture; beyond the theme's own from a larger qualitative map."""
+    """A colour for every class, beyond the theme's own from a larger qualitative map: each class its own, and the same
+    in every picture but where another class of the picture has it, or there are more classes than colours."""
     more = [to_hex(colour) for colour in mpl.colormaps["tab20"].colors]  # pyright: ignore[reportAttributeAccessIssue]
     colours = [*theme.classes, *MORE_CLASSES, *more]
-    return {label: colours[label % len(colours)] for label in classes}
+    palette: dict[int, str] = {}
+    for label in sorted(classes):
+        ahead = [*colours[label % len(colours) :], *colours]
+        palette[label] = next((colour for colour in ahead if colour not in palette.values()), ahead[0])
+    return palette
 
 
 def faded(colour: str, theme: Theme) -> str:

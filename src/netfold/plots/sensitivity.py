@@ -149,6 +149,8 @@ def _clean_line(ax: Axes, result: Sensitivity, theme: Theme) -> None:
 def _depth_bar(ax: Axes, count: int, theme: Theme) -> None:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.ticker import MaxNLocator
 
     ramp = ListedColormap(colormaps[theme.ramp](np.linspace(0.0, 0.88, 256)))
-    ax.figure.colorbar(ScalarMappable(Normalize(1, count), ramp), ax=ax, label="layer, from the input")
+    layers = ScalarMappable(Normalize(1, count), ramp)
+    ax.figure.colorbar(layers, ax=ax, label="layer, from the input", ticks=MaxNLocator(8, integer=True))

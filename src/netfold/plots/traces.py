@@ -155,11 +155,18 @@ _MEANS: dict[str, Any] = {
 }
 
 
+def shown_layers(trace: Trace) -> list[int]:
+    """The layers that have a row in `breakpoints`."""
+    sampled = trace.method == "sampled"
+    return [n for n, layer in enumerate(trace.layers) if layer.transitions or layer.sign_transitions or not sampled]
+
+
 @checked
 def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, classes: Sequence[str] = ()) -> Axes:
     """Draw where along t the regions change: one row a layer, a tick a breakpoint, the class in a band below.
 
-    A breakpoint stands in the row of the first layer in which a unit changes its state there.
+    A breakpoint stands in the row of the first layer in which a unit changes its state there. Of a path that was
+    sampled only layers in which some unit does have a row: normalisation and attention have no units with states.
 
     Args:
         trace: the result.
@@ -171,10 +178,11 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
         The axes.
     """
     ax = axes_or_new(ax)
-    count = len(trace.layers)
-    for layer in range(count):
+    shown = shown_layers(trace)
+    count = len(shown)
+    for number, layer in enumerate(shown):
         at = trace.breakpoints[trace.breakpoint_layers == layer]
-        row = count - layer
+        row = count - number
         # One broken line instead of many: a page of ten thousand ticks stays small.
         x = np.repeat(at, 3)
         y = np.tile([row - 0.36, row + 0.36, np.nan], len(at))
@@ -201,8 +209,8 @@ def breakpoints(trace: Trace, ax: Axes | None = None, theme: Theme = LIGHT, clas
                 fontsize=10,
                 color=_on(colours[int(label)]),
             )
-    names = [short(layer.label, 26) for layer in trace.layers]
-    rows = list(range(0, count, -(-count // 24)))
+    names = [short(trace.layers[layer].label, 26) for layer in shown]
+    rows = list(range(0, count, max(-(-count // 24), 1)))
     ax.set_yticks([count - i for i in rows] + [0], [names[i] for i in rows] + ["class"])
     ax.set_ylim(-0.55, count + 0.55)
     ax.set_xlim(-0.005, 1.005)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from netfold.capture import Program
 from netfold.paths import Line
+from netfold.progress import one_thread
 from netfold.reporting.pairs import Pairs
 from netfold.results.trace import Trace
 from netfold.results.traces import Traces
@@ -174,7 +175,8 @@ def flat(image: NDArray[np.float64], t: NDArray[np.float64]) -> tuple[NDArray[np
     weight = weight / weight.sum()
     centred = image - weight @ image
     scaled = np.sqrt(weight)[:, None] * centred
-    directions = np.linalg.svd(scaled, full_matrices=False)[2][:2].T
+    with one_thread():
+        directions = torch.linalg.svd(torch.from_numpy(scaled), full_matrices=False)[2][:2].numpy().T
     xy = centred @ directions
     xy = np.pad(xy, ((0, 0), (0, 2 - xy.shape[1])))
     xy *= np.where(xy[-1] < xy[0], -1.0, 1.0)
@@ -186,11 +188,13 @@ def flat(image: NDArray[np.float64], t: NDArray[np.float64]) -> tuple[NDArray[np
 def picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
     """Height, width and channels of a point that is a picture: ``(h, w)``, ``(1, h, w)`` or ``(3, h, w)``.
 
+    A table that is far longer than wide holds tokens or samples, not pixels.
+
     Example:
-        >>> picture_shape((8, 8)), picture_shape((3, 32, 32)), picture_shape((100,))
-        ((8, 8, 1), (32, 32, 3), None)
+        >>> picture_shape((8, 8)), picture_shape((3, 32, 32)), picture_shape((100,)), picture_shape((16, 128))
+        ((8, 8, 1), (32, 32, 3), None, None)
     """
-    if len(shape) == 2 and min(shape) > 1:
+    if len(shape) == 2 and min(shape) > 1 and max(shape) <= 4 * min(shape):
         return shape[0], shape[1], 1
     if len(shape) == 3 and shape[0] in (1, 3) and min(shape[1:]) > 1:
         return shape[1], shape[2], shape[0]

@@ -74,7 +74,7 @@ def _groups(data: ReportData) -> dict[str, Any]:
 def _path(data: ReportData, theme: Theme) -> Figure:
     shown = data.example
     assert shown is not None
-    rows = 0.34 * (min(len(data.layers), 40) + 1)
+    rows = 0.34 * (min(len(traces.shown_layers(shown.trace)), 40) + 1)
     above = 0.95 if shown.image is not None else 0.0
     figure = Figure(figsize=(WIDTH, rows + above + 0.6))
     ax = figure.subplots()

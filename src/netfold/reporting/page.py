@@ -60,9 +60,9 @@ def report(
     written whole or not at all, the page last.
 
     Any network will do. Lines of piecewise-linear ones are followed exactly where that fits in the budget, and
-    estimated otherwise (`estimate_trace`); those of smooth ones are sampled. Fewer pairs are taken where there is no
-    time for more, a plane that is too fine to cut is looked at on a grid, and the page says so; it names what it does
-    not show, and why.
+    estimated otherwise (`estimate_trace`); those of smooth ones are sampled, or estimated likewise. Fewer pairs are
+    taken where there is no time for more, a plane that is too fine to cut is looked at on a grid, and the page says so;
+    it names what it does not show, and why.
 
     Args:
         model: a network in evaluation mode.

@@ -201,4 +201,7 @@ def _legend(figure: Figure, labels: list[int], classes: tuple[str, ...], theme: 
 
     palette = class_palette(labels, theme)
     handles = [Patch(color=faded(palette[c], theme), label=_name(c, classes)) for c in labels[:12]]
-    figure.legend(handles=handles, title="class", loc="outside lower center", ncols=min(len(handles), 10))
+    # as many side by side as fit on the page, in ems: a patch with its gaps, and some 0.6 a letter
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(min(int(50 / (4.0 + 0.6 * longest)), len(handles)), 1)
+    figure.legend(handles=handles, title="class", loc="outside lower center", ncols=columns, columnspacing=1.2)

@@ -86,11 +86,12 @@ def _answer(data: ReportData) -> str:
     regions = _regions(data.trained)
     line = f"The straight line between two {data.story.inputs}s crosses"
     rule = "in each region the network is one linear rule."
+    if "sampled" in data.trained[0].method:
+        rule = "where a unit changes its state the network bends the most, and in between it need not be linear."
     if data.estimated:
         return f"{line} {interval(regions, noun='regions on average')}, by estimates that are right on average; {rule}"
-    if data.trained[0].method == "sampled":  # type: ignore[union-attr]
-        smooth = "where a unit changes its state the network bends the most, and in between it need not be linear."
-        return f"{line} {interval(regions, noun='regions on average')}; {smooth}"
+    if data.trained[0].method == "sampled":
+        return f"{line} {interval(regions, noun='regions on average')}; {rule}"
     if regions.min() == regions.max():
         return f"{line} {counted(int(regions[0]), 'region')}; {rule}"
     return (
@@ -194,10 +195,13 @@ def _stretch(data: ReportData) -> str:
     edges = np.concatenate([[0.0], data.example.trace.breakpoints, [1.0]])
     gaps = np.diff(edges)
     widest = int(np.argmax(gaps))
+    shortest = power(float(np.log10(gaps.min())))
+    if gaps[widest] < 1e-3:
+        longest = power(float(np.log10(gaps[widest])))
+        return f"The longest stretch without any change covers {longest} of the line, the shortest {shortest}."
     return (
         f"The longest stretch without any change covers {gaps[widest]:.1%} of the line (from t = "
-        f"{edges[widest]:.3f} to {edges[widest + 1]:.3f}); the shortest, "
-        f"{power(float(np.log10(gaps.min())))} of it."
+        f"{edges[widest]:.3f} to {edges[widest + 1]:.3f}); the shortest, {shortest} of it."
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import netfold as nf
-from netfold.exact.cells.counting.estimate import estimate_tree
+from netfold.exact.cells.counting.estimate import TRIED, _Tree, estimate_tree
 from netfold.measures.cell_counts import CellJob
 from netfold.measures.estimates import GROUPS, interval
 from tests.exact.cells import networks
@@ -25,10 +25,30 @@ def test_all_of_a_small_tree_is_counted_exactly(name):
     assert found.at_least == networks.COUNTS[name]
 
 
-@pytest.mark.parametrize("name", ["M1", "R8"])
-def test_estimates_are_right_on_average_and_their_intervals_hold_the_truth(name):
+def test_a_count_that_ends_soon_is_not_given_up():
+    """Where little is left of the tree after the first try, it is counted to its end, not sampled from its root."""
+    tree = engine("R6")
+    assert _Tree(tree, np.random.default_rng(0)).counted(20000)[1]
+    found = estimate_tree(tree, 40000, GROUPS, np.random.default_rng(0))
+    assert found.exact
+    assert found.work.decisions > TRIED * 40000
+    assert found.met == networks.COUNTS["R6"]
+
+
+def test_what_was_counted_is_certain_and_only_the_rest_is_sampled():
+    """The regions that the count reached are a part of the lower bound and of every group."""
+    tree = engine("R6")
+    counted, rest = _Tree(tree, np.random.default_rng(0)).counted(4000)
+    found = estimate_tree(tree, 4000, GROUPS, np.random.default_rng(0))
+    assert rest
+    assert counted < found.met <= networks.COUNTS["R6"]
+    assert (found.groups > counted / GROUPS).all()
+
+
+@pytest.mark.parametrize(("name", "effort"), [("M1", 150), ("R8", 600)])
+def test_estimates_are_right_on_average_and_their_intervals_hold_the_truth(name, effort):
     truth, tree = networks.COUNTS[name], engine(name)
-    found = [estimate_tree(tree, 600, GROUPS, np.random.default_rng(seed)) for seed in range(40)]
+    found = [estimate_tree(tree, effort, GROUPS, np.random.default_rng(seed)) for seed in range(40)]
     assert not any(f.exact for f in found)
     values = np.array([f.value for f in found])
     assert abs(values.mean() - truth) < 4 * values.std(ddof=1) / np.sqrt(len(values))
@@ -47,7 +67,7 @@ def test_more_effort_narrows_the_interval():
 
 def test_the_same_seed_gives_the_same_estimate():
     model = networks.module(networks.case("M1"))
-    a, b, c = (nf.estimate_regions(model, effort=600, seed=seed) for seed in (3, 3, 4))
+    a, b, c = (nf.estimate_regions(model, effort=150, seed=seed) for seed in (3, 3, 4))
     assert (a == b, a.value == c.value) == (True, False)
     assert a.to_dataframe()["value"].tolist() == [a.value]
 

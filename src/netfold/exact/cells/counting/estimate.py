@@ -7,8 +7,11 @@ of regions on average, whatever the chances were. Here the chances are proportio
 to hold, which `probe` guesses: that makes the sum vary far less than a single random descent (Knuth 1975) or a choice
 with equal chances.
 
-The first levels are split completely. Their cells are dealt at random into groups; every group is estimated on its own,
-and how far the groups differ gives the standard error. As dealing is part of that spread, it errs to the safe side.
+First the tree is counted, as far as a part of the effort goes, and to its end where what is left seems to take no
+longer than sampling would. What is left otherwise is items at many depths. The first levels below them are split
+completely. Their cells are dealt at random into groups, and so are items that end deeper, which join the cells of
+their group at their depth. Every group is estimated on its own, and how far the groups differ gives the standard
+error. As dealing is part of that spread, it errs to the safe side.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 
 from netfold.arrays import Floats
 from netfold.exact.cells.counting.probe import CHORDS, richness
+from netfold.exact.cells.counting.progress import Shares
 from netfold.exact.cells.engine import Engine, Outcome, Prefix, whole
 from netfold.exact.numerics.threads import beside, look, side_by_side
 
@@ -41,8 +45,9 @@ STEEPNESS = 1.2
 REACH = 0.1
 """Decisions that take as long as one unit on the way to a cell."""
 
-TRIED = 3
-"""Times the effort that counting the whole tree may take first: a decision there takes far less time."""
+TRIED, AS_LONG, AT_MOST = 3, 10, 20
+"""Decisions, over the effort, that counting the tree takes first, that take as long as all that is sampled (measured: 4
+to 35), and after which a count that always seems to end soon gives up."""
 
 SMALLEST = 256
 """Decisions of an item at least, where the count is shared among threads."""
@@ -120,19 +125,17 @@ class Sample:
 def estimate_tree(engine: Engine, effort: int, groups: int, rng: np.random.Generator) -> TreeEstimate:
     """Estimate the number of leaves of an engine's tree with about ``effort`` decisions."""
     tree = _Tree(engine, rng)
-    found = tree.counted(TRIED * effort)
-    if found is not None:
-        return TreeEstimate(np.full(groups, found / groups), True, found, tree.work)
+    found, rest = tree.counted(effort)
     tree.work.effort = 0.0
-    top = tree.top(effort, groups)
+    top = tree.top(rest, effort, groups) if rest else None
     if top is None:
-        found = int(tree.count(tree.root))
+        found += sum(tree.count(item) for item in rest)
         return TreeEstimate(np.full(groups, found / groups), True, found, tree.work)
-    left, met, totals = effort - tree.work.effort, 0, []
+    left, met, totals = effort - tree.work.effort, found, []
     for number, own in enumerate(_dealt(tree.rich(top), groups, rng)):
         before = tree.work.effort
-        total, reached = tree.descend(top[own], int(left // (groups - number)))
-        totals.append(total)
+        total, reached = tree.descend(top[own], rest[number::groups], int(left // (groups - number)))
+        totals.append(total + found / groups)
         met += reached
         left -= tree.work.effort - before
     return TreeEstimate(np.array(totals), False, met, tree.work)
@@ -184,20 +187,22 @@ class _Tree:
     def __init__(self, engine: Engine, rng: np.random.Generator) -> None:
         self.engine, self.rng, self.work = engine, rng, EstimateWork()
         self.arrays = engine.network.arrays
-        self.units, self.m = len(self.arrays.pieces), self.arrays.m
-        self.root = Sample(whole()[None], np.zeros((1, self.m)), np.ones(1))
+        self.units, self.m, self.shares = len(self.arrays.pieces), self.arrays.m, Shares(engine)
 
-    def counted(self, most: int) -> int | None:
-        """All regions, counted by all threads; ``None`` where that takes more decisions than ``most``.
+    def counted(self, effort: int) -> tuple[int, list[Prefix]]:
+        """Regions counted by all threads, and the items that are left, where to count them seems to take too long.
 
-        Every item has its share of what is left, whatever other threads do: so it is the same tree that is counted
-        in time on one machine as on another.
+        Every item has its share of what is left, whatever other threads do: so it is the same part of the tree that
+        is counted on one machine as on another.
         """
-        regions, items = 0, [whole()]
+        regions, items, most = 0, [whole()], TRIED * effort
         while items:
             share = (most - self.work.decisions) // len(items)
             if share < min(SMALLEST, most):
-                return None
+                if not self._soon(items, effort):
+                    break
+                most += AS_LONG * effort
+                continue
             outcomes: list[Outcome] = [Outcome(0)] * len(items)
 
             def count(number: int, share: int = share, items: list[Prefix] = items) -> None:
@@ -210,20 +215,28 @@ class _Tree:
                 self.work.add(item, outcome)
                 regions += outcome.regions
             items = [left for outcome in outcomes for left in outcome.leftover]
-        return regions
+        return regions, sorted(items, key=len)
 
-    def top(self, effort: int, groups: int) -> Sample | None:
-        """Split all cells until there are enough to deal; ``None`` where the last unit comes first."""
+    def _soon(self, items: list[Prefix], effort: int) -> bool:
+        """Whether a count seems to reach the rest of the tree no later than sampling would end."""
+        done, left = self.work.decisions, self.shares.left(items)
+        return done < AT_MOST * effort and done * left <= AS_LONG * effort * (1.0 - left)
+
+    def top(self, waiting: list[Prefix], effort: int, groups: int) -> Sample | None:
+        """Split items, which are taken off, until there are enough cells; ``None`` where the last unit comes first."""
         enough = max(2 * groups, 0.7 * effort / max(self.units, 1))
-        cells = self.root
+        items, depth = list(waiting), len(waiting[0])
+        cells = Sample(np.zeros((0, depth), np.int16), np.zeros((0, self.m)), np.zeros(0))
         while len(cells) < enough:
-            if cells.states.shape[1] + 1 >= self.units or len(cells) == 0:
+            depth += 1
+            if depth >= self.units:
                 return None
-            cells = self.split(cells, cells.states.shape[1] + 1)
+            cells = self.split(cells, items, depth)
+        waiting[:] = items
         return cells
 
-    def descend(self, cells: Sample, effort: int) -> tuple[float, int]:
-        """The estimated number of regions below some cells, and how many of them were reached."""
+    def descend(self, cells: Sample, waiting: list[Prefix], effort: int) -> tuple[float, int]:
+        """The estimated number of regions below some cells and items, and how many of them were reached."""
         spent, pace = self.work.effort, TreePace()
         while True:
             depth = cells.states.shape[1]
@@ -231,11 +244,14 @@ class _Tree:
             cells = self.choose(cells, number)
             if depth + levels >= self.units:
                 break
-            before, above = self.work.effort, len(cells)
-            cells = self.split(cells, depth + levels)
-            pace = TreePace.of(levels, above, len(cells), self.work.effort - before)
-        counts = [sum(out.regions for out in self.walk(item, self.units, False)) for item in cells.states]
-        return float(cells.weights @ np.array(counts, np.float64)), int(sum(counts))
+            before, above = self.work.effort, len(cells) + len(waiting)
+            cells = self.split(cells, waiting, depth + levels)
+            above -= len(waiting)
+            if above and len(cells):
+                pace = TreePace.of(levels, above, len(cells), self.work.effort - before)
+        counts = np.array([self.count(item) for item in (*cells.states, *waiting)])
+        weights = np.append(cells.weights, np.ones(len(waiting)))
+        return float(weights @ counts), int(counts.sum())
 
     def choose(self, cells: Sample, number: int) -> Sample:
         """A random few, each as likely as its weight times its promise, with the weights that balance it."""
@@ -255,10 +271,12 @@ class _Tree:
         # Among cells of one depth the number of regions grows faster than that of the units that cut them.
         return richness(self.arrays, self.engine.network.walls, cells.states, cells.points, draws) ** STEEPNESS
 
-    def split(self, cells: Sample, stop: int) -> Sample:
-        """The cells at depth ``stop`` below some cells."""
+    def split(self, cells: Sample, waiting: list[Prefix], stop: int) -> Sample:
+        """The cells at depth ``stop`` below some cells, and below the items that end before it: these are taken off."""
+        due = [item for item in waiting if len(item) < stop]
+        waiting[:] = [item for item in waiting if len(item) >= stop]
         states, points, weights = [], [], []
-        for item, weight in zip(cells.states, cells.weights, strict=True):
+        for item, weight in zip((*cells.states, *due), (*cells.weights, *np.ones(len(due))), strict=True):
             for out in self.walk(item, stop, True):
                 assert out.cells is not None
                 states.append(out.cells.states)
@@ -268,9 +286,9 @@ class _Tree:
             return Sample(np.zeros((0, stop), np.int16), np.zeros((0, self.m)), np.zeros(0))
         return Sample(np.concatenate(states), np.concatenate(points), np.concatenate(weights))
 
-    def count(self, cells: Sample) -> float:
-        """All regions below some cells."""
-        return float(sum(out.regions for item in cells.states for out in self.walk(item, self.units, False)))
+    def count(self, item: Prefix) -> int:
+        """All regions below an item."""
+        return sum(out.regions for out in self.walk(item, self.units, False))
 
     def walk(self, item: Prefix, stop: int, collect: bool) -> Iterator[Outcome]:
         """Walk all that is below an item down to a depth."""
