@@ -347,6 +347,13 @@ def test_what_cannot_be_looked_at(where: Any, words: str) -> None:
         nf.units(nn.Sequential(nn.Linear(2, 2), nn.ReLU()), where)
 
 
+def test_data_on_which_the_network_overflows() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU()).double()
+    net[0].weight.data.fill_(1e10)
+    with pytest.raises(nf.InvalidInputError, match="gives NaN or infinite numbers on data, at 0 → 1"):
+        nf.units(net, np.full((1, 2), 1e300))
+
+
 def test_a_smooth_network_has_no_proven_units() -> None:
     """Over a domain it is refused; on data its smooth layers are named."""
     net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2), nn.ReLU())

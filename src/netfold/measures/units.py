@@ -196,7 +196,7 @@ def on_data(program: Program, data: Tensor, ranks: bool = True) -> Found:
     """What units are on data, and the ranks of their layers' images, which cost the most, or none.
 
     Raises:
-        InvalidInputError: there are no data.
+        InvalidInputError: there are no data, or the network overflows on them.
     """
     if len(data) == 0:
         raise InvalidInputError("there is no input: data is empty")
@@ -208,6 +208,8 @@ def on_data(program: Program, data: Tensor, ranks: bool = True) -> Found:
                 if layer is None or not isinstance(layer.rule, Elementwise):
                     continue
                 h = read[0].cpu().numpy()
+                if not np.isfinite(h).all():
+                    raise InvalidInputError(f"{program.name} gives NaN or infinite numbers on data, at {layer.label}")
                 sloped = layer.rule.piece_at(h)[0] != 0
                 ends.setdefault(number, []).append((h.min(0), h.max(0), sloped.sum(0)))
                 if ranks:
