@@ -44,7 +44,7 @@ def doubts_of(tracer: LineTracer, points: torch.Tensor) -> list[int]:
     """On how many places of every path rounding may have decided a state, or hides that the output bends."""
     within = _usual_points(points)
     return [
-        len(t) + output.merged + _hidden(program, output, within)
+        len(t) + output.merged + output.faint + _hidden(program, output, within)
         for program, t, output in zip(tracer.programs, tracer.doubts, tracer.results, strict=True)
     ]
 
@@ -69,7 +69,8 @@ def _hidden(program: Program, output: PathOutput, within: bool) -> int:
     low, high = program.magnitudes
     odd = not (within and _usual_weights(program))
     close = np.diff(output.breakpoints, prepend=0.0, append=1.0) < RESOLVED
-    bends = len(output.breakpoints) + 1 - output.pieces if high > WIDE * low else 0
+    met = len(output.breakpoints) + output.merged
+    bends = met + 1 - output.pieces if high > WIDE * low else 0
     return odd + int(close.sum()) + bends
 
 

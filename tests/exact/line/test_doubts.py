@@ -19,11 +19,16 @@ from tests.stress.networks import points_of
 
 def doubts(program: nf.Program, paths: list[nf.Line] | list[nf.Polyline], **options: int) -> list[list[float]]:
     """The doubts of some paths, traced in one batch."""
+    return [found.tolist() for found in traced(program, paths, **options).doubts]
+
+
+def traced(program: nf.Program, paths: list[nf.Line] | list[nf.Polyline], **options: int) -> LineTracer:
+    """Some paths, traced in one batch."""
     tracer = LineTracer(program, len(paths), **options)
     t = np.concatenate([path.vertices[0] for path in paths])
     points = program.points(np.concatenate([path.vertices[1] for path in paths]), "the path")
     tracer.run(t, np.repeat(np.arange(len(paths)), [len(path.vertices[0]) for path in paths]), points)
-    return [found.tolist() for found in tracer.doubts]
+    return tracer
 
 
 @pytest.mark.parametrize("kind", ["integer, no biases", "duplicated", "through knots", "2-bit"])
@@ -46,13 +51,27 @@ def test_blocks_and_threads_change_nothing(kind: str) -> None:
     assert some > 0
 
 
+def test_bends_of_an_output_that_is_rounding() -> None:
+    """They are counted alike in blocks of any size: relu(h) - relu(h) along a line on which h bends."""
+    net = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 2), nn.ReLU(), nn.Linear(2, 1)).double()
+    row = np.linspace(0.1, 1.3, 8)
+    numbers = np.ones((8, 1)), np.linspace(-0.9, 0.8, 8), np.array([row, 3 * row]), np.zeros(2), [[3.0, -1.0]], [0.0]
+    for parameter, values in zip(net.parameters(), numbers, strict=True):
+        parameter.data = torch.as_tensor(values, dtype=torch.float64)
+    program, line = nf.capture(net, shape=(1,)), nf.Line([-1.0], [1.0])
+    found = [traced(program, [line], **options).results[0] for options in ({}, {"block_bytes": 1, "fork": 1})]
+    assert found[0].faint == found[1].faint > 0
+    assert nf.trace_path(program, line).linear_pieces == nf.trace_path(program, line, certify=True).linear_pieces
+
+
 @pytest.mark.parametrize(
     ("kind", "seed"), [("through knots", 9900006), ("through knots", 9900014), ("through knots", 9950002),
-     ("many magnitudes", 9900002), ("float32 multiples", 9930032)],
+     ("through knots", 41000636), ("many magnitudes", 9900002), ("many magnitudes", 41000096),
+     ("integer, no biases", 41000326), ("float32 multiples", 9930032)],
 )  # fmt: skip
 def test_decided(kind: str, seed: int) -> None:
-    """A layer of one unit whose knot the line lies on, a unit whose values come out as exact zeros at both ends, and
-    breakpoints that float64 places badly, as they truly are."""
+    """A layer of one unit whose knot the line lies on, a unit whose values come out as its knot at both ends, breakpoints
+    that float64 places badly or merges, and bends of an output that is rounding alone, as they truly are."""
     assert not any(verdict.wrong or verdict.odd for verdict in lines(kind, seed))
 
 

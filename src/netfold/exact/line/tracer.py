@@ -146,7 +146,8 @@ class Points(PathDomain):
         """An empty tally for blocks from a level on."""
         pairs = zip(self.layers[level:], self.scales[level:], strict=False)  # the last scale is the output's
         layers = [LineTally.of(self.paths, layer, scales) for layer, scales in pairs]
-        return PathTally(level, layers, OutputTally(self.paths, self.outputs, self.keys, self.keep))
+        output = OutputTally(self.paths, self.outputs, self.keys, self.keep, self.scales[-1])
+        return PathTally(level, layers, output)
 
     def meet(self, level: int, block: PathBlock, tally: PathTally) -> Ahead[PathBlock] | None:
         """Take a block through the layer at its level; crowded segments are first given plain vertices."""

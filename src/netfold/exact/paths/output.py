@@ -16,6 +16,9 @@ from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.patterns import count_distinct, merge_equal
 from netfold.exact.paths.records import NOWHERE, OutputTotals
 
+DROWNED = 1 / 64
+"""Share of the terms below which values are small beside them: what bends there is held against the terms' rounding."""
+
 
 @dataclass(frozen=True)
 class PathOutput:
@@ -25,7 +28,8 @@ class PathOutput:
         breakpoints: parameters at which a unit changes its state, and ``layers`` the first layer that does.
         patterns: distinct activation patterns met, and ``pieces`` linear pieces.
         length: of the output's image; ``angle`` on the unit sphere; ``bend`` total turning.
-        merged: changes of state that float64 holds at the parameter of another one.
+        merged: changes of state that float64 holds at the parameter of another one; ``faint`` bends that may be the
+            rounding of larger terms.
         class_changes: parameters at which the largest output changes, and ``classes`` those in between.
         sign_changes: one entry an output.
     """
@@ -41,6 +45,7 @@ class PathOutput:
     classes: Ints
     sign_changes: Ints
     merged: int
+    faint: int = 0
 
 
 class Seen(NamedTuple):
@@ -49,6 +54,7 @@ class Seen(NamedTuple):
     Attributes:
         t: the breakpoints' parameters, with ``flips`` the keys that switch there and ``first`` the first layer.
         moment: parameters at which the largest output changes, on path ``changed``, to class ``target``.
+        faint: bends of each path that may be rounding.
     """
 
     t: Floats
@@ -57,18 +63,22 @@ class Seen(NamedTuple):
     moment: Floats
     changed: Ints
     target: Ints
+    faint: Ints
 
 
 class OutputTally:
     """Collects the output's rows of all paths, block by block.
 
     Attributes:
+        scales: of the output on each path (`netfold.exact.paths.scale`), zeros where they are not known.
+        faint: bends of each path that may be the rounding of the terms that make the output.
         rows: where they are kept, the parameters of all vertices and the outputs there; those at which blocks meet come
             twice.
     """
 
-    def __init__(self, paths: int, size: int, keys: int, keep: bool = False) -> None:
+    def __init__(self, paths: int, size: int, keys: int, keep: bool = False, scales: Floats | None = None) -> None:
         self.paths, self.size = paths, size
+        self.scales, self.faint = np.zeros(paths) if scales is None else scales, np.zeros(paths, np.int64)
         self.totals = OutputTotals.of(paths, size)
         self.before: tuple[int, Floats, Floats] | None = None
         self.head: PathBlock | None = None
@@ -84,6 +94,7 @@ class OutputTally:
         seen = self._seen(*self._vertex_before(block), block, self.totals)
         self.found.append(seen.t, seen.flips, seen.first)
         self.changes.append(seen.moment, seen.changed, seen.target)
+        self.faint += seen.faint
         ends = len(path) > 1 and path[-2] == path[-1]
         self.before = (int(path[-1]), block.t[-2:-1].copy(), block.h[-2:-1].copy()) if ends else None
         if self.head is None:
@@ -95,6 +106,7 @@ class OutputTally:
         if following.head is None:
             return
         self._meet(following)
+        self.faint += following.faint
         for sums, more in zip(mine[:3], theirs[:3], strict=True):
             add_exactly(more, sums)
         for name in ("sign_changes", "kinks", "met"):
@@ -125,7 +137,21 @@ class OutputTally:
         entries = np.arange(rivals.shape[1])
         kept, segment, at, target = readout.see(t, path, first, y, rivals, entries, lead, totals)
         moment = t[segment] + at * (t[segment + 1] - t[segment])
-        return Seen(t[kept], block.flips[kept - lead], first[kept], moment, path[segment], target)
+        faint = self._faint(t, path, first, y)
+        return Seen(t[kept], block.flips[kept - lead], first[kept], moment, path[segment], target, faint)
+
+    def _faint(self, t: Floats, path: Ints, first: Ints, y: Floats) -> Ints:
+        """Bends of each path between rows of values that are small beside their terms, by the rounding of these."""
+        size, terms = np.sqrt(np.einsum("ij,ij->i", y, y)), self.scales[path] * np.sqrt(self.size)
+        found, drowned = np.zeros(self.paths, np.int64), size < DROWNED * terms
+        inside = (path[2:] == path[:-2]) & (first[1:-1] != readout.NO_LAYER)
+        rows = 1 + np.flatnonzero(inside & drowned[1:-1] & drowned[2:] & drowned[:-2])
+        if len(rows):
+            share = ((t[rows] - t[rows - 1]) / np.maximum(t[rows + 1] - t[rows - 1], 1e-300))[:, None]
+            off = np.linalg.norm((1.0 - share) * (y[rows] - y[rows - 1]) - share * (y[rows + 1] - y[rows]), axis=1)
+            largest = np.maximum(size[rows], np.maximum(size[rows - 1], size[rows + 1]))
+            np.add.at(found, path[rows], (off > readout.MERGE * largest) & (off <= readout.MERGE * terms[rows]))
+        return found
 
     def _meet(self, following: OutputTally) -> None:
         """Count what happens at the first vertex that follows, of which both have seen one side."""
@@ -145,6 +171,7 @@ class OutputTally:
         self.totals.sign_changes[:] += joined.sign_changes - alone.sign_changes
         self.totals.kinks[:] += joined.kinks
         self.totals.met[:] += joined.met
+        self.faint += seen.faint - counted.faint
 
     def finish(self) -> list[PathOutput]:
         """Join what the blocks gave: one result a path."""
@@ -172,6 +199,7 @@ class OutputTally:
                 classes=np.append(self.totals.start_class[p], target[turns[p] : turns[p + 1]]).astype(np.int64),
                 sign_changes=self.totals.sign_changes[p],
                 merged=int(met[p] - self.totals.met[p]),
+                faint=int(self.faint[p]),
             )
             for p in range(self.paths)
         ]

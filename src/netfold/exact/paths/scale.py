@@ -1,8 +1,8 @@
 """How large a layer's values are, and how much rounding can move them: the scale of ties and margins.
 
 A stage is run at a few points, and again with its inputs changed by a random share of up to 2^-20 each. Where terms
-cancel, the second difference is much larger than the value's own share, and it is what rounding is a share of. A value
-whose terms cancel and that lies exactly where its state changes may lie there by rounding.
+cancel, the second difference is much larger than the value's own share, and it is what rounding is a share of. A sum
+that lies exactly where its state changes may lie there by rounding; a value that is copied does not.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def gaps(rule: Rule, h: Floats) -> Floats:
 def layer_scales(program: Program, points: torch.Tensor, advance: Advance | None = None) -> tuple[Floats, Flags]:
     """The scale of what every layer reads, and of the output, means over units: ``(layers + 1, points)``.
 
-    Second, the points at which a sum that cancels lies where its unit's state changes. Entries of a maximum are equal
+    Second, the points at which a sum lies exactly where its unit's state changes. Entries of a maximum are equal
     for reasons that are exact, as when they saturate, and are left out.
 
     Args:
@@ -69,11 +69,19 @@ def layer_scales(program: Program, points: torch.Tensor, advance: Advance | None
         scales[i] = np.maximum(np.abs(own).mean(1), moved.mean(1))
         if stage.layer is not None:
             if isinstance(rule := stage.layer.rule, Elementwise):
-                met |= ((gaps(rule, own) == 0.0) & (moved > 1.01 * np.abs(own))).any(1)
+                met |= _standing(rule, own, moved, [v[::2] for v in pairs.values()])
             after = {k: value[::2] for k, value in after.items()}
             made = program.activate(stage.layer, after)
             values = {**{k: after[k] for k in stage.alive}, stage.layer.node.index: made}
     return scales, met
+
+
+def _standing(rule: Elementwise, own: Floats, moved: Floats, inputs: list[torch.Tensor]) -> Flags:
+    """The points at which a sum of a stage's inputs, no copy of one, lies where its unit's state changes."""
+    stands = (gaps(rule, own) == 0.0) & (moved > 0.0)
+    for p in np.flatnonzero((stands & (own != 0.0)).any(1)):
+        stands[p] &= (own[p] == 0.0) | ~np.isin(own[p], np.concatenate([v[p].flatten().cpu().numpy() for v in inputs]))
+    return stands.any(1)
 
 
 def _advance(program: Program, index: int, values: Values) -> tuple[Floats, Values]:
