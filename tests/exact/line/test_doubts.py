@@ -51,6 +51,14 @@ def test_blocks_and_threads_change_nothing(kind: str) -> None:
     assert some > 0
 
 
+@pytest.mark.parametrize("seed", [41000203, 41000345])
+def test_values_that_overflow(seed: int) -> None:
+    """Places that are no numbers end nowhere else than in a word."""
+    verdicts = lines("denormals, 1e300", seed)
+    assert verdicts
+    assert not any(verdict.silent or verdict.odd for verdict in verdicts)
+
+
 def test_bends_of_an_output_that_is_rounding() -> None:
     """They are counted alike in blocks of any size: relu(h) - relu(h) along a line on which h bends."""
     net = nn.Sequential(nn.Linear(1, 8), nn.ReLU(), nn.Linear(8, 2), nn.ReLU(), nn.Linear(2, 1)).double()

@@ -36,7 +36,10 @@ BUDGET = 1 << 16
 
 
 def within_range(work: Callable[P, T]) -> Callable[P, T]:
-    """The function, with a clear word where numbers are too large for float64 that exact arithmetic still holds."""
+    """The function of an engine or its network, with a clear word where numbers leave the range of float64.
+
+    Exact arithmetic may still hold them; where products underflow it may also find that signs taken as certain are not.
+    """
 
     @wraps(work)
     def run(*arguments: P.args, **options: P.kwargs) -> T:
@@ -45,6 +48,13 @@ def within_range(work: Callable[P, T]) -> Callable[P, T]:
         except OverflowError as error:
             raise InvalidInputError(
                 "regions lie, or the network's values on them, beyond the range of float64 (1e308); scale the weights"
+            ) from error
+        except ArithmeticError as error:
+            if not getattr(arguments[0], "network", arguments[0]).extreme:  # type: ignore[attr-defined]
+                raise
+            raise InvalidInputError(
+                "products of the network's numbers are so small or large that float64 cannot tell where regions end; "
+                "scale the weights"
             ) from error
 
     return run

@@ -277,7 +277,8 @@ def crossings(h, path, before, pieces, scan):
                 for r in range(2):
                     k = entry(pieces, KNOT + r, j)
                     if ((a < k) & (b > k)) | ((a > k) & (b < k)):
-                        root, p = min((k - a) / (b - a), LAST), m
+                        root, p = (k - a) / (b - a), m
+                        root = root if root < LAST else LAST  # as where it is no number: values overflow
                         while few and p > 0 and found[p - 1] > root:
                             found[p], which[p], level[p] = found[p - 1], which[p - 1], level[p - 1]
                             p -= 1

@@ -45,7 +45,7 @@ def refine(layer, t, path, flips, first, start, at, unit, origin, target):
             out.cross[i] = c
             for k in range(flips.shape[1]):
                 out.flips[i, k] = np.uint64(0)
-            while c < end and at[c] == lam:
+            while c < end and not at[c] > lam:  # also what is no number, lest this never ends
                 switch(layer, unit[c], origin[c], target[c], out.flips[i])
                 c += 1
             i += 1

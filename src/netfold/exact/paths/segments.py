@@ -57,7 +57,7 @@ def measure_segments(path, sums, start, at, slope_from, slope_to, value, measure
             if c == stop:
                 break
             old2, new2, both, gap2 = 0.0, 0.0, 0.0, 0.0
-            while c < stop and at[c] == there:
+            while c < stop and not at[c] > there:
                 a, b = slope_from[c], slope_to[c]
                 old2 += a * a
                 new2 += b * b
