@@ -40,12 +40,15 @@ def refine(layer, t, path, flips, first, start, at, unit, origin, target):
             c += 1
         while c < end:
             lam = at[c]
+            if not lam > 0.0:  # no number, as where values overflow: it has no row, as `_count` has it
+                c += 1
+                continue
             out.segment[i], out.at[i], out.path[i], out.first[i] = s, lam, path[s], layer
             out.t[i] = t[s] + lam * (t[s + 1] - t[s])
             out.cross[i] = c
             for k in range(flips.shape[1]):
                 out.flips[i, k] = np.uint64(0)
-            while c < end and not at[c] > lam:  # also what is no number, lest this never ends
+            while c < end and at[c] == lam:
                 switch(layer, unit[c], origin[c], target[c], out.flips[i])
                 c += 1
             i += 1
