@@ -321,7 +321,8 @@ def _from_trace(trace: RationalTrace, vertices: list[Fraction], quarters: int | 
     reach = (np.spacing(t) * (4 if quarters else 1)).tolist()
     together = enumerate(group for _, group in groupby(trace.events, key=lambda event: event.t))
     changes = [(i, e.layer, e.unit, e.origin, e.target) for i, group in together for e in group]
-    kinks = trace.linear_pieces - 1 - sum(v not in trace.breakpoints for v in vertices)
+    known = set(trace.breakpoints) if vertices else ()
+    kinks = trace.linear_pieces - 1 - sum(v not in known for v in vertices)
     return _Found(t, trace.breakpoint_layers, reach, changes, np.array(trace.sign_transitions), kinks)
 
 

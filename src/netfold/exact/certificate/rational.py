@@ -107,7 +107,14 @@ class RationalTracer:
     def __init__(self, program: ExplicitProgram) -> None:
         self.program = program.program
         self.stages = [[IntegerStep(step) for step in steps] for steps in program.steps]
-        self.layers = [stage.layer for stage in self.program.stages if stage.layer is not None]
+
+    @cached_property
+    def _straight(self) -> list[LayerRule]:
+        return [law_of(layer) for layer in self.program.layers]
+
+    @cached_property
+    def _curved(self) -> list[LayerRule]:
+        return [curved_law(layer) for layer in self.program.layers]
 
     def run(
         self, t: Sequence[Fraction | float], points: Iterable[NDArray[Any]], budget: float = math.inf
@@ -117,7 +124,7 @@ class RationalTracer:
         Raises:
             OutOfBudgetError: it takes more multiplications than ``budget``.
         """
-        walk = _Walk(self, [law_of(layer) for layer in self.layers], STRAIGHT, budget)
+        walk = _Walk(self, self._straight, STRAIGHT, budget)
         vertices = [fractions(p).reshape(-1) for p in points]
         for i in range(len(vertices) - 1):
             begin, width = Fraction(t[i]), Fraction(t[i + 1]) - Fraction(t[i])
@@ -133,7 +140,7 @@ class RationalTracer:
         Raises:
             OutOfBudgetError: it takes more multiplications than ``budget``.
         """
-        walk = _Walk(self, [curved_law(layer) for layer in self.layers], ROUND, budget)
+        walk = _Walk(self, self._curved, ROUND, budget)
         (center, u, v), d = _over_one(*(fractions(p).reshape(-1) for p in (ellipse.center, ellipse.u, ellipse.v)))
         for quarter in range(quarters):
             leg = AffineValues(np.stack([center + u, 2 * v, center - u], 1), d)
