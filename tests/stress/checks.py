@@ -16,7 +16,7 @@ from tests.exact.cells.networks import module
 from tests.exact.cells.reference import Cell, Layer, Tree, box
 from tests.exact.line import rational_segments
 from tests.exact.plane.rational_polygons import regions_after
-from tests.stress.networks import KINDS, layers_of, points_of
+from tests.stress.networks import KINDS, layers_of, points_of, redrawn
 from tests.stress.ranges import ranges
 
 NEAR = 1e-9
@@ -24,6 +24,12 @@ NEAR = 1e-9
 
 LINES, ARCS, PLANES = 3, 8, 8
 """Through each network."""
+
+SHARED = 10**9
+"""Seeds from here on share architectures, `FAMILY` by `FAMILY`: most of a case's time is its capture, which a second
+network of an architecture is spared."""
+
+FAMILY = 16
 
 SIMPLEX = 0.15
 """Share of networks with seven inputs, from which on another engine counts cells."""
@@ -55,7 +61,8 @@ class Verdict:
 
 def network(group: str, kind: str, seed: int) -> tuple[list[Layer], np.random.Generator]:
     """The layers of a case, and what draws the rest of it."""
-    rng = np.random.default_rng([seed, [*KINDS].index(kind), [*GROUPS].index(group)])
+    known = seed // FAMILY if seed >= SHARED else seed
+    rng, own = (np.random.default_rng([s, [*KINDS].index(kind), [*GROUPS].index(group)]) for s in (known, seed))
     inputs, units, depth = {  # every entry draws, whichever is taken: one more would make other networks of all seeds
         "lines": (int(rng.integers(1, 5)), 8, 4),
         "arcs": (int(rng.integers(2, 4)), 6, 3),
@@ -63,7 +70,8 @@ def network(group: str, kind: str, seed: int) -> tuple[list[Layer], np.random.Ge
         "units": (1 + seed % 3, 4, 3),
         "cells": (7, 2, 2) if rng.random() < SIMPLEX else (int(rng.integers(1, 4)), 4, 2),
     }[group]
-    return layers_of(kind, rng, inputs, units, depth), rng
+    layers = layers_of(kind, rng, inputs, units, depth)
+    return (layers, rng) if seed < SHARED else (redrawn(kind, own, layers), own)
 
 
 def _asked(case: str, ask: Callable[[], Any], compare: Callable[[Any], Verdict]) -> Verdict:

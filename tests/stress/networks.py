@@ -84,9 +84,19 @@ def layers_of(kind: str, rng: Random, inputs: int, units: int, depth: int) -> li
     widths = rng.integers(1, units + 1, int(rng.integers(1, depth + 1)))
     if kind == "1-unit layers":
         widths[rng.random(len(widths)) < 0.7] = 1
-    found = random_layers(rng, inputs, widths.tolist())
-    spoiled = [KINDS[kind](layer.weights, layer.bias, rng) for layer in found]
-    return [replace(layer, weights=w, bias=b) for layer, (w, b) in zip(found, spoiled, strict=True)]
+    return _spoiled(kind, rng, random_layers(rng, inputs, widths.tolist()))
+
+
+def redrawn(kind: str, rng: Random, layers: list[Layer]) -> list[Layer]:
+    """Layers of the same architecture with other weights of a kind."""
+    shapes = [layer.weights.shape for layer in layers]
+    fresh = [(rng.normal(0, (2 / shape[1]) ** 0.5, shape), rng.normal(0, 0.5, shape[0])) for shape in shapes]
+    return _spoiled(kind, rng, [replace(x, weights=w, bias=b) for x, (w, b) in zip(layers, fresh, strict=True)])
+
+
+def _spoiled(kind: str, rng: Random, layers: list[Layer]) -> list[Layer]:
+    spoiled = [KINDS[kind](layer.weights, layer.bias, rng) for layer in layers]
+    return [replace(layer, weights=w, bias=b) for layer, (w, b) in zip(layers, spoiled, strict=True)]
 
 
 def points_of(kind: str, rng: Random, layers: list[Layer], count: int) -> Floats:

@@ -9,8 +9,9 @@ found from digits, and from more of them where they are close.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cmp_to_key
+from functools import cached_property, cmp_to_key
 from itertools import combinations, pairwise
 from math import gcd
 from typing import Any
@@ -36,9 +37,13 @@ class Place:
     side: int
     angle: Any
 
+    @cached_property
     def precisely(self) -> Any:
         with mpmath.workdps(MORE):
             return self.angle if self.line is None else _angle(self.line, self.side)
+
+    def to(self, digits: int) -> Any:
+        return self.angle if digits == DIGITS else self.precisely
 
 
 @dataclass(frozen=True)
@@ -150,7 +155,7 @@ def _compare(p: Place, q: Place) -> int:
     if abs(gap) > near and abs(abs(gap) - 2 * mpmath.pi) > near:
         return 1 if gap > 0 else -1
     with mpmath.workdps(MORE):
-        gap = p.precisely() - q.precisely()
+        gap = p.precisely - q.precisely
         if abs(gap) < mpmath.mpf(10) ** (-MORE // 3) and _meet_on_circle(p.line, q.line):
             return 0
     assert abs(gap) > mpmath.mpf(10) ** (-MORE + 200), "more digits are needed"
@@ -172,12 +177,28 @@ def _states(layer: Layer, h: Affine, begin: Place, end: Place) -> States:
 
     Not in the middle: between such places it may be a multiple of a quarter turn, where functions touch zero.
     """
-    with mpmath.workdps(MORE):
-        s = begin.precisely() + (end.precisely() - begin.precisely()) * mpmath.mpf(0.4142135623)
+    with suppress(UnclearError):
+        return _states_to(DIGITS, layer, h, begin, end)
+    return _states_to(MORE, layer, h, begin, end)
+
+
+class UnclearError(Exception):
+    """So few digits leave a sign open."""
+
+
+def _states_to(digits: int, layer: Layer, h: Affine, begin: Place, end: Place) -> States:
+    with mpmath.workdps(digits):
+        gap, least = end.to(digits) - begin.to(digits), mpmath.mpf(10) ** (-digits // 2)
+        s = begin.to(digits) + gap * mpmath.mpf(0.4142135623)
         x, y = mpmath.cos(s), mpmath.sin(s)
 
         def sign(row: Line) -> int:
-            return 0 if row == (0, 0, 0) else int(mpmath.sign(row[0] + row[1] * x + row[2] * y))
+            if row == (0, 0, 0):
+                return 0
+            value = row[0] + row[1] * x + row[2] * y
+            if digits == DIGITS and (gap < least or abs(value) < least * max(map(abs, row))):
+                raise UnclearError
+            return int(mpmath.sign(value))
 
         if layer.pool == 1:
             return tuple(

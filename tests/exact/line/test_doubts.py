@@ -75,6 +75,7 @@ def test_bends_of_an_output_that_is_rounding() -> None:
 @pytest.mark.parametrize(
     ("kind", "seed"), [("through knots", 9900006), ("through knots", 9900014), ("through knots", 9950002),
      ("through knots", 41000636), ("many magnitudes", 9900002), ("many magnitudes", 41000096),
+     ("many magnitudes", 42000139),
      ("integer, no biases", 41000326), ("float32 multiples", 9930032)],
 )  # fmt: skip
 def test_decided(kind: str, seed: int) -> None:

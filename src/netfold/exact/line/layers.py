@@ -38,14 +38,14 @@ class LineLayer:
         sign = 1.0 if rule.largest else -1.0
         return LineLayer(Choice(np.ascontiguousarray(rule.candidates), sign), rule, len(rule.candidates), 0)
 
-    def meet(self, index: int, block: PathBlock, before: Floats, totals: Totals, spread: bool) -> Met:
+    def meet(self, index: int, block: PathBlock, before: Floats, totals: Totals, scales: Floats, spread: bool) -> Met:
         """Find a block's changes of state, add up its counts and lengths, and refine its rows.
 
-        ``before`` is the vertex before row 0, or empty; ``spread`` says whether the image is asked for at the
-        vertices alone.
+        ``before`` is the vertex before row 0, or empty; ``scales`` are those of the layer's terms on each path;
+        ``spread`` says whether the image is asked for at the vertices alone.
         """
         return passes.meet(index, block.t, block.path, block.flips, block.first, block.h, before, self.rule,
-                            self.units, self.saturated_pieces, totals, spread)  # fmt: skip
+                            self.units, self.saturated_pieces, totals, scales, spread)  # fmt: skip
 
     def scan(self, h: Floats, path: Ints, before: Floats) -> Scan:
         """Count changes of state and describe the image; ``before`` is the vertex before row 0, or empty."""

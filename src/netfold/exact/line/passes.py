@@ -93,9 +93,10 @@ def image(h, segment, at, cross, found, rule, out):
 
 
 @compiled()
-def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces, totals, spread):
+def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces, totals, scales, spread):
     """Find a block's changes of state, add up its counts and lengths, and refine its rows.
 
+    ``scales`` are those of the layer's terms on each path.
     ``spread`` says whether the image is asked for at the vertices alone: crowded segments are then refused.
     """
     n = len(path)
@@ -112,23 +113,24 @@ def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces,
         still[s] = weak[s] or scan.sums[s, SPEED2] <= flat2[s]
         standing |= still[s]
     refined = _refined(layer, t, path, flips, first, found)
-    close = _close(t, found, flat2, units)
+    close = _close(t, path, found, flat2, units, scales)
     _rivals(h, found, rule, close)
     return Met(False, found, refined, opened, still, standing, weak, flat2, scan.near, close)
 
 
 @compiled()
-def _close(t, found, flat2, units):
+def _close(t, path, found, flat2, units, scales):
     """Which changes inside segments are so slow that float64 places them badly, or so near to the next one.
 
-    Near is where the slower of the two units hardly moves in between.
+    Slow is beside the terms that make the layer's values anywhere on the path: what is left of them may be small
+    here. Near is where the slower of the two units hardly moves in between.
     """
     close = np.zeros(len(found.at), np.bool_)
     for s in range(len(found.start) - 1):
         size = np.sqrt(flat2[s] / RESOLVED2) / units
         for c in range(found.start[s], found.start[s + 1]):
             speed = abs(found.slope_to[c] - found.slope_from[c])
-            close[c] = 0.0 < speed < FAINT * size * (t[s + 1] - t[s])
+            close[c] = 0.0 < speed < FAINT * max(size, scales[path[s]]) * (t[s + 1] - t[s])
             if c + 1 < found.start[s + 1]:
                 gap = found.at[c + 1] - found.at[c]
                 slower = min(speed, abs(found.slope_to[c + 1] - found.slope_from[c + 1]))

@@ -155,7 +155,8 @@ class Points(PathDomain):
             tally.output.add(block)
             return None
         layer, mine = self.layers[level], tally.layers[level - tally.level]
-        met = layer.meet(level, block, mine.vertex_before(block), mine.totals, self.spreads[level] is not None)
+        spread = self.spreads[level] is not None
+        met = layer.meet(level, block, mine.vertex_before(block), mine.totals, mine.scales, spread)
         if met.crowded:
             return self._thinned(level, block, met.found)
         for s in np.flatnonzero(met.weak).tolist():
