@@ -10,8 +10,8 @@ code (`tests.stress.checks`); proofs damages proofs of counts, none of which may
 while something is saved (`tests.stress.kills`); files opens damaged and hostile files (`tests.mutations`); calls and
 commands give public functions and the command line arguments that are no good (`tests.stress.calls`, ``commands``), so
 many of each. Networks of seeds from 10^9 on share architectures, sixteen by sixteen: without their captures a line
-takes a quarter of the time. Each group prints one table in Markdown, and writes a line for every case that must not be to
-``--failures``; ``--replay`` shows one of them again. Ctrl-C prints what is known so far. Ends with exit code 1 where
+takes a quarter of the time. Each group prints one table in Markdown, and writes a line for every case that must not be
+to ``--failures``; ``--replay`` shows one of them again. Ctrl-C prints what is known so far. Ends with exit code 1 where
 something is wrong without a word, crashed, hung, or raised anything but netfold's own errors.
 """
 

@@ -2,12 +2,19 @@
 
 Random networks are the same in every run, so that a change is judged by itself. To look for new ones:
 ``pytest --hypothesis-profile=explore``.
+
+A shell that starts the tests in the background leaves them without SIGINT, which tests of interrupts send.
 """
+
+import signal
 
 import torch
 from hypothesis import settings
 
 torch.set_num_threads(1)
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["tests.reports"]
 

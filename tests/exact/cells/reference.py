@@ -265,13 +265,28 @@ def _holds(rows: set[tuple[int, ...]]) -> bool:
     while rows and len(next(iter(rows))) > 1:
         if any(row[-1] <= 0 for row in rows if not any(row[:-1])):
             return False
-        below = [row for row in rows if row[0] > 0]
-        over = [row for row in rows if row[0] < 0]
-        met = {
-            _reduced([a * -q[0] + b * p[0] for a, b in zip(p[1:], q[1:], strict=True)]) for p, q in product(below, over)
-        }
-        rows = met | {row[1:] for row in rows if row[0] == 0}
+        rows = _strictest(rows)
+        signs = [
+            (sum(row[k] > 0 for row in rows), sum(row[k] < 0 for row in rows)) for k in range(len(next(iter(rows))) - 1)
+        ]
+        k = min(range(len(signs)), key=lambda k: signs[k][0] * signs[k][1])
+        below = [row for row in rows if row[k] > 0]
+        over = [row for row in rows if row[k] < 0]
+        met = {_reduced([a * -q[k] + b * p[k] for a, b in zip(p, q, strict=True)]) for p, q in product(below, over)}
+        rows = {row[:k] + row[k + 1 :] for row in met | {row for row in rows if row[k] == 0}}
     return all(row[0] > 0 for row in rows)
+
+
+def _strictest(rows: set[tuple[int, ...]]) -> set[tuple[int, ...]]:
+    """Of rows with one direction, the one from which the others follow."""
+    least: dict[tuple[int, ...], tuple[Fraction, tuple[int, ...]]] = {}
+    for row in rows:
+        scale = gcd(*row[:-1])
+        if scale:
+            direction, offset = tuple(v // scale for v in row[:-1]), Fraction(row[-1], scale)
+            if direction not in least or offset < least[direction][0]:
+                least[direction] = offset, row
+    return {row for _, row in least.values()}
 
 
 def _integers(row: Row) -> tuple[int, ...]:

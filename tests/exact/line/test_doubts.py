@@ -51,7 +51,7 @@ def test_blocks_and_threads_change_nothing(kind: str) -> None:
     assert some > 0
 
 
-@pytest.mark.parametrize("seed", [41000203, 41000345])
+@pytest.mark.parametrize("seed", [41000203, 41000345, 1000000228, 1000000402])
 def test_values_that_overflow(seed: int) -> None:
     """Places that are no numbers end nowhere else than in a word."""
     verdicts = lines("denormals, 1e300", seed)

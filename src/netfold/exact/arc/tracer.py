@@ -36,6 +36,7 @@ from netfold.exact.paths.output import PathOutput
 from netfold.exact.paths.records import Refined, Totals
 from netfold.exact.paths.refinement import KEYS, refine, switch_first
 from netfold.exact.paths.scale import path_scales
+from netfold.exact.paths.segments import tame
 from netfold.exact.paths.spread import Dense, Spread, spread_maps
 from netfold.exact.paths.stretches import follow
 from netfold.paths import Ellipse
@@ -176,6 +177,7 @@ class Harmonics(PathDomain):
             tally.output.add_pieces(block, width)
             return None
         layer, mine = self.layers[level], tally.layers[level - tally.level]
+        np.add.at(mine.doubts, block.path[np.flatnonzero(tame(block.h)) // 2], 1)
         pieces = ArcPieces(block.h, block.path, width, self.scales[level, block.path])
         scan = layer.scan(pieces)
         found, z = layer.crossings(pieces, scan), layer.opened(pieces)

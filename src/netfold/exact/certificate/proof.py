@@ -104,7 +104,8 @@ class Decisions:
 
 def decide(layer: Layer, h: Bounded) -> Decisions:
     """The states of a layer that reads ``h``."""
-    moved = np.abs((h.high[1:] - h.high[:-1]) + (h.low[1:] - h.low[:-1])) + h.error[1:] + h.error[:-1]
+    with np.errstate(invalid="ignore"):  # what overflowed has no certain sign
+        moved = np.abs((h.high[1:] - h.high[:-1]) + (h.low[1:] - h.low[:-1])) + h.error[1:] + h.error[:-1]
     if isinstance(layer.rule, Selection):
         (state, _), (other, margin), (_, rest) = ranked(layer.rule, h, 3)
         error = 2 * largest_of(layer.rule, h.error)

@@ -32,6 +32,7 @@ from netfold.exact.paths.segments import (
     TURN,
     count_passages,
     measure_segments,
+    tame,
 )
 
 Flags = NDArray[np.bool_]
@@ -97,16 +98,17 @@ def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces,
     """Find a block's changes of state, add up its counts and lengths, and refine its rows.
 
     ``scales`` are those of the layer's terms on each path.
-    ``spread`` says whether the image is asked for at the vertices alone: crowded segments are then refused.
+    ``spread`` says whether the image is asked for at the vertices alone: crowded segments are then refused. Values of
+    ``h`` that overflowed are made finite, and their rows are in doubt.
     """
-    n = len(path)
+    n, wild = len(path), tame(h)
     opened = padding(n, units) if spread else np.empty((0, 0))
     scan = _scan(h, path, before, rule, opened)
     found = _crossings(h, path, before, rule, scan)
     still, flat2 = np.zeros(n, np.bool_), scan.sums[:, FLAT2].copy()
     if spread and largest(scan.counts) > 2 * CROWDED and len(anchors(found.start, found.at, CROWDED)[0]) > n:
         nothing = _refined(layer, t[:1], path, flips, first, found)
-        return Met(True, found, nothing, opened, still, False, still, flat2, scan.near, still)
+        return Met(True, found, nothing, opened, still, False, still, flat2, wild, still)
     weak = _add(path, scan, found, saturated_pieces, totals)
     standing = False
     for s in range(n - 1):
@@ -115,7 +117,7 @@ def meet(layer, t, path, flips, first, h, before, rule, units, saturated_pieces,
     refined = _refined(layer, t, path, flips, first, found)
     close = _close(t, path, found, flat2, units, scales)
     _rivals(h, found, rule, close)
-    return Met(False, found, refined, opened, still, standing, weak, flat2, scan.near, close)
+    return Met(False, found, refined, opened, still, standing, weak, flat2, scan.near | wild, close)
 
 
 @compiled()

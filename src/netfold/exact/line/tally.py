@@ -14,7 +14,7 @@ from netfold.exact.paths import scale, segments
 from netfold.exact.paths.blocks import PathBlock
 from netfold.exact.paths.domain import Changes
 from netfold.exact.paths.records import NOWHERE, Flags, Totals, join_totals
-from netfold.exact.paths.segments import RESOLVED2, TIE
+from netfold.exact.paths.segments import MOST, RESOLVED2, TIE
 
 Doubts = tuple[Ints, Floats]
 """Paths, and parameters on them."""
@@ -144,7 +144,7 @@ class LineTally:
         h, path = following.head, np.full(2, p)
         alone, joined = layer.scan(h, path, np.empty((0, h.shape[1]))), layer.scan(h, path, self.before)
         near = joined.near | self._drowned(h, path, self.before, joined.sums[:, segments.FLAT2])
-        if near[0] and following.first is not None:
+        if (near[0] or np.abs(h[0]).max() >= MOST) and following.first is not None:
             self.doubts.append(following.first)
         totals.transitions[p] += joined.counts[0] - alone.counts[0]
         totals.signs[p] += joined.signs[0] - alone.signs[0]

@@ -65,7 +65,8 @@ def layer_scales(program: Program, points: torch.Tensor, advance: Advance | None
     for i, stage in enumerate(program.stages):
         pairs = {k: torch.stack([v, v * _changed(v.shape[1:], v.device)], 1).flatten(0, 1) for k, v in values.items()}
         read, after = advance(i, pairs)
-        own, moved = read[::2], np.abs(read[1::2] - read[::2]) / SHARE
+        with np.errstate(invalid="ignore"):
+            own, moved = read[::2], np.abs(read[1::2] - read[::2]) / SHARE
         scales[i] = np.maximum(np.abs(own).mean(1), moved.mean(1))
         if stage.layer is not None:
             if isinstance(rule := stage.layer.rule, Elementwise):

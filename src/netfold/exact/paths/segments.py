@@ -22,8 +22,26 @@ TIE = 1e-12
 SAME = 1e-14
 """Positions in one segment that are nearer to each other than this may be one."""
 
+MOST = 2.0**1000
+"""What values that overflowed are taken for, and those that are no numbers: differences of two are finite."""
+
 # what is measured of a segment's image
 LENGTH, ANGLE, BEND, MEASURES = range(4)
+
+
+@compiled()
+def tame(h):
+    """Make values finite in place; returns the rows in which some overflowed, or nearly so."""
+    wild = np.zeros(len(h), np.bool_)
+    for s in range(len(h)):
+        calm = True
+        for j in range(h.shape[1]):
+            calm &= abs(h[s, j]) < MOST
+        if not calm:
+            wild[s] = True
+            for j in range(h.shape[1]):
+                h[s, j] = min(max(h[s, j], -MOST), MOST) if h[s, j] == h[s, j] else MOST
+    return wild
 
 
 @compiled()
