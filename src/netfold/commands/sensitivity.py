@@ -169,6 +169,8 @@ def bit_plan(
     from netfold.capture.loading import load_model
     from netfold.sensitivity import bit_plan as plan
 
+    if (mean_bits is None) == (loss is None):
+        raise InvalidInputError("give one limit: --mean-bits (the size), or --loss (how much worse the metric may get)")
     if plot is not None:
         picture_kind(plot)
     found = plan(

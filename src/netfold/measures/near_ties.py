@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -79,9 +79,8 @@ def settle(
     paths: Sequence[Traced],
     traces: Sequence[Trace],
     doubts: Sequence[int],
-    otherwise: Callable[[Trace, int], Trace] | None = None,
 ) -> list[Trace]:
-    """The traces, those with doubts proven where that is cheap; ``otherwise`` says what was not (`doubted`)."""
+    """The traces, those with doubts proven where that is cheap, or saying that they are not (`doubted`)."""
     certifiers: dict[int, Certifier | None] = {}
     settled = []
     for program, path, trace, doubt in zip(programs, paths, traces, doubts, strict=True):
@@ -91,7 +90,7 @@ def settle(
             certifiers[id(program)] = _certifier(program)
         certifier = certifiers.get(id(program)) if cheap else None
         found = None if certifier is None else proven(certifier, path, trace, doubt)
-        settled.append((otherwise or doubted)(trace, doubt) if found is None else found)
+        settled.append(doubted(trace, doubt) if found is None else found)
     return settled
 
 

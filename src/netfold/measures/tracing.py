@@ -273,7 +273,7 @@ def _within(
         found, at = follow_ellipse(program, path.ellipse, budget, told)
         trace = assembled(program, found, [path], found.lengths, begin)[0]
         doubts = _arc_doubts(program, path.ellipse, trace, int(found.doubts[0]))
-        trace = settle([program], [path], [trace], [doubts], _doubted)[0] if at == 1.0 else _doubted(trace, doubts)
+        trace = settle([program], [path], [trace], [doubts])[0] if at == 1.0 else doubted(trace, doubts)
         trace = _rough(trace, int(found.rough[0]))
         if at == 1.0:
             return trace
@@ -396,7 +396,7 @@ def _certified(certifier: Certifier, choice: Callable[..., list[Trace]]) -> Call
 
 def _trace_ellipses(program: Program, paths: Sequence[Arc | Circle | Ellipse]) -> list[Trace]:
     traces, doubts, rough = _traced_ellipses(program, paths)
-    settled = settle([program] * len(paths), paths, traces, doubts, _doubted)
+    settled = settle([program] * len(paths), paths, traces, doubts)
     return [_rough(trace, count) for trace, count in zip(settled, rough, strict=True)]
 
 
@@ -415,14 +415,6 @@ def _traced_ellipses(
 def _arc_doubts(program: Program, ellipse: Ellipse, trace: Trace, count: int) -> int:
     strange = not usual(program, program.points(np.stack([ellipse.center, ellipse.u, ellipse.v])))
     return count + (trace.margin < TIGHT) + strange
-
-
-def _doubted(trace: Trace, doubts: int) -> Trace:
-    """The trace of an arc, which says where rounding may have decided."""
-    if not doubts:
-        return trace
-    status = Certainty.TOLERANCE.text(f", which decided in {counted(doubts, 'place')}")
-    return replace(trace, status=status, doubtful=doubts, resolved=0, uncertain=doubts)
 
 
 def _rough(trace: Trace, rough: int) -> Trace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -73,13 +73,12 @@ def history(result: History, theme: Theme = LIGHT) -> Figure:
     groups = result.groups
     if not groups:
         raise InvalidInputError("the history is empty: nothing was measured yet")
-    columns = min(len(groups), 2)
-    rows = -(-len(groups) // columns)
-    size = (6.4, 3.4) if len(groups) == 1 else (8.4, 2.5 * rows + 0.3)
-    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, squeeze=False, layout="constrained")
-    for ax in axes.ravel()[len(groups) :]:
-        ax.set_axis_off()
-    for ax, (group, parts) in zip(axes.ravel(), groups.items(), strict=False):
+    names = list(groups)
+    pairs: list[list[Any]] = [[*names[i : i + 2], names[i]][:2] for i in range(0, len(names), 2)]  # an odd one is wide
+    size = (6.4, 3.4) if len(names) == 1 else (8.4, 2.5 * len(pairs) + 0.3)
+    figure, axes = plt.subplot_mosaic(pairs, figsize=size, sharex=True, layout="constrained")
+    for group, parts in groups.items():
+        ax = axes[group]
         colours = colormaps[theme.ramp](np.linspace(0.0, 0.88, len(parts)))
         for part, colour in zip(parts, colours, strict=True):
             values = result[f"{group}/{part}" if part else group]
@@ -94,8 +93,7 @@ def history(result: History, theme: Theme = LIGHT) -> Figure:
             ax.locator_params(axis="y", integer=group in ("regions", "transitions"))
         if parts != [""] and len(parts) <= 14:
             ax.legend(fontsize=7, ncols=-(-len(parts) // 7), handlelength=1.2, borderaxespad=0.3, framealpha=0.7)
-    for column in range(columns):
-        last = axes[(len(groups) - 1 - column) // columns, column]
-        last.set_xlabel("training step")
-        last.tick_params(labelbottom=True)
+    for name in names[-2 - len(names) % 2 :]:
+        axes[name].set_xlabel("training step")
+        axes[name].tick_params(labelbottom=True)
     return figure

@@ -105,6 +105,8 @@ def sentence(result: Sensitivity) -> str:
     names, called = [layer.name for layer in result.layers], {la.name: la.label for la in result.layers}
     of = "accuracy" if result.metric == "accuracy" else "agreement with the undisturbed network"
     loss = {name: max(0.0, float(result.loss[names.index(name), column])) for name in order}
+    if loss[order[0]] == 0.0:
+        return f"Noise of half the size of its weights on any layer alone costs nothing of {of}, {result.clean:.1%}."
     first = (
         f"Noise of half the size of its weights on layer {called[order[0]]} alone costs {loss[order[0]]:.1%} of {of}"
     )

@@ -51,7 +51,7 @@ def test_of_close_zeros() -> None:
     assert (trace.doubtful, trace.resolved, trace.uncertain, trace.status) == (2, 2, 0, "exact; proven")
     third = nf.trace_path(tenth, replace(circle.ellipse, angle=2.0))
     assert third.uncertain == third.doubtful == 1
-    assert third.status == "exact up to the tolerance, which decided in 1 place"
+    assert third.status == "exact but for near ties in 1 place"
     for second, offset in ((row, bias), ([-w for w in row], -bias), ([0.4, 0.2], bias)):
         clear = nf.trace_path(_rows([row, second], [bias, offset]), circle)
         assert (clear.status, clear.uncertain) == ("exact", None)
