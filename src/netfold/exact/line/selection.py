@@ -66,10 +66,28 @@ def _slack(behind, here, ahead, entries, w, comes, joined):
     for k in entries:
         if k < 0 or k == w:
             continue
-        stays = (comes and behind[k] == behind[w]) or (joined and ahead[k] == ahead[w])
-        gap = abs(here[k] - here[w])
-        smallest = smallest if gap == 0.0 and stays else min(smallest, gap)
+        gap, stays = abs(here[k] - here[w]), False
+        if gap == 0.0:
+            before, after = comes and behind[k] == behind[w], joined and ahead[k] == ahead[w]
+            stays = before or after
+            if before and joined and not after:
+                stays = _apart(behind, here, ahead, entries, k, w)
+            elif after and comes and not before:
+                stays = _apart(ahead, here, behind, entries, k, w)
+        smallest = smallest if stays else min(smallest, gap)
     return smallest
+
+
+@compiled()
+def _apart(level, here, steep, entries, k, w):
+    """Whether two entries, equal at ``level`` and ``here``, would differ at ``level`` if they parted as on the way to
+    ``steep``: else they may seem equal by rounding. Entries that do not move at all are what they are."""
+    moved, larger = 0.0, 0.0
+    for e in entries:
+        if e >= 0:
+            moved += abs(level[e] - here[e])
+            larger += abs(steep[e] - here[e])
+    return moved == 0.0 or abs(steep[k] - steep[w]) * moved > SAME * abs(here[w]) * larger
 
 
 @compiled()
