@@ -17,7 +17,7 @@ from netfold.exact.numerics.bits import POWERS, WORD
 from netfold.exact.numerics.compiled import FAST, compiled, order
 from netfold.exact.numerics.sums import largest
 from netfold.exact.paths.records import HIGH, LOW, ZERO, crossings_room, scan_room
-from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SPEED2, TIE, TURN
+from netfold.exact.paths.segments import FLAT2, NORM2, RADIAL, RESOLVED2, SAME, SPEED2, TIE, TURN
 
 LAST = 1.0 - 2.0**-53
 """The last position inside a segment."""
@@ -188,10 +188,27 @@ def unsure(behind, here, ahead, pieces, follows, joined, tie):
     for j in range(len(here)):
         a = here[j]
         gap = min(abs(a), min(abs(a - entry(pieces, KNOT, j)), abs(a - entry(pieces, KNOT + 1, j))))
-        stands = gap == 0.0 and ((follows and behind[j] == a) or (joined and ahead[j] == a))
-        if gap <= tie and not stands:
+        before, after = gap == 0.0 and follows and behind[j] == a, gap == 0.0 and joined and ahead[j] == a
+        if gap <= tie and not (before or after):
+            return True
+        if before and joined and not after and seems(behind, here, ahead, j, tie):
+            return True
+        if after and follows and not before and seems(ahead, here, behind, j, tie):
             return True
     return False
+
+
+@compiled(FAST)
+def seems(level, here, steep, j, tie):
+    """Whether a unit that stands on a knot from ``level`` to ``here`` may do so by rounding alone.
+
+    So it is where other units move, but so little that this one would not be seen to move as on the way to ``steep``.
+    """
+    moved, larger = 0.0, 0.0
+    for i in range(len(here)):
+        moved += abs(level[i] - here[i])
+        larger += abs(steep[i] - here[i])
+    return 0.0 < abs(steep[j] - here[j]) * moved <= SAME * (tie / TIE) * larger
 
 
 @compiled(FAST)
