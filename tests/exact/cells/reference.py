@@ -266,6 +266,8 @@ def _holds(rows: set[tuple[int, ...]]) -> bool:
         if any(row[-1] <= 0 for row in rows if not any(row[:-1])):
             return False
         rows = _strictest(rows)
+        if not rows:
+            return True
         signs = [
             (sum(row[k] > 0 for row in rows), sum(row[k] < 0 for row in rows)) for k in range(len(next(iter(rows))) - 1)
         ]
