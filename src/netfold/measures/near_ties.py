@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from netfold.arrays import Floats
 from netfold.capture import Program
 from netfold.errors import NotExplicitError
 from netfold.exact.line.tracer import LineTracer
@@ -64,14 +65,18 @@ def _usual_weights(program: Program) -> bool:
     return low > USUAL[0] and high < USUAL[1]
 
 
+def close(breakpoints: Floats) -> int:
+    """How many breakpoints float64 cannot tell from the one before, or from an end."""
+    return int((np.diff(breakpoints, prepend=0.0, append=1.0) < RESOLVED).sum())
+
+
 def _hidden(program: Program, output: PathOutput, within: bool) -> int:
     """Breakpoints that float64 cannot tell apart, those at which it cannot see a bend, and one for odd numbers."""
     low, high = program.magnitudes
     odd = not (within and _usual_weights(program))
-    close = np.diff(output.breakpoints, prepend=0.0, append=1.0) < RESOLVED
     met = len(output.breakpoints) + output.merged
     bends = met + 1 - output.pieces if high > WIDE * low else 0
-    return odd + int(close.sum()) + bends
+    return odd + close(output.breakpoints) + bends
 
 
 def settle(

@@ -18,7 +18,7 @@ from netfold.exact.arc.tracer import follow_ellipse, trace_ellipses
 from netfold.exact.line.tracer import LineTracer
 from netfold.exact.paths.stretches import LARGE, values_of
 from netfold.measures.assemble import Tracer, assemble
-from netfold.measures.near_ties import doubted, doubts_of, proven, settle, usual
+from netfold.measures.near_ties import close, doubted, doubts_of, proven, settle, usual
 from netfold.measures.split_traces import joined
 from netfold.paths import Arc, Circle, Curve, Ellipse, Line, Path, Polyline, stretch
 from netfold.progress import Budget, progress_bar, stoppable
@@ -414,7 +414,7 @@ def _traced_ellipses(
 
 def _arc_doubts(program: Program, ellipse: Ellipse, trace: Trace, count: int) -> int:
     strange = not usual(program, program.points(np.stack([ellipse.center, ellipse.u, ellipse.v])))
-    return count + (trace.margin < TIGHT) + strange
+    return count + (trace.margin < TIGHT) + strange + close(trace.breakpoints)
 
 
 def _rough(trace: Trace, rough: int) -> Trace:

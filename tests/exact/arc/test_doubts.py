@@ -23,7 +23,7 @@ def _rows(weights: list[list[float]], biases: list[float]) -> nn.Module:
 @pytest.mark.parametrize(
     ("kind", "seed"), [("duplicated", 102), ("denormals, 1e300", 100), ("sparse", 113), ("through knots", 104),
      ("duplicated", 9920009), ("many magnitudes", 9960012), ("many magnitudes", 12000080),
-     ("denormals, 1e300", 1000000361)],
+     ("denormals, 1e300", 1000000361), ("integer", 2000000017)],
 )  # fmt: skip
 def test_decided(kind: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breakpoints that rounding merges, parts, moves or loses are doubts, which rational arithmetic decides."""
