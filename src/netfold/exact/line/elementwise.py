@@ -191,15 +191,15 @@ def unsure(behind, here, ahead, pieces, follows, joined, tie):
         before, after = gap == 0.0 and follows and behind[j] == a, gap == 0.0 and joined and ahead[j] == a
         if gap <= tie and not (before or after):
             return True
-        if before and joined and not after and seems(behind, here, ahead, j, tie):
+        if before and joined and not after and by_rounding(behind, here, ahead, j, tie):
             return True
-        if after and follows and not before and seems(ahead, here, behind, j, tie):
+        if after and follows and not before and by_rounding(ahead, here, behind, j, tie):
             return True
     return False
 
 
 @compiled(FAST)
-def seems(level, here, steep, j, tie):
+def by_rounding(level, here, steep, j, tie):
     """Whether a unit that stands on a knot from ``level`` to ``here`` may do so by rounding alone.
 
     So it is where other units move, but so little that this one would not be seen to move as on the way to ``steep``.

@@ -71,23 +71,25 @@ def _slack(behind, here, ahead, entries, w, comes, joined):
             before, after = comes and behind[k] == behind[w], joined and ahead[k] == ahead[w]
             stays = before or after
             if before and joined and not after:
-                stays = _apart(behind, here, ahead, entries, k, w)
+                stays = not _by_rounding(behind, here, ahead, entries, k, w)
             elif after and comes and not before:
-                stays = _apart(ahead, here, behind, entries, k, w)
+                stays = not _by_rounding(ahead, here, behind, entries, k, w)
         smallest = smallest if stays else min(smallest, gap)
     return smallest
 
 
 @compiled()
-def _apart(level, here, steep, entries, k, w):
-    """Whether two entries, equal at ``level`` and ``here``, would differ at ``level`` if they parted as on the way to
-    ``steep``: else they may seem equal by rounding. Entries that do not move at all are what they are."""
+def _by_rounding(level, here, steep, entries, k, w):
+    """Whether two entries that are equal from ``level`` to ``here`` may be so by rounding alone.
+
+    So it is where entries move, but so little that these two would not be seen to part as on the way to ``steep``.
+    """
     moved, larger = 0.0, 0.0
     for e in entries:
         if e >= 0:
             moved += abs(level[e] - here[e])
             larger += abs(steep[e] - here[e])
-    return moved == 0.0 or abs(steep[k] - steep[w]) * moved > SAME * abs(here[w]) * larger
+    return 0.0 < abs(steep[k] - steep[w]) * moved <= SAME * abs(here[w]) * larger
 
 
 @compiled()
