@@ -54,8 +54,9 @@ class PlaneProof:
     uncertain: int
 
     def differ(self, patterns: NDArray[Any]) -> int:
-        """How many regions are in one of two sets of patterns alone."""
-        return len(np.setxor1d(_rows(self.patterns), _rows(patterns.astype(np.int16))))
+        """How many regions are in one of two sets of patterns alone, or more than once among the others."""
+        others = _rows(patterns.astype(np.int16))
+        return len(np.setxor1d(_rows(self.patterns), others)) + len(others) - len(np.unique(others))
 
 
 def doubts_of(tracer: PlaneTracer) -> int:

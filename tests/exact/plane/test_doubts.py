@@ -9,7 +9,14 @@ from tests.stress.checks import planes
 
 @pytest.mark.parametrize(
     ("kind", "seed"),
-    [("duplicated", 106), ("duplicated", 114), ("many magnitudes", 133), ("denormals, 1e300", 130)],
+    [
+        ("duplicated", 106),
+        ("duplicated", 114),
+        ("many magnitudes", 133),
+        ("denormals, 1e300", 130),
+        ("many magnitudes", 2030000099),
+        ("float32 multiples", 2030000102),
+    ],
 )
 def test_said(kind: str, seed: int) -> None:
     """Regions that rounding hides, also among the entries of a maximum, are found or counted in ``uncertain``."""

@@ -18,6 +18,9 @@ from netfold.exact.plane.vertices import STEEP
 APART = 1e-9
 """Share of an edge or a line within which two places on it count as close."""
 
+BLURRED = 2.0**-47
+"""Share of coordinates by which rounding moves the ends of a line."""
+
 
 @compiled()
 def _ends(loop, line, units, levels, least, vertices, ends):
@@ -58,11 +61,15 @@ def _alternate(a, b):
 
 @compiled()
 def _crossing(a, b):
-    """Position along one line where another meets it."""
+    """Position along one line where another meets it; no number where the lines are so flat that rounding blurs it."""
     px, py = a[1, 1] - a[0, 1], a[1, 2] - a[0, 2]
     qx, qy = b[1, 1] - b[0, 1], b[1, 2] - b[0, 2]
-    area = px * qy - py * qx
-    return ((b[0, 1] - a[0, 1]) * qy - (b[0, 2] - a[0, 2]) * qx) / area if area != 0.0 else np.nan
+    area, size = px * qy - py * qx, 0.0
+    for end in range(2):
+        size = max(size, max(abs(a[end, 1]) + abs(a[end, 2]), abs(b[end, 1]) + abs(b[end, 2])))
+    if abs(area) * APART <= BLURRED * size * (abs(qx) + abs(qy)):
+        return np.nan
+    return ((b[0, 1] - a[0, 1]) * qy - (b[0, 2] - a[0, 2]) * qx) / area
 
 
 @compiled()
