@@ -34,6 +34,10 @@ BUDGET = 1e7
 RESOLVED = 2e-15
 """Distance of breakpoints from which on float64 can tell their order."""
 
+SHORT, SELDOM = 1e-9, 1e-3
+"""Distance of breakpoints below which the output may bend between them unseen, and the share of paths, about, on which
+random breakpoints come so near to each other that they are taken for that."""
+
 WIDE = 1e10
 """Ratio of a network's largest number to its smallest from which on bends of the output may be lost in its rounding."""
 
@@ -74,9 +78,11 @@ def _hidden(program: Program, output: PathOutput, within: bool) -> int:
     """Breakpoints that float64 cannot tell apart, those at which it cannot see a bend, and one for odd numbers."""
     low, high = program.magnitudes
     odd = not (within and _usual_weights(program))
-    met = len(output.breakpoints) + output.merged
-    bends = met + 1 - output.pieces if high > WIDE * low else 0
-    return odd + close(output.breakpoints) + bends
+    straight = len(output.breakpoints) + output.merged + 1 - output.pieces
+    if high <= WIDE * low:
+        shortest = min(SHORT, SELDOM / (len(output.breakpoints) + 1) ** 2)
+        straight = min(straight, int((np.diff(output.breakpoints, prepend=0.0, append=1.0) < shortest).sum()))
+    return odd + close(output.breakpoints) + straight
 
 
 def settle(

@@ -77,7 +77,7 @@ def test_bends_of_an_output_that_is_rounding() -> None:
      ("through knots", 41000636), ("many magnitudes", 9900002), ("many magnitudes", 41000096),
      ("many magnitudes", 42000139),
      ("integer, no biases", 41000326), ("float32 multiples", 9930032),
-     ("float32 multiples", 2000000398)],
+     ("float32 multiples", 2000000398), ("float32 multiples", 2040000539)],
 )  # fmt: skip
 def test_decided(kind: str, seed: int) -> None:
     """A layer of one unit whose knot the line lies on, a unit whose values come out as its knot at both ends, breakpoints
