@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from netfold.exact.numerics.threads import beside, look
 from netfold.plots.themes import DARK, LIGHT, Theme
 
 if TYPE_CHECKING:
@@ -44,8 +45,12 @@ class Drawn:
         return data_uri(self.dark_svg)
 
 
+@beside
 def drawn(draw: Callable[[Theme], Figure]) -> Drawn:
     """A figure in both themes; the same figure gives the same bytes.
+
+    Not in the main thread, where a handler of signals could raise in matplotlib's compiled code, which takes that for
+    an error of its own.
 
     Args:
         draw: draws it, with the theme's settings in force.
@@ -53,6 +58,7 @@ def drawn(draw: Callable[[Theme], Figure]) -> Drawn:
     with mpl.rc_context(LIGHT.settings):  # pyright: ignore[reportArgumentType]
         figure = draw(LIGHT)
         svg, png = _svg(figure), _saved(figure, "png", dpi=200)
+    look()
     with mpl.rc_context(DARK.settings):  # pyright: ignore[reportArgumentType]
         dark = _svg(draw(DARK))
     return Drawn(svg, dark, png, (round(figure.get_figwidth() * 72), round(figure.get_figheight() * 72)))
