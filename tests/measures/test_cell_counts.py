@@ -87,9 +87,16 @@ def test_no_units() -> None:
     assert int(nf.count_regions(nn.Linear(3, 2), nf.Box(0.0, 1.0))) == 1
 
 
-def _count(path: Path) -> None:
-    """The child: counts with a checkpoint, written often."""
+def _count(path: Path, far: int) -> None:
+    """The child: counts with a checkpoint, written often, and takes no more work once that holds so many regions."""
+
+    def take(work: queue.Work, hands: int) -> tuple[int, Any, int] | None:
+        while _regions(path) >= far:
+            time.sleep(1.0)
+        return TAKE(work, hands)
+
     checkpoint.EVERY, queue.LONG, queue.SHORT = 0.01, 0.02, 0.005
+    queue.Work.take = take  # type: ignore[method-assign]
     nf.count_regions(PROGRAM, threads=2, checkpoint=path)
 
 
@@ -101,9 +108,10 @@ def test_killed_and_resumed(tmp_path: Path) -> None:
     path, seen = tmp_path / "count.json", [0]
     fork: Any = multiprocessing.get_context("fork")
     while len(seen) < 5:
-        child = fork.Process(target=_count, args=(path,))
+        far = seen[-1] + 40_000
+        child = fork.Process(target=_count, args=(path, far))
         child.start()
-        while child.is_alive() and _regions(path) < seen[-1] + 40_000:
+        while child.is_alive() and _regions(path) < far:
             time.sleep(0.002)
         os.kill(child.pid, signal.SIGKILL)
         child.join()
