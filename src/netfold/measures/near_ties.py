@@ -69,9 +69,9 @@ def _usual_weights(program: Program) -> bool:
     return low > USUAL[0] and high < USUAL[1]
 
 
-def close(breakpoints: Floats) -> int:
-    """How many breakpoints float64 cannot tell from the one before, or from an end."""
-    return int((np.diff(breakpoints, prepend=0.0, append=1.0) < RESOLVED).sum())
+def close(breakpoints: Floats, least: float = RESOLVED) -> int:
+    """How many breakpoints are nearer to the one before, or to an end: so near that float64 cannot tell them apart."""
+    return int((np.diff(breakpoints, prepend=0.0, append=1.0) < least).sum())
 
 
 def _hidden(program: Program, output: PathOutput, within: bool) -> int:
@@ -80,8 +80,8 @@ def _hidden(program: Program, output: PathOutput, within: bool) -> int:
     odd = not (within and _usual_weights(program))
     straight = len(output.breakpoints) + output.merged + 1 - output.pieces
     if high <= WIDE * low:
-        shortest = min(SHORT, SELDOM / (len(output.breakpoints) + 1) ** 2)
-        straight = min(straight, int((np.diff(output.breakpoints, prepend=0.0, append=1.0) < shortest).sum()))
+        least = min(SHORT, SELDOM / (len(output.breakpoints) + 1) ** 2)
+        straight = min(straight, close(output.breakpoints, least))
     return odd + close(output.breakpoints) + straight
 
 

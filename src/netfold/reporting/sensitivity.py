@@ -105,14 +105,15 @@ def sentence(result: Sensitivity) -> str:
     names, called = [layer.name for layer in result.layers], {la.name: la.label for la in result.layers}
     of = "accuracy" if result.metric == "accuracy" else "agreement with the undisturbed network"
     loss = {name: max(0.0, float(result.loss[names.index(name), column])) for name in order}
+    silent = int((result.effect[:, column] != Effect.MEASURED).sum())
+    unknown = f" {counted(silent, 'layer')} showed no effect at all and count as unknown." if silent else ""
     if loss[order[0]] == 0.0:
-        return f"Noise of half the size of its weights on any layer alone costs nothing of {of}, {result.clean:.1%}."
+        nothing = f"Noise of half the size of its weights on any layer alone costs nothing of {of}, {result.clean:.1%}."
+        return nothing + unknown
     first = (
         f"Noise of half the size of its weights on layer {called[order[0]]} alone costs {loss[order[0]]:.1%} of {of}"
     )
     if len(order) == 1:
         return f"{first}."
     more = f"; on layer {called[order[-1]]}, the least sensitive of {len(order)}, {loss[order[-1]]:.1%}."
-    silent = int((result.effect[:, column] != Effect.MEASURED).sum())
-    unknown = f" {counted(silent, 'layer')} showed no effect at all and count as unknown." if silent else ""
     return first + more + unknown

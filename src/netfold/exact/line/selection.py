@@ -66,15 +66,9 @@ def _slack(behind, here, ahead, entries, w, comes, joined):
     for k in entries:
         if k < 0 or k == w:
             continue
-        gap, stays = abs(here[k] - here[w]), False
-        if gap == 0.0:
-            before, after = comes and behind[k] == behind[w], joined and ahead[k] == ahead[w]
-            stays = before or after
-            if before and joined and not after:
-                stays = not _by_rounding(behind, here, ahead, entries, k, w)
-            elif after and comes and not before:
-                stays = not _by_rounding(ahead, here, behind, entries, k, w)
-        smallest = smallest if stays else min(smallest, gap)
+        stays = (comes and behind[k] == behind[w]) or (joined and ahead[k] == ahead[w])
+        gap = abs(here[k] - here[w])
+        smallest = smallest if gap == 0.0 and stays else min(smallest, gap)
     return smallest
 
 
@@ -124,7 +118,11 @@ def scan(h, path, before, candidates, sign, opened):
                 was = _last(previous, h[s], candidates[u], sign)
                 v = candidates[u, was]
                 into2 += (h[s, v] - previous[v]) ** 2
-                count += was != winner
+                if was != winner:
+                    count += 1
+                    level, steep = (previous, ahead) if previous[v] == previous[w] else (ahead, previous)
+                    if level[v] == level[w] and _by_rounding(level, h[s], steep, candidates[u], v, w):
+                        slack = 0.0
             if joined:
                 following, position = _next(h[s], ahead, candidates[u], sign, winner, 0.0)
                 while following >= 0:
